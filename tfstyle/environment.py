@@ -1,0 +1,118 @@
+"""Machine → a usable TensorFlow and Keras, and what the machine can hold.
+
+The one door through which the package meets TensorFlow: modules write `from tfstyle.environment import keras, tf`, so
+that a Keras configured for another backend is met here with one line instead of a failure deep inside. Importing this
+module changes no policy, log level or device setting.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tfstyle.errors import SetupError
+
+_LEGACY_VALUES = ("1", "true", "yes")
+
+
+def _require_tensorflow_backend() -> None:
+    """Refuses settings under which `keras` would not be Keras 3 on TensorFlow."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise SetupError(
+            f"tfstyle runs on Keras' tensorflow backend, but KERAS_BACKEND is {backend!r}; "
+            "unset it or set KERAS_BACKEND=tensorflow."
+        )
+    if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in _LEGACY_VALUES:
+        raise SetupError("tfstyle needs Keras 3, but TF_USE_LEGACY_KERAS asks for Keras 2; unset TF_USE_LEGACY_KERAS.")
+
+
+def _import_frameworks():
+    """Imports TensorFlow and Keras, or says which of them is unusable."""
+    _require_tensorflow_backend()
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise SetupError(f"TensorFlow cannot be imported ({error}); run pip install tensorflow.") from error
+    import keras as keras3
+
+    if keras3.backend.backend() != "tensorflow":
+        raise SetupError(
+            f"tfstyle runs on Keras' tensorflow backend, but Keras' configuration file says "
+            f"{keras3.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
+        )
+    return tensorflow, keras3
+
+
+tf, keras = _import_frameworks()
+
+
+def require_channels_last() -> None:
+    """Refuses a Keras configured for channels-first images.
+
+    Raises:
+        SetupError: if `keras.config.image_data_format()` is not "channels_last".
+    """
+    found = keras.config.image_data_format()
+    if found != "channels_last":
+        raise SetupError(
+            f"tfstyle holds images as [batch, height, width, 3], but Keras is configured for {found}; "
+            'call keras.config.set_image_data_format("channels_last").'
+        )
+
+
+def grow_gpu_memory() -> None:
+    """Lets TensorFlow take GPU memory as it needs it, where there is a GPU and it is not in use yet."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except (RuntimeError, ValueError):
+            return  # TensorFlow already runs on it, with whatever its owner chose.
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Says how many more bytes of main memory this process may take.
+
+    The smaller of what the machine has free and what its container (control group, version 1 or 2) still allows.
+
+    Args:
+        root: where `proc` and `sys` lie; another folder in tests.
+
+    Returns:
+        Bytes, or None where the system does not say (not Linux).
+    """
+    limits = [
+        _kernel_free(root),
+        _group_free(root / "sys/fs/cgroup", "memory.max", "memory.current", "memory.stat", "inactive_file"),
+        _group_free(
+            root / "sys/fs/cgroup/memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "memory.stat",
+            "total_inactive_file",
+        ),
+    ]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _kernel_free(root: Path) -> int | None:
+    """MemAvailable of /proc/meminfo, in bytes."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def _group_free(folder: Path, limit: str, usage: str, stat: str, cache_key: str) -> int | None:
+    """Limit less usage of one control group, its reclaimable file cache counted as free."""
+    try:
+        total, used = int((folder / limit).read_text()), int((folder / usage).read_text())
+    except (OSError, ValueError):
+        return None  # No such control group, or its limit is the word "max".
+    try:
+        pairs = (line.split() for line in (folder / stat).read_text().splitlines())
+        cache = next((int(value) for key, value in pairs if key == cache_key), 0)
+    except (OSError, ValueError):
+        cache = 0
+    return max(total - used + cache, 0)

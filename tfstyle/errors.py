@@ -1,0 +1,67 @@
+"""What can go wrong, as a person should read it: one line, and the exit code of its kind.
+
+Every error a user can cause is a `TfstyleError` whose message says what was expected, what arrived and what to do.
+The command line prints that line and exits with `exit_code`; a library caller catches the class.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TfstyleError(Exception):
+    """Base of every error tfstyle raises on purpose."""
+
+    exit_code = 1
+
+
+class SetupError(TfstyleError, ImportError):
+    """The installation or its environment cannot run tfstyle (exit code 1)."""
+
+
+class InputError(TfstyleError, ValueError):
+    """A picture cannot be used: missing, damaged, of a wrong kind or size (exit code 3)."""
+
+    exit_code = 3
+
+
+class OutputError(TfstyleError, OSError):
+    """A result cannot be written: folder, name, format or an existing file (exit code 4)."""
+
+    exit_code = 4
+
+
+class DivergedError(TfstyleError, ArithmeticError):
+    """The loss stopped being a finite number (exit code 5)."""
+
+    exit_code = 5
+
+
+class MemoryLimitError(TfstyleError, MemoryError):
+    """The run would not fit, or did not fit, in memory (exit code 6)."""
+
+    exit_code = 6
+
+
+class WeightsError(TfstyleError, ValueError):
+    """Network weights are missing, damaged or of another network (exit code 7)."""
+
+    exit_code = 7
+
+
+def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:
+    """Says that a name is not known, with the nearest valid one.
+
+    Args:
+        kind: what the name stands for, in words: "recipe", "layer".
+        name: what arrived.
+        choices: the valid names.
+
+    Returns:
+        One line: `unknown layer 'blok1_conv1'; did you mean 'block1_conv1'? Known: …`.
+    """
+    choices = list(choices)
+    near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}."

@@ -1,0 +1,261 @@
+"""File ⇄ image: read (orientation, profile, depth, alpha), resize, write atomically.
+
+An image is float32 [1, height, width, 3], sRGB, in [0, 1], from `read` to `write`. The decoding itself is `decoding`'s;
+TensorFlow is loaded only when an image is resized or handed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageColor
+
+from tfstyle import decoding
+from tfstyle.decoding import Picture
+from tfstyle.errors import InputError, OutputError
+
+WRITERS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+}
+"""File ending → format of a picture that is written."""
+
+
+def read(source: Any, *, background: str = "white") -> Picture:
+    """Reads a picture.
+
+    Args:
+        source: path of a file; a PIL image; or an array or tensor [height, width], [height, width, 1, 3 or 4] or
+            [1, height, width, …], uint8, uint16, or float in [0, 1].
+        background: what shows through transparent parts, a CSS colour.
+
+    Returns:
+        A `Picture`, composited on the background.
+
+    Raises:
+        InputError: if it cannot be read; one line with file, cause and remedy.
+        ValueError: if `background` is not a colour.
+    """
+    color = np.array(parse_color(background), np.float32) / 255.0
+    if isinstance(source, (str, os.PathLike)):
+        picture = decoding.decode(Path(source))
+    elif isinstance(source, Image.Image):
+        picture = decoding.decode_pil(source)
+    else:
+        picture = _from_array(source)
+    if picture.alpha is None:
+        return picture
+    image = picture.image * picture.alpha + color * (1.0 - picture.alpha)
+    return dataclasses.replace(picture, image=image, notes=picture.notes + ("alpha composited on the background",))
+
+
+def parse_color(text: str) -> tuple[int, int, int]:
+    """A CSS colour ("white", "#ff8800", "rgb(0, 20, 80)") as three numbers from 0 to 255.
+
+    Raises:
+        ValueError: if it is not a colour.
+    """
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise ValueError(f"background should be a colour such as white or #203040, not {text!r}.") from None
+
+
+def _from_array(source: Any) -> Picture:
+    """An array or tensor as a picture, its range checked, never guessed."""
+    array = np.asarray(source)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape:
+        raise InputError(f"an image array should be [height, width, 1, 3 or 4]; received shape {np.shape(source)}.")
+    if array.dtype in (np.uint8, np.uint16):
+        values = array.astype(np.float32) / np.iinfo(array.dtype).max
+    elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        values = array.astype(np.float32)
+        if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
+            span = f"{values.min():g} to {values.max():g}"
+            raise InputError(f"a float image array should be finite and in [0, 1]; received {span}.")
+    else:
+        raise InputError(f"an image array should be uint8, uint16 or float; received {array.dtype}.")
+    color = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values[..., :3]
+    alpha = values[None, ..., 3:] if values.shape[-1] == 4 else None
+    return Picture(color[None], alpha, size=(array.shape[1], array.shape[0]), mode=f"{array.dtype}")
+
+
+def fitted_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """The size of the same shape whose longer side is `long_side`, each side at least one pixel.
+
+    Returns:
+        (height, width).
+    """
+    factor = long_side / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def resize(image: Any, height: int, width: int):
+    """Resizes an image, antialiased (bicubic).
+
+    Args:
+        image: float32 [batch, height, width, channels] in [0, 1].
+        height, width: size wanted, in pixels.
+
+    Returns:
+        float32 tensor [batch, height, width, channels] in [0, 1]: the filter's overshoot at edges is cut off.
+    """
+    from tfstyle.environment import tf
+
+    image = tf.convert_to_tensor(image, tf.float32)
+    if tuple(image.shape[1:3]) == (height, width):
+        return image
+    return tf.clip_by_value(tf.image.resize(image, (height, width), "bicubic", antialias=True), 0.0, 1.0)
+
+
+def write(
+    image: Any, path: str | os.PathLike, *, alpha: Any = None, quality: int = 95, overwrite: bool = False
+) -> Path:
+    """Writes an image, whole or not at all.
+
+    The file appears under its name only when it is complete. It carries an sRGB profile and nothing of the
+    photograph's metadata; equal images give equal bytes.
+
+    Args:
+        image: [1, height, width, 3] in [0, 1]; values outside are cut off. Rounded to 8 bits, not truncated.
+        path: where to; its ending says the format.
+        alpha: [1, height, width, 1] in [0, 1], kept in the file; not for JPEG.
+        quality: of JPEG, WebP and AVIF, 1 to 100; JPEG keeps full colour resolution (4:4:4).
+        overwrite: replace a file that is there.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: if the file exists, cannot be written, or its format cannot hold what is asked.
+        InputError: if the image holds numbers that are not finite.
+    """
+    path = Path(path)
+    check_output(path, overwrite=overwrite, alpha=alpha is not None)
+    pixels = np.asarray(image, np.float32)[0]
+    if alpha is not None:
+        pixels = np.concatenate([pixels, np.asarray(alpha, np.float32)[0]], axis=-1)
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{path}: not written, since the image holds numbers that are not finite.")
+    pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
+    save_atomically(path, encode(pixels, WRITERS[path.suffix.lower()], quality=quality), overwrite=overwrite)
+    return path
+
+
+def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
+    """The bytes of a picture file.
+
+    Args:
+        pixels: uint8 [height, width, 3 or 4], sRGB.
+        format: one of the values of `WRITERS`.
+        quality: of JPEG, WebP and AVIF, 1 to 100.
+
+    Returns:
+        The file, sRGB profile included.
+    """
+    options: dict[str, Any] = {"icc_profile": srgb_profile()}
+    if format in ("JPEG", "WEBP", "AVIF"):
+        options["quality"] = quality
+    if format in ("JPEG", "AVIF"):
+        options["subsampling"] = "4:4:4"
+    if format == "TIFF":
+        options["compression"] = "tiff_adobe_deflate"
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format, **options)
+    return stream.getvalue()
+
+
+@functools.cache
+def srgb_profile() -> bytes:
+    """An sRGB colour profile as constant bytes: LittleCMS stamps the time of its making, which is set to a fixed one."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
+    return bytes(data)
+
+
+def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False) -> None:
+    """Says before any work is done that a picture could not be written.
+
+    Raises:
+        OutputError: if the ending is unknown, the folder missing or not writable, the file there and `overwrite` not
+            given, or the format without alpha where alpha is to be kept.
+    """
+    path = Path(path)
+    format = WRITERS.get(path.suffix.lower())
+    if format is None:
+        known = ", ".join(WRITERS)
+        raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
+    if alpha and format == "JPEG":
+        raise OutputError(f"{path}: JPEG holds no alpha; use .png, .webp, .tiff or .avif, or leave out --keep-alpha.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: the folder {str(path.parent)!r} is not writable; choose another with -o.")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; choose another name with -o, or replace it with --overwrite.")
+
+
+def save_atomically(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Writes a file through a temporary one in the same folder, so that it is never seen half-written.
+
+    Raises:
+        OutputError: if it cannot be written, or has appeared meanwhile and `overwrite` is not given.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        if not overwrite and path.exists():
+            raise OutputError(f"{path}: has appeared meanwhile and was left alone; choose another name with -o.")
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def free_name(path: str | os.PathLike) -> Path:
+    """The path itself if nothing is there, else the first of NAME-2, NAME-3, … that is free."""
+    return next(candidate for candidate in _numbered(Path(path)) if not candidate.exists())
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1

@@ -1,0 +1,110 @@
+"""Image → {content, style}: VGG-19 followed by a statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tfstyle import moments
+from tfstyle.environment import keras
+from tfstyle.recipes import VGG19_BLOCKS, Recipe
+from tfstyle.vgg import VGG, Blocks, load_vgg
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class StyleContentModel(keras.Model):
+    """Says what a picture shows (content) and how it is painted (style).
+
+    Args:
+        style_layers: layers whose statistic describes the style.
+        content_layers: layers whose features describe the content.
+        statistic: what is taken at the style layers, a name in `moments.STATISTICS`.
+        feature_scales: layer → factor its features are multiplied by (1 if absent), for numbers that were published
+            for another network (`Recipe.feature_scales`).
+        weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
+        taps, pooling, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
+
+    Raises:
+        ValueError: if a layer or another name is unknown, or no layer is given.
+        WeightsError: if the weights cannot be used.
+
+    Call it on float32 [batch, height, width, 3], sRGB, in [0, 1]; it returns {"style": {layer: statistic}, "content":
+    {layer: features}}, in float32. Frozen: it has no trainable weights.
+    """
+
+    def __init__(
+        self,
+        style_layers: Sequence[str],
+        content_layers: Sequence[str],
+        *,
+        statistic: str = "gram",
+        feature_scales: Mapping[str, float] | None = None,
+        weights: str | None = "embedded",
+        taps: str | Mapping[str, str] = "relu",
+        pooling: str = "max",
+        input_scale: str = "auto",
+        blocks: Blocks = VGG19_BLOCKS,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
+        self.statistic = statistic
+        self._statistic = moments.statistic(statistic)
+        self.feature_scales = dict(feature_scales or {})
+        layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
+        options = {"taps": taps, "pooling": pooling, "blocks": blocks, "name": "vgg"}
+        if weights is None:
+            self.vgg = VGG(layers, input_scale="keras" if input_scale == "auto" else input_scale, **options)
+        else:
+            self.vgg = load_vgg(layers, weights=weights, input_scale=input_scale, **options)
+        self.trainable = False
+
+    def build(self, input_shape):
+        """Creates the network's weights, unless a weights file already did."""
+        if not self.vgg.built:
+            self.vgg.build(input_shape)
+        self.built = True
+
+    def call(self, image):
+        """Style statistics and content features of an image; see the class."""
+        features = self.vgg(image)
+        return {
+            "style": {layer: self._describe(layer, features[layer]) for layer in self.style_layers},
+            "content": {layer: features[layer] * self._scale(layer) for layer in self.content_layers},
+        }
+
+    def _describe(self, layer: str, features):
+        return self._statistic(moments.scale(moments.moments(features), self._scale(layer)))
+
+    def _scale(self, layer: str) -> float:
+        return self.feature_scales.get(layer, 1.0)
+
+    def get_config(self):
+        """Everything `__init__` needs but the weights, which the saved model carries itself."""
+        network = self.vgg.get_config()
+        return super().get_config() | {
+            "style_layers": list(self.style_layers),
+            "content_layers": list(self.content_layers),
+            "statistic": self.statistic,
+            "feature_scales": self.feature_scales,
+            "weights": None,
+            **{key: network[key] for key in ("taps", "pooling", "input_scale", "blocks")},
+        }
+
+
+def model_for(recipe: Recipe) -> StyleContentModel:
+    """The network a recipe looks through.
+
+    Raises:
+        WeightsError: if the recipe's weights cannot be used.
+    """
+    layers = recipe.style_layers + recipe.content_layers
+    return StyleContentModel(
+        recipe.style_layers,
+        recipe.content_layers,
+        statistic=recipe.statistic,
+        feature_scales=dict(zip(layers, recipe.feature_scales(), strict=True)),
+        weights=recipe.weights,
+        taps=recipe.taps,
+        pooling=recipe.pooling,
+        input_scale=recipe.input_scale,
+    )

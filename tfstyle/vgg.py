@@ -1,0 +1,175 @@
+"""Image → features: a frozen VGG-19, cut after the deepest layer asked for.
+
+The only module that knows what pixels a network was trained on (BGR or RGB, 255 or 1, means); everywhere else an image is
+float32 [batch, height, width, 3], sRGB, in [0, 1].
+
+References:
+    Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition (ICLR 2015), table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tfstyle import weights as weight_files
+from tfstyle.environment import keras, require_channels_last, tf
+from tfstyle.errors import unknown_name
+from tfstyle.recipes import VGG19_BLOCKS, layer_names
+
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+"""Mean ImageNet pixel of the Caffe networks, 0-255 (Simonyan & Zisserman's model card; Keras uses the same)."""
+
+TORCH_MEAN = (0.485, 0.456, 0.406)
+TORCH_DEVIATION = (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet pixels, RGB, 0-1 (torchvision's documentation)."""
+
+INPUT_SCALES = ("keras", "torch", "none")
+POOLINGS = ("max", "average")
+TAPS = ("relu", "conv")
+
+Blocks = Sequence[Sequence[int]]
+
+
+def scale_pixels(image, input_scale: str):
+    """Gives pixels the range and order a network was trained on.
+
+    Args:
+        image: float32 [batch, height, width, 3] in [0, 1].
+        input_scale: "keras" (BGR, 0-255, less the mean pixel), "torch" (RGB, less the mean, over the deviation) or
+            "none" (unchanged).
+
+    Returns:
+        A tensor of the same shape.
+    """
+    if input_scale == "keras":
+        return image[..., ::-1] * 255.0 - tf.constant(CAFFE_MEAN_BGR)
+    if input_scale == "torch":
+        return (image - tf.constant(TORCH_MEAN)) / tf.constant(TORCH_DEVIATION)
+    return image
+
+
+def _one_of(kind: str, value: str, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise ValueError(unknown_name(kind, value, choices))
+    return value
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class VGG(keras.Model):
+    """A frozen VGG network that returns the features of the layers asked for.
+
+    Args:
+        layers: Keras names of the convolutions to look at; the network ends at the deepest.
+        taps: "relu" looks after the ReLU, "conv" before it; or a mapping from layer to either ("relu" if absent).
+        pooling: "max" or "average", both 2x2, an odd last row or column left out.
+        input_scale: what `scale_pixels` should do with an image.
+        blocks: filters of each convolution, block by block; VGG-19's by default, a few in tests.
+
+    Raises:
+        ValueError: if a name is unknown.
+
+    Call it on float32 [batch, height, width, 3] in [0, 1]; it returns {layer: float32 [batch, height', width',
+    filters]}. Weights are random until `assign` is called or a saved model is loaded; `load_vgg` does the former.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[str],
+        *,
+        taps: str | Mapping[str, str] = "relu",
+        pooling: str = "max",
+        input_scale: str = "keras",
+        blocks: Blocks = VGG19_BLOCKS,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        require_channels_last()
+        self.blocks = tuple(tuple(int(filters) for filters in block) for block in blocks)
+        known = layer_names(self.blocks)
+        self.tapped = tuple(_one_of("layer", name, known) for name in layers)
+        if not self.tapped:
+            raise ValueError(f"layers is empty; name at least one of {', '.join(known)}.")
+        self.taps = taps if isinstance(taps, str) else dict(taps)
+        for tap in [taps] if isinstance(taps, str) else taps.values():
+            _one_of("tap", tap, TAPS)
+        self.pooling = _one_of("pooling", pooling, POOLINGS)
+        self.input_scale = _one_of("input scale", input_scale, INPUT_SCALES)
+        used = known[: max(known.index(name) for name in self.tapped) + 1]
+        self.convolutions = [
+            keras.layers.Conv2D(filters, 3, padding="same", name=name)
+            for name, filters in zip(used, sum(self.blocks, ()), strict=False)
+        ]
+        self.trainable = False
+
+    def build(self, input_shape):
+        """Creates the weights of every convolution."""
+        inputs = input_shape[-1]
+        for convolution in self.convolutions:
+            convolution.build((None, None, None, inputs))
+            inputs = convolution.filters
+        self.built = True
+
+    def assign(self, network: weight_files.NetworkWeights) -> None:
+        """Takes over the weights of a file."""
+        if not self.built:
+            self.build((None, None, None, 3))
+        for convolution in self.convolutions:
+            convolution.set_weights(network.layers[convolution.name])
+
+    def call(self, image):
+        """Features of the layers asked for; see the class."""
+        x = scale_pixels(image, self.input_scale)
+        features = {}
+        for convolution in self.convolutions:
+            name = convolution.name
+            if name.endswith("_conv1") and name != "block1_conv1":
+                x = self._pool(x)
+            before = convolution(x)
+            x = tf.nn.relu(before)
+            if name in self.tapped:
+                features[name] = before if self._tap(name) == "conv" else x
+        return {name: features[name] for name in self.tapped}
+
+    def _pool(self, x):
+        pool = tf.nn.max_pool2d if self.pooling == "max" else tf.nn.avg_pool2d
+        return pool(x, 2, 2, "VALID")
+
+    def _tap(self, name: str) -> str:
+        return self.taps if isinstance(self.taps, str) else self.taps.get(name, "relu")
+
+    @property
+    def smallest_side(self) -> int:
+        """The smallest side in pixels of an image that reaches the deepest layer."""
+        return 2 ** sum(c.name.endswith("_conv1") for c in self.convolutions) // 2
+
+    def get_config(self):
+        """Everything `__init__` needs."""
+        return super().get_config() | {
+            "layers": list(self.tapped),
+            "taps": self.taps,
+            "pooling": self.pooling,
+            "input_scale": self.input_scale,
+            "blocks": [list(block) for block in self.blocks],
+        }
+
+
+def load_vgg(layers: Sequence[str], *, weights: str = "embedded", input_scale: str = "auto", **options) -> VGG:
+    """Builds a VGG network with the weights of a file.
+
+    Args:
+        layers: as for `VGG`.
+        weights: as for `weights.read`.
+        input_scale: as for `VGG`, or "auto" for what the weights file suggests.
+        **options: further arguments of `VGG`.
+
+    Returns:
+        A built, frozen `VGG`.
+
+    Raises:
+        WeightsError: if the weights cannot be used.
+        ValueError: if a name is unknown.
+    """
+    network = weight_files.read(weights, blocks=options.get("blocks", VGG19_BLOCKS))
+    vgg = VGG(layers, input_scale=network.input_scale if input_scale == "auto" else input_scale, **options)
+    vgg.assign(network)
+    return vgg

@@ -1,0 +1,223 @@
+"""Weight file → named arrays: embedded, Keras, torch and safetensors files, checked before anything uses them.
+
+Every reader returns plain arrays under the file's own names; `read` gives them Keras' layer names and layout. Nothing is
+unpickled beyond the allow-list of `torchfile`, and HDF5 links are not followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from tfstyle import torchfile
+from tfstyle.errors import WeightsError
+from tfstyle.recipes import VGG19_BLOCKS, layer_names
+
+FOLDER = Path(__file__).parent / "data" / "weights"
+
+EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
+    {
+        "vgg19-normalised": "b9c1f60ea9c878fe92542005a90d2d631a50072bc44388dae6ef67a310a32863",
+        "adain-decoder": "7d86b8f39420b0d2e1ab61bc9a01ca52a7189cacc5ae4162708642520510a236",
+    }
+)
+"""SHA-256 of the embedded files, as `scripts/build_weights.py` makes them."""
+
+_SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_MAX_HEADER = 100_000_000  # The format's own limit.
+
+Arrays = dict[str, np.ndarray]
+
+
+class NetworkWeights(NamedTuple):
+    """Weights of a VGG network.
+
+    Attributes:
+        layers: Keras layer name → (kernel [3, 3, in, out], bias [out]), float32.
+        input_scale: the pixel range files of this kind are trained on: "keras" or "torch".
+    """
+
+    layers: dict[str, tuple[np.ndarray, np.ndarray]]
+    input_scale: str
+
+
+def embedded_path(name: str) -> Path:
+    """Where the embedded file of that name lies."""
+    return FOLDER / f"{name}.safetensors"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        WeightsError: if it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); give a weights file.") from error
+
+
+def read_embedded(name: str) -> Arrays:
+    """Reads one of the embedded files after checking its hash.
+
+    Args:
+        name: "vgg19-normalised" or "adain-decoder".
+
+    Returns:
+        Name → float32 array, kernels [3, 3, in, out] under `LAYER.kernel` and biases [out] under `LAYER.bias`.
+
+    Raises:
+        WeightsError: if the file is missing or not the one this version was built with.
+    """
+    path = embedded_path(name)
+    if file_hash(path) != EMBEDDED_HASHES[name]:
+        raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
+    return {key: array.astype(np.float32) for key, array in _read_safetensors(path).items()}
+
+
+def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> NetworkWeights:
+    """Reads the convolutions of a VGG network.
+
+    Args:
+        source: "embedded"; "imagenet" (Keras' download, kept in Keras' cache); or the path of a Keras `.h5` or
+            `.weights.h5`, a `.pth` state dictionary (torchvision's or Caffe's: same names, other pixel range) or a
+            `.safetensors` file of either.
+        blocks: filters of each convolution, block by block.
+
+    Returns:
+        A `NetworkWeights` with every convolution of `blocks`.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, of another network, or holds a number that is not finite.
+    """
+    if source == "embedded":
+        arrays, of_torch = read_embedded("vgg19-normalised"), False
+        return NetworkWeights(_named_layers(arrays, blocks, "embedded weights", of_torch), "keras")
+    if source == "imagenet":
+        return NetworkWeights(_named_layers(_read_imagenet(), blocks, "imagenet weights", False), "keras")
+    path = Path(source)
+    arrays = _read_file(path)
+    of_torch = not any(re.search(r"block\d+_conv\d+", name) for name in arrays) and path.suffix not in (".h5", ".hdf5")
+    # A 1x1 convolution in front is RGB → BGR, 0-255, less the mean, which `vgg` does itself.
+    prepared = any(array.shape == (3, 3, 1, 1) for array in arrays.values())
+    scale = "torch" if of_torch and not prepared else "keras"
+    return NetworkWeights(_named_layers(arrays, blocks, str(path), of_torch), scale)
+
+
+def _read_file(path: Path) -> Arrays:
+    """Reads a file by the ending of its name; every failure is one line that begins with the path."""
+    readers = {".h5": _read_h5, ".hdf5": _read_h5, ".pth": torchfile.read, ".safetensors": _read_safetensors}
+    if path.suffix not in readers:
+        raise WeightsError(f"{path}: expected embedded, imagenet, or a file ending in {', '.join(readers)}.")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file.")
+    try:
+        return readers[path.suffix](path)
+    except (WeightsError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read as {path.suffix} weights: {error}; get the file again.") from error
+
+
+def _read_h5(path: Path) -> Arrays:
+    """The datasets of an HDF5 file under their paths; links to elsewhere are not followed."""
+    import h5py
+
+    arrays: Arrays = {}
+
+    def keep(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim in (1, 4) and item.dtype.kind == "f" and item.external is None:
+            arrays[name] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(keep)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise WeightsError("it is damaged") from error
+    return arrays
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    """The tensors of a safetensors file: eight bytes of length, a JSON header, then the numbers."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
+        raise WeightsError("it is cut short or not a safetensors file")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        header.pop("__metadata__", None)
+        return {name: _tensor(entry, memoryview(data)[8 + length :]) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError("it is cut short or damaged") from error
+
+
+def _tensor(entry: dict, body: memoryview) -> np.ndarray:
+    start, end = entry["data_offsets"]
+    array = np.frombuffer(body[start:end], _SAFETENSORS_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    if entry["dtype"] == "BF16":  # The upper half of a float32.
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def _read_imagenet() -> Arrays:
+    """Keras' own VGG-19, downloaded once and kept in Keras' cache."""
+    from tfstyle.environment import keras
+
+    try:
+        network = keras.applications.VGG19(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras raises bare Exception when a download fails.
+        reason = str(error).splitlines()[0]
+        raise WeightsError(
+            f"imagenet weights: Keras could not download them ({reason}); connect, or use --weights embedded."
+        ) from error
+    layers = [layer for layer in network.layers if layer.weights]
+    return {
+        f"{layer.name}.{part}": array
+        for layer in layers
+        for part, array in zip(("kernel", "bias"), layer.get_weights(), strict=True)
+    }
+
+
+def _named_layers(arrays: Arrays, blocks, origin: str, of_torch: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Gives the convolutions Keras' names: by the name in the file if there is one, else by their order."""
+    kernels = {name: array for name, array in arrays.items() if array.ndim == 4 and array.shape != (3, 3, 1, 1)}
+    names = sorted(kernels, key=_natural)
+    layers, inputs = {}, 3
+    wanted = layer_names(blocks)
+    for index, (layer, filters) in enumerate(zip(wanted, sum(blocks, ()), strict=True)):
+        found = [name for name in names if re.search(rf"{layer}(?!\d)", name)] or names[index : index + 1]
+        if not found:
+            raise WeightsError(f"{origin}: holds no {layer}; a VGG-19 of {len(wanted)} convolutions is needed.")
+        kernel, bias = kernels[found[0]], _bias_of(found[0], arrays)
+        kernel = kernel.transpose(2, 3, 1, 0) if of_torch else kernel
+        layers[layer] = _checked(kernel, bias, (3, 3, inputs, filters), f"{origin}: {layer}")
+        inputs = filters
+    return layers
+
+
+def _natural(name: str) -> list:
+    """Sort key under which layer 10 comes after layer 9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _bias_of(kernel_name: str, arrays: Arrays) -> np.ndarray | None:
+    """The one-dimensional array beside a kernel: same name up to its last word."""
+    stem = re.split(r"[./][^./]*$|_W_1", kernel_name)[0]
+    beside = (array for name, array in arrays.items() if array.ndim == 1 and re.match(re.escape(stem) + r"[./_]", name))
+    return next(beside, None)
+
+
+def _checked(kernel: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], what: str):
+    """The two arrays as float32, or one line about what is wrong with them."""
+    if kernel.shape != shape or bias is None or bias.shape != shape[-1:]:
+        found = f"{kernel.shape} with bias {None if bias is None else bias.shape}"
+        raise WeightsError(f"{what} has shape {found}, expected {shape}; this is not VGG-19.")
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise WeightsError(f"{what} holds numbers that are not finite; get the file again.")
+    return kernel.astype(np.float32), bias.astype(np.float32)
