@@ -1,0 +1,59 @@
+"""Neural style transfer in TensorFlow and Keras: one picture is turned into another.
+
+    image = tfstyle.stylize("photo.jpg", "painting.jpg", size=512)
+    tfstyle.write(image, "result.png")
+
+The names below lie along the road of the data and are loaded when first used, so that `import tfstyle` is immediate.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "read": "images",
+    "StyleContentModel": "model",
+    "VGG": "vgg",
+    "load_vgg": "vgg",
+    "Transfer": "transfer",
+    "Step": "transfer",
+    "Recipe": "recipes",
+    "RECIPES": "recipes",
+    "get_recipe": "recipes",
+    "write": "images",
+    "stylize": "api",
+    "TfstyleError": "errors",
+    "InputError": "errors",
+    "OutputError": "errors",
+    "WeightsError": "errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from tfstyle.api import stylize as stylize
+    from tfstyle.errors import InputError as InputError
+    from tfstyle.errors import OutputError as OutputError
+    from tfstyle.errors import TfstyleError as TfstyleError
+    from tfstyle.errors import WeightsError as WeightsError
+    from tfstyle.images import read as read
+    from tfstyle.images import write as write
+    from tfstyle.model import StyleContentModel as StyleContentModel
+    from tfstyle.recipes import RECIPES as RECIPES
+    from tfstyle.recipes import Recipe as Recipe
+    from tfstyle.recipes import get_recipe as get_recipe
+    from tfstyle.transfer import Step as Step
+    from tfstyle.transfer import Transfer as Transfer
+    from tfstyle.vgg import VGG as VGG
+    from tfstyle.vgg import load_vgg as load_vgg
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfstyle' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tfstyle.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -1,7 +1,7 @@
 """Picture file → pixels and alpha: size, format, frame, depth, colour profile, orientation, in this order.
 
-Whatever had to be converted is said in the picture's notes, whatever was lost in its warnings; whatever cannot be read is
-one `InputError` with file, cause and remedy. TensorFlow is loaded only for 16-bit PNG, which Pillow reads at 8 bits.
+Whatever had to be converted is said in the picture's notes, whatever was lost in its warnings; whatever cannot be read
+is one `InputError` with file, cause and remedy. TensorFlow is loaded only for 16-bit PNG, which Pillow reads at 8 bits.
 """
 
 from __future__ import annotations
@@ -78,18 +78,14 @@ def decode_pil(image: Image.Image) -> Picture:
         return _decoded(image, None)
 
 
-def probe(path: Path) -> tuple[int, int]:
-    """Reads a file's header only and says how large the upright picture is.
-
-    Returns:
-        (width, height).
+def probe(path: Path) -> None:
+    """Checks a file's header without decoding its pixels.
 
     Raises:
-        InputError: if the file is missing or of a kind that is not read.
+        InputError: if the file is missing, too large or of a kind that is not read.
     """
-    with _reporting(str(path)), _opened(path) as file:
-        width, height = file.size
-        return (height, width) if _orientation(file) > 4 else (width, height)
+    with _reporting(str(path)), _opened(path):
+        pass
 
 
 @contextmanager
@@ -116,7 +112,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path}: {cause}; give a picture file.")
     try:
         size = path.stat().st_size
-        stream = open(path, "rb")
+        stream = open(path, "rb")  # noqa: SIM115, closed below
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     with stream:
@@ -171,17 +167,23 @@ def _orientation(file: Image.Image) -> int:
 
 def _decoded(file: Image.Image, path: Path | None) -> Picture:
     """The whole picture, its colour still beside its alpha."""
-    lost, notes = [], []
+    lost: list[str] = []
+    notes: list[str] = []
     mode, kind, size, orientation = file.mode, file.format or "PIL", file.size, _orientation(file)
-    if getattr(file, "n_frames", 1) > 1 and kind != "MPO":
-        lost.append(f"it holds {file.n_frames} frames; only the first is used.")
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1 and kind != "MPO":
+        lost.append(f"it holds {frames} frames; only the first is used.")
         file.seek(0)
-    bits = _deep_bits(file, path)
+    file.load()
+    turn = _orientation(file)  # 1 where Pillow has turned the picture itself while loading: TIFF.
+    bits = _bits(file, path)
+    if kind == "PNG" and path is not None:
+        _mend_png(file, path, bits)
     profile = _open_profile(file, lost)
     if profile is not None and bits == 16 and not profile.is_srgb:
         lost.append(f"its profile {profile.name!r} is converted at 8 bits a channel.")
         bits = 8
-    if bits == 16 and kind == "PNG":
+    if bits == 16 and kind == "PNG" and path is not None:
         color, alpha = _decode_png16(path)
     elif mode in ("I", "F") or mode.startswith("I;16"):
         color, alpha = _wide_grey(file, kind), None
@@ -189,8 +191,8 @@ def _decoded(file: Image.Image, path: Path | None) -> Picture:
         if kind == "TIFF" and max(_tiff_bits(file)) > 8:
             lost.append("16-bit colour TIFF is read at 8 bits a channel.")
         color, alpha = _eight_bits(file, profile, notes, lost)
+    color, alpha = _turned(color, turn), None if alpha is None else _turned(alpha, turn)
     if orientation != 1:
-        color, alpha = _turned(color, orientation), None if alpha is None else _turned(alpha, orientation)
         notes.append(f"turned upright (orientation {orientation})")
     if bits == 16:
         notes.append("16 bits a channel kept")
@@ -208,18 +210,25 @@ def _decoded(file: Image.Image, path: Path | None) -> Picture:
     )
 
 
-def _deep_bits(file: Image.Image, path: Path | None) -> int:
-    """16 for a picture whose channels have 16 bits that we can keep, else 8."""
-    if file.mode.startswith("I"):
-        return 16
+def _bits(file: Image.Image, path: Path | None) -> int:
+    """Bits a channel: of a PNG file as its header says, else 16 for wide grey and 8 for the rest."""
     if file.format == "PNG" and path is not None:
         with open(path, "rb") as stream:
-            return 16 if stream.read(25)[24:] == b"\x10" else 8  # Bit depth in the header.
-    return 8
+            return stream.read(25)[24]
+    return 16 if file.mode.startswith("I") else 8
+
+
+def _mend_png(file: Image.Image, path: Path, bits: int) -> None:
+    """What Pillow leaves undone: checksums of the pixel data, and the transparent grey of less than 8 bits."""
+    with Image.open(path) as again:
+        again.verify()
+    key = file.info.get("transparency")
+    if bits < 8 and isinstance(key, int) and file.mode in ("L", "1"):
+        file.info["transparency"] = key * 255 // (2**bits - 1)
 
 
 def _tiff_bits(file: Image.Image) -> tuple[int, ...]:
-    return tuple(file.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+    return tuple(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,)))
 
 
 def _decode_png16(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -272,7 +281,6 @@ def _open_profile(file: Image.Image, lost: list[str]) -> _Profile | None:
 
 def _eight_bits(file: Image.Image, profile: _Profile | None, notes: list[str], lost: list[str]):
     """Colour and alpha of everything that has up to 8 bits a channel."""
-    file.load()
     alpha = None
     if file.has_transparency_data:
         alpha = np.asarray(file.convert("RGBA").getchannel("A")).astype(np.float32)[..., None] / 255.0
@@ -288,7 +296,7 @@ def _eight_bits(file: Image.Image, profile: _Profile | None, notes: list[str], l
 def _to_srgb(file: Image.Image, profile: _Profile | None, notes: list[str], lost: list[str]) -> Image.Image | None:
     """Colours converted from the embedded profile (or Lab) to sRGB; None where the profile says nothing new."""
     if file.mode == "LAB":
-        source, mode, name = ImageCms.createProfile("LAB"), "LAB", "Lab"
+        source, mode, name = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB", "Lab"
     elif profile is None or profile.is_srgb:
         return None
     else:

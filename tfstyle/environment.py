@@ -7,6 +7,7 @@ module changes no policy, log level or device setting.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -17,14 +18,24 @@ _LEGACY_VALUES = ("1", "true", "yes")
 
 def _require_tensorflow_backend() -> None:
     """Refuses settings under which `keras` would not be Keras 3 on TensorFlow."""
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if backend != "tensorflow":
-        raise SetupError(
-            f"tfstyle runs on Keras' tensorflow backend, but KERAS_BACKEND is {backend!r}; "
-            "unset it or set KERAS_BACKEND=tensorflow."
-        )
+    for where, backend in (("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")), _configured_backend()):
+        if backend and backend != "tensorflow":
+            raise SetupError(
+                f"tfstyle runs on Keras' tensorflow backend, but {where} is {backend!r}; set KERAS_BACKEND=tensorflow."
+            )
+        if backend:
+            break
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in _LEGACY_VALUES:
         raise SetupError("tfstyle needs Keras 3, but TF_USE_LEGACY_KERAS asks for Keras 2; unset TF_USE_LEGACY_KERAS.")
+
+
+def _configured_backend() -> tuple[str, str | None]:
+    """What Keras' configuration file says, and its path."""
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    try:
+        return f"the backend in {path}", json.loads(path.read_text()).get("backend")
+    except (OSError, ValueError, AttributeError):
+        return str(path), None
 
 
 def _import_frameworks():
@@ -36,11 +47,6 @@ def _import_frameworks():
         raise SetupError(f"TensorFlow cannot be imported ({error}); run pip install tensorflow.") from error
     import keras as keras3
 
-    if keras3.backend.backend() != "tensorflow":
-        raise SetupError(
-            f"tfstyle runs on Keras' tensorflow backend, but Keras' configuration file says "
-            f"{keras3.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
-        )
     return tensorflow, keras3
 
 

@@ -50,6 +50,12 @@ class WeightsError(TfstyleError, ValueError):
     exit_code = 7
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a run whose image so far has been written (exit code 130)."""
+
+    exit_code = 130
+
+
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:
     """Says that a name is not known, with the nearest valid one.
 

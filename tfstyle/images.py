@@ -12,7 +12,7 @@ import functools
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def read(source: Any, *, background: str = "white") -> Picture:
     if picture.alpha is None:
         return picture
     image = picture.image * picture.alpha + color * (1.0 - picture.alpha)
-    return dataclasses.replace(picture, image=image, notes=picture.notes + ("alpha composited on the background",))
+    return dataclasses.replace(picture, image=image, notes=(*picture.notes, "alpha composited on the background"))
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -185,7 +185,7 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An sRGB colour profile as constant bytes: LittleCMS stamps the time of its making, which is set to a fixed one."""
+    """An sRGB colour profile as constant bytes: LittleCMS stamps the time of making, which is set to a fixed one."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
     return bytes(data)
@@ -248,9 +248,14 @@ def _umask() -> int:
     return mask
 
 
-def free_name(path: str | os.PathLike) -> Path:
-    """The path itself if nothing is there, else the first of NAME-2, NAME-3, … that is free."""
-    return next(candidate for candidate in _numbered(Path(path)) if not candidate.exists())
+def free_name(path: Path, *, beside: Callable[[Path], Path] = lambda path: path) -> Path:
+    """The path itself if nothing is there, else the first of NAME-2, NAME-3, … that is free.
+
+    Args:
+        path: the name wanted.
+        beside: path → another that must be free as well.
+    """
+    return next(name for name in _numbered(path) if not (name.exists() or beside(name).exists()))
 
 
 def _numbered(path: Path) -> Iterator[Path]:

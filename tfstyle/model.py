@@ -45,13 +45,13 @@ class StyleContentModel(keras.Model):
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**({"dtype": "float32"} | kwargs))  # Whatever the global policy says.
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
         self._statistic = moments.statistic(statistic)
         self.feature_scales = dict(feature_scales or {})
         layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
-        options = {"taps": taps, "pooling": pooling, "blocks": blocks, "name": "vgg"}
+        options: dict = {"taps": taps, "pooling": pooling, "blocks": blocks, "name": "vgg"}
         if weights is None:
             self.vgg = VGG(layers, input_scale="keras" if input_scale == "auto" else input_scale, **options)
         else:

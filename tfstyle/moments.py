@@ -1,7 +1,7 @@
 """Features → statistics, all of them from sums that add up over positions: (count, Σf, Σffᵀ).
 
-Because the sums add, several styles average, a mask is a weight on positions, and the tiles of a large picture sum to the
-whole. A statistic is a function of the sums alone and never sees the features.
+Because the sums add, several styles average, a mask is a weight on positions, and the tiles of a large picture sum to
+the whole. A statistic is a function of the sums alone and never sees the features.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def moments(features, *, mask=None) -> Moments:
 
     Args:
         features: float32 tensor [batch, height, width, channels].
-        mask: float tensor [batch, height, width, 1] of weights ≥ 0, not all zero; None counts each position once. No gradient is taken towards it.
+        mask: float tensor [batch, height, width, 1] of weights ≥ 0, not all zero; None counts each position
+            once. No gradient is taken towards it.
 
     Returns:
         The `Moments` of the positions.

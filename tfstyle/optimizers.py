@@ -20,7 +20,9 @@ Projection = Callable[[tf.Tensor], tf.Tensor]
 class Optimizer(Protocol):
     """What `transfer` asks of an optimiser."""
 
-    variables: list
+    @property
+    def variables(self) -> list:
+        """All state, as variables."""
 
     def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
         """Moves the variable, given the objective's value and gradient where it stands."""

@@ -24,26 +24,21 @@ def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
 
 
-RAW_SCALES: Mapping[str, float] = MappingProxyType(
-    dict(
-        zip(
-            layer_names(),
-            # Root mean square, over the filters of a layer, of (raw VGG-19 activation ÷ embedded activation).
-            # Measured from the two weight files, which differ by one factor per filter.
-            (24.56, 123.86, 127.76, 113.27, 130.61, 166.25, 349.37, 516.48)
-            + (534.09, 345.94, 186.25, 45.91, 48.19, 20.63, 8.40, 1.23),
-        )
-    )
-)
+_RAW_SCALES = (24.56, 123.86, 127.76, 113.27, 130.61, 166.25, 349.37, 516.48, 534.09, 345.94, 186.25, 45.91)
+_RAW_SCALES += (48.19, 20.63, 8.40, 1.23)
+# Root mean square, over the filters of a layer, of (raw VGG-19 activation / embedded activation). Measured from the two
+# weight files, which differ by one factor per filter.
+
+RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), _RAW_SCALES, strict=True)))
 """What to multiply the embedded network's features by, layer by layer, to give them the raw network's magnitude."""
 
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 """The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""
 
 
-def _option(default: Any, help: str, *, choices: tuple[str, ...] = (), kind: type | None = None, low: float = -math.inf):
+def _option(default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf) -> Any:
     """A field that is also an option of the command line; `low` is the smallest value allowed."""
-    return field(default=default, metadata={"help": help, "choices": choices, "kind": kind or type(default), "low": low})
+    return field(default=default, metadata={"help": help, "choices": choices, "kind": type(default), "low": low})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +97,7 @@ class Recipe:
     size: int = _option(512, "long side of the result in pixels; a smaller picture is enlarged only when asked", low=16)
     steps: int = _option(0, "steps in all, shared among the scales as the recipe does", low=0)
     content_weight: float = _option(1.0, "how much the photograph's shapes count", low=0.0)
-    style_weight: float = _option(1.0, "how much the painting's manner counts; multiplies the whole style term", low=0.0)
+    style_weight: float = _option(1.0, "how much the painting's manner counts (the whole style term)", low=0.0)
     tv_weight: float = _option(0.0, "how much smoothness counts (total variation)", low=0.0)
     init: str = _option("content", "the image to start from: content, noise or a picture file")
     seed: int = _option(0, "seed of the start noise", low=0)
@@ -147,7 +142,7 @@ class Recipe:
 
     def compiled_part(self) -> Recipe:
         """This recipe with every field set aside that may change without a new compiled graph."""
-        shared = {item.name: item.default for item in option_fields() if item.name in _RUN_FIELDS}
+        shared: dict[str, Any] = {item.name: item.default for item in option_fields() if item.name in _RUN_FIELDS}
         used = {name: float(getattr(self, name) > 0) for name in ("content_weight", "style_weight", "tv_weight")}
         shared |= {"name": "", "summary": "", "source": "", "scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,)}
         return dataclasses.replace(self, **(shared | used))
@@ -199,13 +194,14 @@ def steps_per_scale(recipe: Recipe, scales: int) -> tuple[int, ...]:
     planned = planned[len(planned) - scales :]
     if not recipe.steps:
         return planned
-    free = recipe.steps - 1  # One step is the finest scale's in any case.
-    shares = [free * steps / sum(planned) for steps in planned]
+    shares = [recipe.steps * steps / sum(planned) for steps in planned]
     counts = [math.floor(share) for share in shares]
     order = sorted(range(scales), key=lambda i: (counts[i] - shares[i], -i))
-    for index in order[: free - sum(counts)]:
+    for index in order[: recipe.steps - sum(counts)]:
         counts[index] += 1
-    counts[-1] += 1
+    if not counts[-1]:
+        counts[counts.index(max(counts))] -= 1
+        counts[-1] = 1
     return tuple(counts)
 
 

@@ -1,7 +1,7 @@
 """Content, style, recipe → steps: targets, the compiled train step, coarse to fine.
 
-A `Transfer` holds what is worth keeping between pictures: the network, and for each size one variable, one optimiser and
-one compiled train step. `Transfer.steps` yields; who wants a progress bar or a file consumes.
+A `Transfer` holds what is worth keeping between pictures: the network, and for each size one variable, one optimiser
+and one compiled train step. `Transfer.steps` yields; who wants a progress bar or a file consumes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from tfstyle.errors import DivergedError, InputError, MemoryLimitError
 from tfstyle.model import StyleContentModel, model_for
 from tfstyle.optimizers import make_optimizer
 from tfstyle.recipes import Recipe, scale_sizes, steps_per_scale
+
+BYTES_PER_PIXEL = 2000
+"""Peak memory of one evaluation, value and gradient, for each pixel."""
 
 Targets = Mapping[str, Mapping[str, tf.Tensor]]
 
@@ -77,7 +80,7 @@ def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, w
 
     def terms_of(image) -> dict[str, tf.Tensor]:
         described = model(image)
-        terms = {}
+        terms: dict[str, tf.Tensor] = {}
         for kind in used:
             by_layer = losses.layer_losses(described[kind], targets[kind], layers[kind])
             terms |= {f"{kind}/{layer}": weights[kind] * loss for layer, loss in by_layer.items()}
@@ -201,9 +204,9 @@ class Transfer:
             start = tf.random.stateless_uniform(content.shape, seed=(recipe.seed, 0))
         else:
             start = content
-        canvas = self._canvases.setdefault((height, width), None)
-        if canvas is None:
-            canvas = self._canvases[height, width] = Canvas(self.model, self.recipe, height, width)
+        if (height, width) not in self._canvases:
+            self._canvases[height, width] = Canvas(self.model, self.recipe, height, width)
+        canvas = self._canvases[height, width]
         canvas.start(start)
         return canvas, targets
 
@@ -223,6 +226,21 @@ class Transfer:
                     f"side, so choose a --size of {enough} or more, or a picture of another shape."
                 )
         return {"content": self._describe(content)["content"], "style": self._describe(style)["style"]}
+
+
+def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
+    """About how many bytes a run takes beyond the imported library, on a CPU in float32.
+
+    What the gradient needs of VGG-19's layers for each pixel of the largest picture, measured as a process's peak at
+    512 and 1024 pixels, and the optimiser's history for each pixel of the result.
+
+    Args:
+        recipe: gives the optimiser.
+        *sizes: (height, width) of the result first, then of the other pictures.
+    """
+    pixels = [height * width for height, width in sizes]
+    history = 2 * recipe.history if recipe.optimizer == "lbfgs" else 4
+    return BYTES_PER_PIXEL * max(pixels) + 12 * (history + 6) * pixels[0]
 
 
 def _scaled(image, factor: float) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Image → features: a frozen VGG-19, cut after the deepest layer asked for.
 
-The only module that knows what pixels a network was trained on (BGR or RGB, 255 or 1, means); everywhere else an image is
-float32 [batch, height, width, 3], sRGB, in [0, 1].
+The only module that knows what pixels a network was trained on (BGR or RGB, 255 or 1, means); everywhere else an image
+is float32 [batch, height, width, 3], sRGB, in [0, 1].
 
 References:
     Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition (ICLR 2015), table 1.
@@ -82,7 +82,7 @@ class VGG(keras.Model):
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**({"dtype": "float32"} | kwargs))  # Whatever the global policy says.
         require_channels_last()
         self.blocks = tuple(tuple(int(filters) for filters in block) for block in blocks)
         known = layer_names(self.blocks)
@@ -96,7 +96,7 @@ class VGG(keras.Model):
         self.input_scale = _one_of("input scale", input_scale, INPUT_SCALES)
         used = known[: max(known.index(name) for name in self.tapped) + 1]
         self.convolutions = [
-            keras.layers.Conv2D(filters, 3, padding="same", name=name)
+            keras.layers.Conv2D(filters, 3, padding="same", name=name, dtype=self.dtype_policy)
             for name, filters in zip(used, sum(self.blocks, ()), strict=False)
         ]
         self.trainable = False

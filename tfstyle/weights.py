@@ -1,7 +1,7 @@
 """Weight file → named arrays: embedded, Keras, torch and safetensors files, checked before anything uses them.
 
-Every reader returns plain arrays under the file's own names; `read` gives them Keras' layer names and layout. Nothing is
-unpickled beyond the allow-list of `torchfile`, and HDF5 links are not followed.
+Every reader returns plain arrays under the file's own names; `read` gives them Keras' layer names and layout. Nothing
+is unpickled beyond the allow-list of `torchfile`, and HDF5 links are not followed.
 """
 
 from __future__ import annotations
@@ -112,15 +112,26 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
     return NetworkWeights(_named_layers(arrays, blocks, str(path), of_torch), scale)
 
 
-def _read_file(path: Path) -> Arrays:
-    """Reads a file by the ending of its name; every failure is one line that begins with the path."""
-    readers = {".h5": _read_h5, ".hdf5": _read_h5, ".pth": torchfile.read, ".safetensors": _read_safetensors}
-    if path.suffix not in readers:
-        raise WeightsError(f"{path}: expected embedded, imagenet, or a file ending in {', '.join(readers)}.")
+def check(source: str | Path) -> None:
+    """Says at once that weights could not be read, without reading them.
+
+    Raises:
+        WeightsError: if `source` is neither a known word nor an existing file of a known kind.
+    """
+    path = Path(source)
+    if str(source) in ("embedded", "imagenet"):
+        return
+    if path.suffix not in _READERS:
+        raise WeightsError(f"{path}: expected embedded, imagenet, or a file ending in {', '.join(_READERS)}.")
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file.")
+
+
+def _read_file(path: Path) -> Arrays:
+    """Reads a file by the ending of its name; every failure is one line that begins with the path."""
+    check(path)
     try:
-        return readers[path.suffix](path)
+        return _READERS[path.suffix](path)
     except (WeightsError, OSError) as error:
         raise WeightsError(f"{path}: cannot be read as {path.suffix} weights: {error}; get the file again.") from error
 
@@ -163,6 +174,9 @@ def _tensor(entry: dict, body: memoryview) -> np.ndarray:
     if entry["dtype"] == "BF16":  # The upper half of a float32.
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array
+
+
+_READERS = {".h5": _read_h5, ".hdf5": _read_h5, ".pth": torchfile.read, ".safetensors": _read_safetensors}
 
 
 def _read_imagenet() -> Arrays:

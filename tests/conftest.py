@@ -1,0 +1,62 @@
+"""Fixtures shared by the tests: seeded numbers, a miniature network, small pictures, the raw weights where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfstyle import recipes
+from tfstyle.model import StyleContentModel
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "tfstyle" / "data" / "samples"
+RAW_WEIGHTS = ROOT.parent / "shared" / "weights" / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+MINI_BLOCKS = ((4, 5), (6, 7), (8,), (9,), (10,))
+"""A VGG of the same class with few filters, all different, so that a swapped axis fails."""
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def raw_weights():
+    if not RAW_WEIGHTS.is_file():
+        pytest.skip("the raw VGG-19 weights are not beside this checkout (../shared/weights)")
+    return RAW_WEIGHTS
+
+
+def image(rng, height=33, width=47):
+    """A smooth random image [1, height, width, 3] in [0, 1]."""
+    coarse = rng.uniform(size=(height // 4 + 2, width // 4 + 2, 3))
+    return np.kron(coarse, np.ones((4, 4, 1)))[None, :height, :width].astype("float32")
+
+
+def miniature(style_layers=("block1_conv1", "block2_conv1"), content_layers=("block2_conv2",), **options):
+    """A `StyleContentModel` on the miniature blocks, with seeded weights."""
+    options = {"weights": None, "blocks": MINI_BLOCKS} | options
+    model = StyleContentModel(style_layers, content_layers, **options)
+    model.build((None, None, None, 3))
+    numbers = np.random.default_rng(3)
+    for variable in model.vgg.variables:
+        scale = 0.02 if variable.path.endswith("bias") else 1.0 / np.sqrt(np.prod(variable.shape[:-1]))
+        variable.assign(numbers.normal(scale=scale, size=variable.shape))
+    return model
+
+
+def mini_recipe(**overrides):
+    """A recipe for the miniature."""
+    options = {
+        "name": "mini",
+        "summary": "",
+        "source": "",
+        "style_layers": ("block1_conv1", "block2_conv1"),
+        "style_layer_weights": (0.7, 0.3),
+        "content_layers": ("block2_conv2",),
+        "content_layer_weights": (1.0,),
+        "scale_steps": (4,),
+        "weights": "embedded",
+    }
+    return recipes.Recipe(**(options | overrides))

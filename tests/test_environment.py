@@ -1,0 +1,106 @@
+"""The door to TensorFlow and Keras, tried from fresh processes, and the memory that is free."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfstyle import environment
+
+
+def run(code, **variables):
+    """Runs Python code in a fresh process; returns (exit code, standard output, last line of standard error)."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | variables, check=False
+    )
+    return result.returncode, result.stdout.strip(), (result.stderr.strip().splitlines() or [""])[-1]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"KERAS_BACKEND": "jax"}, "tfstyle runs on Keras' tensorflow backend, but KERAS_BACKEND is 'jax'"),
+        ({"TF_USE_LEGACY_KERAS": "1"}, "tfstyle needs Keras 3, but TF_USE_LEGACY_KERAS asks for Keras 2"),
+    ],
+)
+def test_another_keras_is_met_with_one_line(variables, message):
+    code, _, error = run("import tfstyle; tfstyle.stylize", **variables)
+    assert code == 1
+    assert message in error
+    code, _, error = run("from tfstyle.cli import main; raise SystemExit(main(['doctor']))", **variables)
+    assert code == 1
+    assert error.startswith(f"tfstyle: error: {message}")
+
+
+def test_keras_own_configuration_file_counts_too(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "numpy", "image_data_format": "channels_last"}')
+    _, _, error = run("import tfstyle; tfstyle.stylize", KERAS_HOME=str(tmp_path))
+    assert f"the backend in {tmp_path / 'keras.json'} is 'numpy'" in error
+    (tmp_path / "keras.json").write_text('{"backend": "tensorflow", "image_data_format": "channels_first"}')
+    _, _, error = run("import tfstyle; tfstyle.VGG(['block1_conv1'])", KERAS_HOME=str(tmp_path))
+    assert "Keras is configured for channels_first" in error
+
+
+def test_importing_tfstyle_loads_nothing_heavy():
+    code = "import sys, tfstyle; print([m for m in ('tensorflow', 'keras', 'numpy', 'PIL') if m in sys.modules])"
+    assert run(code)[:2] == (0, "[]")
+
+
+def test_using_tfstyle_changes_no_setting():
+    code = """
+import logging, os
+import keras, tensorflow as tf
+def state():
+    return (keras.config.dtype_policy().name, keras.config.floatx(), logging.getLogger().level,
+            tf.get_logger().level, tf.config.get_soft_device_placement(), os.environ.get("TF_CPP_MIN_LOG_LEVEL"),
+            tf.config.experimental.tensor_float_32_execution_enabled(), logging.getLogger("tfstyle").handlers)
+before = state()
+import tfstyle
+for name in tfstyle.__all__: getattr(tfstyle, name)
+print(before == state())
+"""
+    assert run(code)[:2] == (0, "True")
+
+
+def test_every_public_name_is_there_and_an_unknown_one_is_not():
+    code = "import tfstyle; print([n for n in dir(tfstyle) if getattr(tfstyle, n) is None], hasattr(tfstyle, 'x'))"
+    assert run(code)[:2] == (0, "[] False")
+
+
+def write(root, files):
+    for name, text in files.items():
+        path = Path(root, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+MEMINFO = {"proc/meminfo": "MemTotal: 16000 kB\nMemFree: 100 kB\nMemAvailable: 8000 kB\n"}
+
+
+def test_free_memory_of_a_plain_machine(tmp_path):
+    write(tmp_path, MEMINFO)
+    assert environment.available_memory(tmp_path) == 8000 * 1024
+
+
+def test_free_memory_in_a_container_of_either_version(tmp_path):
+    version2 = {"memory.max": "5000000", "memory.current": "3000000", "memory.stat": "anon 7\ninactive_file 500000\n"}
+    write(tmp_path / "two", MEMINFO | {f"sys/fs/cgroup/{name}": text for name, text in version2.items()})
+    assert environment.available_memory(tmp_path / "two") == 2500000
+    version1 = {
+        "memory.limit_in_bytes": "4000000",
+        "memory.usage_in_bytes": "3900000",
+        "memory.stat": "total_inactive_file 0\n",
+    }
+    write(tmp_path / "one", MEMINFO | {f"sys/fs/cgroup/memory/{name}": text for name, text in version1.items()})
+    assert environment.available_memory(tmp_path / "one") == 100000
+
+
+def test_a_container_without_limit_has_the_machines_memory(tmp_path):
+    write(tmp_path, MEMINFO | {"sys/fs/cgroup/memory.max": "max", "sys/fs/cgroup/memory.current": "3000000"})
+    assert environment.available_memory(tmp_path) == 8000 * 1024
+
+
+def test_a_system_that_does_not_say_has_unknown_memory(tmp_path):
+    assert environment.available_memory(tmp_path) is None

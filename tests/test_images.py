@@ -1,0 +1,221 @@
+"""Arrays in, resizing, and files out."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image
+from PIL import Image, ImageCms
+
+from tfstyle import images
+from tfstyle.errors import InputError, OutputError
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(5, 8), (5, 8, 1), (5, 8, 3), (1, 5, 8, 3)])
+def test_arrays_are_read_by_their_type(dtype, shape, rng):
+    values = rng.uniform(size=shape)
+    array = values.astype(dtype) if dtype.startswith("f") else (values * np.iinfo(dtype).max).round().astype(dtype)
+    expected = values.reshape(5, 8, -1) * np.ones(3)
+    for source in (array, tf.constant(array)):
+        picture = images.read(source)
+        assert picture.image.dtype == np.float32
+        assert picture.image.shape == (1, 5, 8, 3)
+        np.testing.assert_allclose(picture.image[0], expected, atol=3e-3 if dtype == "uint8" else 1e-5)
+
+
+def test_a_fourth_channel_is_alpha(rng):
+    array = rng.uniform(size=(5, 8, 4)).astype("float32")
+    picture = images.read(array, background="black")
+    np.testing.assert_allclose(picture.image[0], array[..., :3] * array[..., 3:], rtol=1e-6)
+    np.testing.assert_array_equal(picture.alpha[0], array[..., 3:])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 8, 2), "uint8"), r"received shape \(5, 8, 2\)"),
+        (np.zeros((2, 5, 8, 3), "uint8"), r"received shape \(2, 5, 8, 3\)"),
+        (np.zeros((0, 8, 3), "uint8"), "received shape"),
+        (np.full((5, 8, 3), 255.0), "received 255 to 255"),
+        (np.full((5, 8, 3), np.nan), "received nan to nan"),
+        (np.zeros((5, 8, 3), "int64"), "received int64"),
+    ],
+)
+def test_an_array_of_another_kind_is_refused(array, message):
+    with pytest.raises(InputError, match=message):
+        images.read(array)
+
+
+def test_an_unknown_colour_is_refused():
+    with pytest.raises(ValueError, match="background should be a colour"):
+        images.read(np.zeros((5, 8, 3), "uint8"), background="blanc")
+
+
+@pytest.mark.parametrize("size", [(11, 16), (23, 31), (64, 96), (33, 20)])
+def test_resizing_is_pillows_bicubic(size, rng):
+    picture = image(rng, 33, 47)
+    channels = [
+        np.asarray(Image.fromarray(picture[0, ..., c]).resize(size[::-1], Image.Resampling.BICUBIC)) for c in range(3)
+    ]
+    expected = np.clip(np.stack(channels, axis=-1), 0, 1)
+    np.testing.assert_allclose(images.resize(picture, *size)[0], expected, atol=2e-3)
+
+
+def test_resizing_to_the_same_size_changes_nothing(rng):
+    picture = image(rng)
+    np.testing.assert_array_equal(images.resize(picture, 33, 47), picture)
+
+
+@pytest.mark.parametrize(
+    ("size", "long_side", "expected"),
+    [
+        ((683, 1024), 512, (342, 512)),
+        ((1024, 359), 512, (512, 180)),
+        ((20, 4000), 512, (3, 512)),
+        ((1, 900), 16, (1, 16)),
+    ],
+)
+def test_a_fitted_size_keeps_the_shape(size, long_side, expected):
+    assert images.fitted_size(*size, long_side) == expected
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.tiff", "p.webp", "p.jpg", "p.JPEG", "p.avif"])
+def test_what_is_written_is_read_again(name, tmp_path):
+    smooth = np.linspace(0, 1, 40 * 60 * 3).reshape(1, 40, 60, 3).astype("float32")
+    path = images.write(smooth, tmp_path / name)
+    lossless = name in ("p.png", "p.tiff")
+    np.testing.assert_allclose(images.read(path).image, smooth, atol=0.5001 / 255 if lossless else 0.04)
+
+
+def test_values_are_rounded_and_cut_off_not_truncated_or_wrapped(tmp_path):
+    values = np.array([[[[0.4999 / 255] * 3, [0.5001 / 255] * 3, [1.2] * 3, [-0.3] * 3, [254.6 / 255] * 3]]], "float32")
+    images.write(values, tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as file:
+        assert np.asarray(file)[0, :, 0].tolist() == [0, 1, 255, 0, 255]
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.tiff", "p.webp", "p.avif"])
+def test_alpha_is_carried_to_the_file(name, rng, tmp_path):
+    alpha = np.zeros((1, 33, 47, 1), "float32")
+    alpha[:, :, 20:] = 1.0
+    path = images.write(image(rng), tmp_path / name, alpha=alpha)
+    np.testing.assert_allclose(images.read(path).alpha, alpha, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.tiff", "p.webp", "p.avif"])
+def test_a_file_carries_an_srgb_profile_and_nothing_of_the_photograph(name, rng, tmp_path):
+    path = images.write(image(rng), tmp_path / name)
+    with Image.open(path) as file:
+        assert "sRGB" in ImageCms.getProfileDescription(ImageCms.getOpenProfile(_profile(file, tmp_path)))
+        assert not set(dict(file.getexif())) & {0x010F, 0x0112, 0x8825, 0x9003}  # Maker, orientation, place, time.
+        assert file.info.get("comment") is None
+
+
+def _profile(file, folder):
+    (folder / "p.icc").write_bytes(file.info["icc_profile"])
+    return str(folder / "p.icc")
+
+
+def test_equal_images_give_equal_bytes_at_any_time(rng, monkeypatch):
+    pixels = rng.integers(0, 256, size=(7, 9, 3), dtype=np.uint8)
+    first = images.encode(pixels, "PNG")
+    images.srgb_profile.cache_clear()
+    time.sleep(1.1)  # A profile stamped with the time would differ now.
+    assert images.encode(pixels, "PNG") == first
+
+
+def test_jpeg_keeps_full_colour_resolution(tmp_path, rng):
+    images.write(image(rng), tmp_path / "p.jpg")
+    with Image.open(tmp_path / "p.jpg") as file:
+        assert {layer[1:3] for layer in file.layer} == {(1, 1)}
+
+
+def test_quality_changes_the_size(rng, tmp_path):
+    sizes = [images.write(image(rng), tmp_path / f"{q}.jpg", quality=q).stat().st_size for q in (30, 95)]
+    assert sizes[0] < sizes[1]
+
+
+def test_nothing_is_overwritten_unasked(rng, tmp_path):
+    path = tmp_path / "p.png"
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists; choose another name"):
+        images.write(image(rng), path)
+    assert path.read_bytes() == b"precious"
+    images.write(image(rng), path, overwrite=True)
+    assert images.read(path).image.shape == (1, 33, 47, 3)
+
+
+def test_a_file_that_appeared_meanwhile_is_left_alone(tmp_path):
+    (tmp_path / "p.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="appeared meanwhile"):
+        images.save_atomically(tmp_path / "p.png", b"new", overwrite=False)
+    assert (tmp_path / "p.png").read_bytes() == b"precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
+    path = tmp_path / "p.png"
+    path.write_bytes(b"precious")
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="No space left on device"):
+        images.save_atomically(path, b"new", overwrite=True)
+    assert path.read_bytes() == b"precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_written_file_has_the_usual_permissions(rng, tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = images.write(image(rng), tmp_path / "p.png")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("p.gif", {}, r"cannot be written as '.gif'; use .png"),
+        ("p", {}, "cannot be written as 'a file without ending'"),
+        ("none/p.png", {}, "there is no folder"),
+        ("folder.png", {}, "is a folder"),
+        ("p.jpg", {"alpha": True}, "JPEG holds no alpha"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_beforehand(name, options, message, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(OutputError, match=message):
+        images.check_output(tmp_path / name, **options)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_writable_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="not writable"):
+        images.check_output(tmp_path / "p.png")
+
+
+def test_numbers_that_are_not_finite_are_not_written(tmp_path):
+    with pytest.raises(InputError, match="not finite"):
+        images.write(np.full((1, 3, 5, 3), np.nan), tmp_path / "p.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_free_name_takes_the_next_number(tmp_path):
+    path = tmp_path / "p.png"
+    assert images.free_name(path) == path
+    path.touch()
+    (tmp_path / "p-2-steps").touch()
+    assert images.free_name(path) == tmp_path / "p-2.png"
+    beside = lambda name: name.with_name(f"{name.stem}-steps")  # noqa: E731
+    assert images.free_name(path, beside=beside) == tmp_path / "p-3.png"
+    assert isinstance(images.free_name(path), Path)

@@ -1,0 +1,90 @@
+"""The style and content model: what it returns, and that it survives saving."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image, miniature
+
+from tfstyle import model, moments, recipes
+
+MODES = {"eager": lambda m: m, "graph": tf.function}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_it_returns_statistics_and_features_by_layer(mode, rng):
+    network, pixels = miniature(), image(rng)
+    found = mode(network)(pixels)
+    features = network.vgg(pixels)
+    assert {kind: list(layers) for kind, layers in found.items()} == {
+        "style": ["block1_conv1", "block2_conv1"],
+        "content": ["block2_conv2"],
+    }
+    for layer, gram in found["style"].items():
+        flat = features[layer].numpy().reshape(-1, features[layer].shape[-1])
+        np.testing.assert_allclose(gram[0], flat.T @ flat / len(flat), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["content"]["block2_conv2"], features["block2_conv2"], rtol=1e-6)
+
+
+def test_a_batch_is_described_picture_by_picture(rng):
+    network, pixels = miniature(), np.concatenate([image(rng), image(rng)])
+    both = network(pixels)["style"]["block2_conv1"]
+    np.testing.assert_allclose(both[1], network(pixels[1:])["style"]["block2_conv1"][0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("statistic", moments.STATISTICS)
+def test_feature_scales_act_before_the_statistic(statistic, rng):
+    scales = {"block1_conv1": 3.0, "block2_conv2": 5.0}
+    plain, scaled = (miniature(statistic=statistic, feature_scales=s) for s in ({}, scales))
+    pixels = image(rng)
+    features = plain.vgg(pixels)
+    expected = moments.statistic(statistic)(moments.moments(3.0 * features["block1_conv1"]))
+    found = scaled(pixels)
+    np.testing.assert_allclose(found["style"]["block1_conv1"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["content"]["block2_conv2"], 5.0 * features["block2_conv2"], rtol=1e-5)
+    np.testing.assert_array_equal(found["style"]["block2_conv1"], plain(pixels)["style"]["block2_conv1"])
+
+
+def test_a_layer_may_serve_both_content_and_style(rng):
+    found = miniature(style_layers=("block1_conv2",), content_layers=("block1_conv2",))(image(rng))
+    assert set(found["style"]) == set(found["content"]) == {"block1_conv2"}
+
+
+def test_a_saved_model_comes_back_the_same_in_safe_mode(tmp_path, rng):
+    network, pixels = miniature(taps="conv", pooling="average", feature_scales={"block1_conv1": 2.0}), image(rng)
+    expected = network(pixels)
+    network.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for kind, layers in again(pixels).items():
+        for layer, value in layers.items():
+            np.testing.assert_array_equal(value, expected[kind][layer])
+
+
+def test_it_keeps_float32_under_a_mixed_policy(rng):
+    pixels = image(rng)
+    expected = miniature()(pixels)["content"]["block2_conv2"]
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        found = miniature()(pixels)["content"]["block2_conv2"]
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_embedded_network_serves_without_arguments(rng):
+    network = model.StyleContentModel(["block1_conv1"], ["block2_conv1"])
+    found = network(image(rng, 40, 56))
+    assert found["style"]["block1_conv1"].shape == (1, 64, 64)
+    assert found["content"]["block2_conv1"].shape == (1, 20, 28, 128)
+    assert network.trainable_variables == []
+
+
+def test_a_recipe_brings_its_scales_to_the_model():
+    network = model.model_for(recipes.TENSORFLOW_TUTORIAL)
+    assert network.feature_scales["block5_conv2"] == 20.63
+    assert set(model.model_for(recipes.DEFAULT).feature_scales.values()) == {1.0}
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'block1_conv1'"):
+        model.StyleContentModel(["blok1_conv1"], [], weights=None)

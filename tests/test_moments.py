@@ -1,0 +1,117 @@
+"""Statistics against their definitions, worked numbers and scikit's properties."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfstyle import moments
+
+SHAPES = [(1, 4, 7, 3), (2, 1, 5, 8)]  # Never square: a swapped axis must fail.
+MODES = {"eager": lambda f: f, "graph": tf.function}
+
+
+def statistics_by_loops(features):
+    """The definitions, one position at a time."""
+    batch, height, width, channels = features.shape
+    gram, mean = np.zeros((batch, channels, channels)), np.zeros((batch, channels))
+    for b, y, x in np.ndindex(batch, height, width):
+        gram[b] += np.outer(features[b, y, x], features[b, y, x]) / (height * width)
+        mean[b] += features[b, y, x] / (height * width)
+    covariance = gram - mean[:, :, None] * mean[:, None, :]
+    deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2) + 1e-5)
+    return {"gram": gram, "covariance": covariance, "mean_deviation": np.stack([mean, deviation], axis=1)}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", moments.STATISTICS)
+def test_a_statistic_matches_its_definition(name, shape, mode, rng):
+    features = rng.normal(size=shape).astype("float32")
+    found = mode(lambda f: moments.statistic(name)(moments.moments(f)))(features)
+    np.testing.assert_allclose(found, statistics_by_loops(features)[name], rtol=1e-5, atol=1e-5)
+
+
+def test_gram_worked_by_hand():
+    # Two positions, two channels: (1, 2) and (3, 4). Mean of [[1, 2], [2, 4]] and [[9, 12], [12, 16]].
+    features = [[[[1.0, 2.0], [3.0, 4.0]]]]
+    np.testing.assert_array_equal(moments.gram(moments.moments(features)), [[[5.0, 7.0], [7.0, 10.0]]])
+
+
+def test_covariance_worked_by_hand():
+    # The same less means (2, 3): (-1, -1) and (1, 1).
+    features = [[[[1.0, 2.0], [3.0, 4.0]]]]
+    np.testing.assert_allclose(moments.covariance(moments.moments(features)), [[[1.0, 1.0], [1.0, 1.0]]])
+
+
+def test_a_mask_counts_only_what_it_covers(rng):
+    features = rng.normal(size=(1, 4, 7, 3)).astype("float32")
+    mask = np.zeros((1, 4, 7, 1), "float32")
+    mask[:, :, :2] = 1.0
+    masked, cut = moments.moments(features, mask=mask), moments.moments(features[:, :, :2])
+    for found, expected in zip(masked, cut, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_moments_of_two_halves_add_up_to_those_of_the_whole(rng):
+    features = rng.normal(size=(2, 4, 7, 3)).astype("float32")
+    added = moments.add(moments.moments(features[:, :, :3]), moments.moments(features[:, :, 3:]))
+    for found, expected in zip(added, moments.moments(features), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_scaled_moments_are_those_of_scaled_features(rng):
+    features = rng.normal(size=(1, 4, 7, 3)).astype("float32")
+    for found, expected in zip(
+        moments.scale(moments.moments(features), 3.0), moments.moments(features * 3.0), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_gram_is_symmetric_and_positive_semi_definite(rng):
+    gram = moments.gram(moments.moments(rng.normal(size=(2, 3, 5, 6)).astype("float32"))).numpy()
+    np.testing.assert_allclose(gram, gram.transpose(0, 2, 1), rtol=1e-6)
+    assert (np.linalg.eigvalsh(gram) > -1e-6).all()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_gradient_is_that_of_a_plain_einsum_to_second_order(masked, rng):
+    # One matrix product serves for both factors; a plain einsum, unsymmetric weights and a Hessian product check it.
+    features = tf.constant(rng.normal(size=(2, 3, 5, 4)))
+    mask = tf.constant(rng.uniform(size=(2, 3, 5, 1))) if masked else None
+    weights, direction = tf.constant(rng.normal(size=(2, 4, 4))), tf.constant(rng.normal(size=(2, 3, 5, 4)))
+
+    def plain(f):
+        return tf.einsum("bhwi,bhwj->bij", f if mask is None else f * mask, f)
+
+    def orders(products):
+        with tf.GradientTape() as outer:
+            outer.watch(features)
+            with tf.GradientTape() as inner:
+                inner.watch(features)
+                value = tf.reduce_sum(weights * products(features) ** 2)
+            gradient = inner.gradient(value, features)
+            along = tf.reduce_sum(gradient * direction)
+        return gradient, outer.gradient(along, features)
+
+    ours = orders(lambda f: moments.moments(f, mask=mask).products)
+    for found, expected in zip(ours, orders(plain), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_deviation_of_a_constant_channel_has_a_finite_gradient():
+    features = tf.ones((1, 3, 5, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        value = tf.reduce_sum(moments.mean_deviation(moments.moments(features)))
+    assert np.isfinite(tape.gradient(value, features)).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 3), (1, 2, 4, 7, 3)])
+def test_moments_name_the_shape_they_received(shape):
+    with pytest.raises(ValueError, match=r"Received: \(" + str(shape[0])):
+        moments.moments(np.zeros(shape, "float32"))
+
+
+def test_an_unknown_statistic_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'gram'"):
+        moments.statistic("grams")

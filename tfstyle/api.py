@@ -1,0 +1,136 @@
+"""Paths and pictures in, picture out: `stylize`, the one function most programs need."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from tfstyle import environment, images
+from tfstyle.callbacks import Callback, observed
+from tfstyle.decoding import Picture
+from tfstyle.environment import tf
+from tfstyle.errors import Interrupted, MemoryLimitError
+from tfstyle.recipes import Recipe, get_recipe
+from tfstyle.transfer import Transfer, memory_needed
+
+_log = logging.getLogger("tfstyle")
+
+
+def stylize(
+    content: Any,
+    style: Any,
+    *,
+    recipe: str | Recipe = "default",
+    output: str | os.PathLike | None = None,
+    callbacks: Iterable[Callback] = (),
+    background: str = "white",
+    keep_alpha: bool = False,
+    quality: int = 95,
+    overwrite: bool = False,
+    **overrides: Any,
+) -> tf.Tensor:
+    """Paints a photograph in the manner of a painting.
+
+        image = tfstyle.stylize("photo.jpg", "painting.jpg", size=512)
+
+    Args:
+        content: the photograph: path, PIL image, array or tensor, as for `images.read`.
+        style: the painting, likewise.
+        recipe: a name in `recipes.RECIPES`, or a `Recipe`.
+        output: where to write the result; None does not write.
+        callbacks: called with a `Step` after every step.
+        background: what shows through transparent parts, a CSS colour.
+        keep_alpha: give the written file the photograph's alpha.
+        quality: of a written JPEG, WebP or AVIF, 1 to 100.
+        overwrite: replace a file that is there.
+        **overrides: fields of the recipe to replace: `size`, `steps`, `style_weight`, … The photograph is enlarged
+            only if `size` is given.
+
+    Returns:
+        float32 tensor [1, height, width, 3], sRGB, in [0, 1] if the recipe clips.
+
+    Raises:
+        ValueError: if a recipe, a field or a value is not valid.
+        InputError: if a picture cannot be read or is too small.
+        OutputError: if the result could not be written; most causes are found before the work begins.
+        WeightsError: if the network's weights cannot be used.
+        MemoryLimitError: if the run would not fit in memory.
+        DivergedError: if the loss is no longer finite.
+        Interrupted: on Ctrl-C, after the image so far has been written to `output`.
+    """
+    chosen = get_recipe(recipe, **overrides)
+    if output is not None:
+        images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
+    photograph, painting = (_read(picture, background) for picture in (content, style))
+    start = None if chosen.init in ("content", "noise") else _read(chosen.init, background).image
+    long_side = chosen.size if "size" in overrides else min(chosen.size, max(photograph.image.shape[1:3]))
+    photo_size, painting_size = (_fitted(picture, long_side) for picture in (photograph, painting))
+    _check_memory(chosen, photo_size, painting_size)
+    environment.grow_gpu_memory()
+    if chosen.is_rescaled():
+        _log.warning(
+            "%s was published for raw VGG-19 weights; on the embedded network its layers are rescaled to the published "
+            "magnitudes, so the look is near, not equal (--weights imagenet is exact).",
+            chosen.name,
+        )
+    transfer = _transfer(chosen.compiled_part())
+    small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
+
+    def finish(image):
+        if output is not None:
+            alpha = images.resize(photograph.alpha, *photo_size) if _carries_alpha(photograph, keep_alpha) else None
+            images.write(image, output, alpha=alpha, quality=quality, overwrite=overwrite)
+
+    image = None
+    try:
+        for step in observed(transfer.steps(small, target, chosen, init=start), callbacks):
+            image = step.image
+    except KeyboardInterrupt:
+        if image is None or output is None:
+            raise
+        finish(images.resize(image, *photo_size))
+        raise Interrupted(f"{output}: the image so far.") from None
+    finish(image)
+    return image
+
+
+@functools.lru_cache(maxsize=1)
+def _transfer(compiled: Recipe) -> Transfer:
+    """The network and the compiled steps of the last recipe, kept for the next picture."""
+    return Transfer(compiled)
+
+
+def _read(source: Any, background: str) -> Picture:
+    """Reads a picture and says what happened to it."""
+    picture = images.read(source, background=background)
+    what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture given"
+    for note in picture.notes:
+        _log.info("%s: %s.", what, note)
+    for warning in picture.warnings:
+        _log.warning("%s: %s", what, warning)
+    return picture
+
+
+def _fitted(picture: Picture, long_side: int) -> tuple[int, int]:
+    height, width = picture.image.shape[1:3]
+    return images.fitted_size(height, width, long_side)
+
+
+def _carries_alpha(picture: Picture, keep_alpha: bool) -> bool:
+    return keep_alpha and picture.alpha is not None
+
+
+def _check_memory(recipe: Recipe, *sizes: tuple[int, int]) -> None:
+    """Refuses a run that main memory could not hold, before it begins; a GPU speaks for itself."""
+    if tf.config.list_physical_devices("GPU"):
+        return
+    needed, free = memory_needed(recipe, *sizes), environment.available_memory()
+    if free is not None and needed > free:
+        height, width = sizes[0]
+        raise MemoryLimitError(
+            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            f"choose --size {int(max(height, width) * (free / needed) ** 0.5)} or less."
+        )

@@ -1,0 +1,89 @@
+"""Words on a command line → one of the functions below; the only place that prints, exits, or catches everything.
+
+Exit codes: 0 done, 1 the installation or a fault of tfstyle's own, 2 usage, 3 a picture cannot be used, 4 a result
+cannot be written, 5 the loss diverged, 6 not enough memory, 7 network weights cannot be used, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from tfstyle.cli.parser import make_parser
+from tfstyle.errors import Interrupted, MemoryLimitError, TfstyleError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the words after the program's name; `sys.argv` if None.
+
+    Returns:
+        The exit code; usage errors and `--help` exit by themselves, as argparse does.
+    """
+    options = make_parser().parse_args(arguments)
+    _set_up_logging(options)
+    try:
+        _run(options)
+    except Interrupted as error:
+        print(f"interrupted; {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Who read our output has gone; so do we.
+        return 1
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        print(f"tfstyle: error: {_one_line(error)}", file=sys.stderr)
+        return _exit_code(error)
+    return 0
+
+
+def _run(options) -> None:
+    """Calls the command; its module is loaded only now."""
+    if options.command in ("stylize", "demo"):
+        from tfstyle.cli import stylize
+
+        stylize.run(options)
+    elif options.command == "inspect":
+        from tfstyle.cli import reports
+
+        reports.inspect(options)
+    else:
+        from tfstyle.cli import reports
+
+        reports.doctor(options)
+
+
+def _set_up_logging(options) -> None:
+    """Sends tfstyle's own notes to standard error, and no one else's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("tfstyle: %(message)s"))
+    logger = logging.getLogger("tfstyle")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, TfstyleError):
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        return MemoryLimitError.exit_code
+    return 2 if isinstance(error, ValueError) else 1
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an expected error; for a fault of our own, where to look for more."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (TfstyleError, ValueError)):
+        return text
+    if isinstance(error, MemoryError):
+        return "memory ran out; choose a smaller --size."
+    return f"{type(error).__name__}: {text} (this is a fault of tfstyle; --debug shows where)"
