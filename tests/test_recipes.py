@@ -117,7 +117,7 @@ def test_a_typed_total_is_shared_in_proportion(total, scales):
     assert sum(shared) == total
     assert shared[-1] >= 1
     for found, plan in zip(shared, planned, strict=True):
-        assert abs(found - total * plan / sum(planned)) <= 1
+        assert abs(found - total * plan / sum(planned)) < 2  # One for rounding, one for the finest scale.
 
 
 def test_what_may_change_without_a_new_graph_is_set_aside():

@@ -1,4 +1,4 @@
-"""Paths and pictures in, picture out: `stylize`, the one function most programs need."""
+"""Paths and pictures → a picture: `stylize`, the one function most programs need."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class StyleContentModel(keras.Model):
         self._statistic = moments.statistic(statistic)
         self.feature_scales = dict(feature_scales or {})
         layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
-        options: dict = {"taps": taps, "pooling": pooling, "blocks": blocks, "name": "vgg"}
+        options: dict = {"taps": taps, "pooling": pooling, "blocks": blocks, "dtype": self.dtype_policy}
         if weights is None:
             self.vgg = VGG(layers, input_scale="keras" if input_scale == "auto" else input_scale, **options)
         else:

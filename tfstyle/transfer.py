@@ -189,7 +189,7 @@ class Transfer:
                     yield Step(index, sum(counts), scale, len(sizes), image, values, time.perf_counter() - began)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
-                    f"memory ran out at {image.shape[2]}x{image.shape[1]}; choose a smaller --size."
+                    f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller --size."
                 ) from error
 
     def _prepare(self, content, style, image, recipe: Recipe, factor: float):

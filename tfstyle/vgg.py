@@ -41,10 +41,11 @@ def scale_pixels(image, input_scale: str):
     Returns:
         A tensor of the same shape.
     """
+    image = tf.convert_to_tensor(image)
     if input_scale == "keras":
-        return image[..., ::-1] * 255.0 - tf.constant(CAFFE_MEAN_BGR)
+        return image[..., ::-1] * 255.0 - tf.constant(CAFFE_MEAN_BGR, image.dtype)
     if input_scale == "torch":
-        return (image - tf.constant(TORCH_MEAN)) / tf.constant(TORCH_DEVIATION)
+        return (image - tf.constant(TORCH_MEAN, image.dtype)) / tf.constant(TORCH_DEVIATION, image.dtype)
     return image
 
 

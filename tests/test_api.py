@@ -1,0 +1,141 @@
+"""`stylize` from paths, pictures, arrays and tensors, on the miniature."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image, mini_recipe, miniature
+from PIL import Image
+
+import tfstyle
+from tfstyle import api, environment, images, transfer
+from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError
+
+
+@pytest.fixture(autouse=True)
+def mini_network(monkeypatch):
+    monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
+    api._transfer.cache_clear()
+    yield
+    api._transfer.cache_clear()
+
+
+@pytest.fixture
+def pair(rng, tmp_path):
+    """Paths of a photograph 60x40 and a painting 33x47."""
+    paths = tmp_path / "photo.png", tmp_path / "painting.png"
+    for path, size in zip(paths, ((40, 60), (33, 47)), strict=True):
+        images.write(image(rng, *size), path)
+    return paths
+
+
+RECIPE = mini_recipe(scale_steps=(3,), size=48)
+
+
+def test_paths_pictures_arrays_and_tensors_give_the_same_image(pair):
+    expected = tfstyle.stylize(*pair, recipe=RECIPE)
+    assert expected.shape == (1, 32, 48, 3)
+    arrays = [np.array(Image.open(path)) for path in pair]
+    for kind in (Image.fromarray, np.asarray, tf.constant):
+        np.testing.assert_array_equal(tfstyle.stylize(*map(kind, arrays), recipe=RECIPE), expected)
+
+
+def test_the_network_is_kept_for_the_next_picture(pair):
+    api.stylize(*pair, recipe=RECIPE)
+    kept = api._transfer(RECIPE.compiled_part())
+    api.stylize(*pair, recipe=RECIPE, steps=2, style_weight=5.0)
+    assert api._transfer(RECIPE.compiled_part()) is kept
+    assert api._transfer.cache_info().misses == 1
+
+
+@pytest.mark.parametrize(("options", "long_side"), [({}, 60), ({"size": 30}, 30), ({"size": 80}, 80)])
+def test_only_a_given_size_enlarges(options, long_side, pair):
+    recipe = mini_recipe(scale_steps=(1,), size=512)
+    assert max(tfstyle.stylize(*pair, recipe=recipe, **options).shape[1:3]) == long_side
+
+
+def test_the_result_is_written_when_asked(pair, tmp_path):
+    image = tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png")
+    np.testing.assert_allclose(images.read(tmp_path / "out.png").image, image, atol=0.51 / 255)
+
+
+def test_alpha_is_carried_when_asked(rng, tmp_path, pair):
+    rgba = np.concatenate([image(rng, 40, 60)[0], np.zeros((40, 60, 1))], axis=-1).astype("float32")
+    rgba[:, 30:, 3] = 1.0
+    tfstyle.stylize(rgba, pair[1], recipe=RECIPE, output=tmp_path / "a.png", keep_alpha=True)
+    tfstyle.stylize(rgba, pair[1], recipe=RECIPE, output=tmp_path / "b.png")
+    alpha = images.read(tmp_path / "a.png").alpha
+    assert (alpha[0, :, 0].max(), alpha[0, :, -1].min()) == (0.0, 1.0)
+    assert images.read(tmp_path / "b.png").alpha is None
+
+
+def test_a_start_picture_is_used(rng, pair, tmp_path):
+    images.write(np.full((1, 20, 30, 3), 0.25, "float32"), tmp_path / "start.png")
+    recipe = mini_recipe(scale_steps=(1,), learning_rate=1e-6)
+    started = tfstyle.stylize(*pair, recipe=recipe, init=str(tmp_path / "start.png"))
+    np.testing.assert_allclose(started, 0.25, atol=0.01)
+
+
+def test_callbacks_see_every_step(pair):
+    seen = []
+    tfstyle.stylize(*pair, recipe=RECIPE, callbacks=[lambda step: seen.append(step.index)])
+    assert seen == [1, 2, 3]
+
+
+def test_what_was_converted_is_logged(pair, caplog, tmp_path):
+    Image.new("CMYK", (60, 40)).save(tmp_path / "c.tiff")
+    with caplog.at_level(logging.INFO, logger="tfstyle"):
+        tfstyle.stylize(tmp_path / "c.tiff", pair[1], recipe=RECIPE)
+    assert "c.tiff: CMYK converted to RGB." in caplog.text
+
+
+def test_a_rescaled_recipe_confesses_once(pair, caplog):
+    tfstyle.stylize(*pair, recipe=mini_recipe(trained_on="caffe"))
+    assert caplog.text.count("was published for raw VGG-19") == 1
+
+
+def test_an_interrupted_run_writes_the_image_so_far(pair, tmp_path):
+    recipe = mini_recipe(scale_start=30, scale_steps=(3, 3), size=60)
+
+    def interrupt(step):
+        if step.index == 2:  # At the coarse scale.
+            raise KeyboardInterrupt
+
+    output = tmp_path / "out.png"
+    with pytest.raises(Interrupted, match=r"out\.png: the image so far"):
+        tfstyle.stylize(*pair, recipe=recipe, output=output, callbacks=[lambda step: None, interrupt])
+    assert images.read(output).image.shape == (1, 40, 60, 3)
+
+
+def test_an_interrupt_before_the_first_step_writes_nothing(pair, tmp_path):
+    def interrupt(step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tfstyle.stylize(*pair, recipe=RECIPE, callbacks=[interrupt])
+    assert sorted(tmp_path.iterdir()) == sorted(pair)
+
+
+def test_an_output_that_exists_is_refused_before_the_work(pair, tmp_path):
+    (tmp_path / "out.png").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists"):
+        tfstyle.stylize("missing.jpg", pair[1], output=tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_bytes() == b"precious"
+
+
+def test_a_run_that_would_not_fit_is_refused_with_a_size_that_would(pair, monkeypatch):
+    needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
+    monkeypatch.setattr(environment, "available_memory", lambda: needed // 4)
+    with pytest.raises(MemoryLimitError, match=r"48x32 needs about .* choose --size 2[34] or less"):
+        tfstyle.stylize(*pair, recipe=RECIPE)
+
+
+def test_a_missing_picture_is_refused(pair):
+    with pytest.raises(InputError, match="no such file"):
+        tfstyle.stylize("missing.jpg", pair[1])
+
+
+def test_an_unknown_field_is_answered_with_the_nearest(pair):
+    with pytest.raises(ValueError, match="did you mean 'style_weight'"):
+        tfstyle.stylize(*pair, stile_weight=3)

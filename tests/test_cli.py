@@ -1,0 +1,323 @@
+"""The command as people run it: what goes where, what is refused, and with which exit code."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
+
+from tfstyle import api, cli, images, recipes, transfer
+from tfstyle.cli.parser import make_parser
+
+FAST = ["--size", "64", "--steps", "2"]
+
+
+@pytest.fixture
+def pair(rng, tmp_path):
+    paths = tmp_path / "photo.jpg", tmp_path / "painting.png"
+    for path, size in zip(paths, ((60, 90), (50, 70)), strict=True):
+        images.write(image(rng, *size), path)
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def mini_network(monkeypatch):
+    """The commands on the miniature network, in this process."""
+    monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
+    recipe = mini_recipe(name="default", scale_steps=(3,), size=48)
+    monkeypatch.setattr(recipes, "RECIPES", {"default": recipe})
+    api._transfer.cache_clear()
+    yield
+    api._transfer.cache_clear()
+
+
+def command(*arguments, **options):
+    """Runs `python -m tfstyle` as a program."""
+    return subprocess.run(
+        [sys.executable, "-m", "tfstyle", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def assert_one_line(capsys, code, expected_code, message):
+    out, err = capsys.readouterr()
+    assert (code, out) == (expected_code, "")
+    assert err.startswith("tfstyle")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_the_path_alone_goes_to_standard_output(pair, tmp_path):
+    result = command("stylize", *pair, *FAST)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"{tmp_path / 'photo.painting.png'}\n"
+    assert images.read(result.stdout.strip()).image.shape == (1, 43, 64, 3)
+
+
+def test_a_default_name_takes_the_next_number(pair, tmp_path, mini_network, capsys):
+    for expected in ("photo.painting.png", "photo.painting-2.png", "photo.painting-3.png"):
+        assert cli.main(["stylize", *pair]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / expected}\n"
+
+
+def test_an_output_folder_gets_the_default_name(pair, tmp_path, mini_network, capsys):
+    (tmp_path / "out").mkdir()
+    assert cli.main(["stylize", *pair, "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out' / 'photo.painting.png'}\n"
+
+
+def test_a_named_output_is_overwritten_only_when_asked(pair, tmp_path, mini_network, capsys):
+    output = tmp_path / "out.png"
+    output.write_bytes(b"precious")
+    assert_one_line(capsys, cli.main(["stylize", *pair, "-o", str(output)]), 4, "exists; choose another name")
+    assert output.read_bytes() == b"precious"
+    assert cli.main(["stylize", *pair, "-o", str(output), "--overwrite"]) == 0
+    assert images.read(output).format == "PNG"
+
+
+def test_json_has_one_object_a_step_and_one_at_the_end(pair, tmp_path, mini_network, capsys):
+    assert cli.main(["stylize", *pair, "--json", "--steps", "2"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["event"] for record in records] == ["step", "step", "result"]
+    assert records[-1] == {
+        "event": "result",
+        "output": str(tmp_path / "photo.painting.png"),
+        "width": 48,
+        "height": 32,
+    }
+
+
+def test_saved_steps_lie_beside_the_result(pair, tmp_path, mini_network, capsys):
+    arguments = ["stylize", *pair, "-o", str(tmp_path / "out.webp"), "--steps", "5", "--save-every", "2"]
+    assert cli.main(arguments) == 0
+    assert sorted(path.name for path in (tmp_path / "out-steps").iterdir()) == ["0002.webp", "0004.webp"]
+    (tmp_path / "out.webp").unlink()
+    capsys.readouterr()
+    assert_one_line(capsys, cli.main(arguments), 4, "out-steps: exists")
+
+
+def test_options_reach_the_recipe(pair, mini_network, monkeypatch):
+    seen = {}
+
+    def stylize(content, style, **options):
+        seen.update(options)
+        return np.zeros((1, 3, 5, 3))
+
+    monkeypatch.setattr(api, "stylize", stylize)
+    arguments = ["--style-weight", "7", "--seed", "3", "--pooling", "average", "--quality", "80", "--background", "red"]
+    assert cli.main(["stylize", *pair, *arguments]) == 0
+    recipe = seen["recipe"]
+    assert (recipe.style_weight, recipe.seed, recipe.pooling) == (7.0, 3, "average")
+    assert (seen["quality"], seen["background"]) == (80, "red")
+    assert "size" not in seen  # Not typed: a small photograph is not enlarged.
+    cli.main(["stylize", *pair, "--size", "99"])
+    assert seen["size"] == 99
+
+
+def test_every_option_field_of_a_recipe_is_an_option():
+    options = make_parser().parse_args(["stylize", "a", "b"])
+    assert not set(vars(options)) & {item.name for item in recipes.option_fields()}
+    for item in recipes.option_fields():
+        word = str(item.metadata["choices"][0] if item.metadata["choices"] else item.default)
+        typed = make_parser().parse_args(["stylize", "a", "b", f"--{item.name.replace('_', '-')}", word])
+        assert getattr(typed, item.name) == item.metadata["kind"](word)
+    assert {item.name for item in recipes.option_fields()} < {f.name for f in dataclasses.fields(recipes.Recipe)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["stylize", "none.jpg", "STYLE"], 3, "none.jpg: no such file"),
+        (["stylize", "CONTENT", "none.jpg"], 3, "none.jpg: no such file"),
+        (["stylize", "CONTENT", "STYLE", "--init", "none.jpg"], 3, "none.jpg: no such file"),
+        (["inspect", "none.jpg"], 3, "none.jpg: no such file"),
+        (["stylize", "CONTENT", "STYLE", "-o", "none/out.png"], 4, "there is no folder 'none'"),
+        (["stylize", "CONTENT", "STYLE", "-o", "out.gif"], 4, "cannot be written as '.gif'"),
+        (["stylize", "CONTENT", "STYLE", "-o", "out.jpg", "--keep-alpha"], 4, "JPEG holds no alpha"),
+        (["stylize", "CONTENT", "STYLE", "--weights", "none.pth"], 7, "none.pth: no such weights file"),
+        (["stylize", "CONTENT", "STYLE", "--recipe", "defualt"], 2, "did you mean 'default'"),
+        (["stylize", "CONTENT", "STYLE", "--size", "3"], 2, "size should be at least 16"),
+        (["stylize", "CONTENT", "STYLE", "--steps", "0"], 2, "steps should be at least 1"),
+        (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "save-every should be at least 1"),
+        (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "quality should be from 1 to 100"),
+        (["stylize", "CONTENT", "STYLE", "--background", "blanc"], 2, "background should be a colour"),
+        (["demo", "CONTENT"], 2, "give both a photograph and a painting"),
+    ],
+)
+def test_what_cannot_work_is_one_line_before_tensorflow_is_loaded(arguments, code, message, pair, tmp_path):
+    words = [{"CONTENT": pair[0], "STYLE": pair[1]}.get(word, word) for word in arguments]
+    program = (
+        "import sys; from tfstyle.cli import main; code = main(sys.argv[1:]); "
+        "print('TENSORFLOW' * ('tensorflow' in sys.modules), end=''); raise SystemExit(code)"
+    )
+    before = sorted(tmp_path.iterdir())
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["stilize"], "invalid choice: 'stilize'"),
+        (["stylize", "a.jpg"], "the following arguments are required: STYLE"),
+        (["stylize", "a.jpg", "b.jpg", "--steps", "many"], "invalid int value: 'many'"),
+        (["stylize", "a.jpg", "b.jpg", "--pooling", "avg"], "invalid choice: 'avg'"),
+        (["stylize", "a.jpg", "b.jpg", "--stile-weight", "3"], "unrecognized arguments: --stile-weight"),
+    ],
+)
+def test_a_usage_error_is_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert_one_line(capsys, caught.value.code, 2, message)
+
+
+def test_help_loads_nothing_heavy_and_names_the_exit_codes():
+    for arguments in (["--help"], ["stylize", "--help"], ["--version"]):
+        program = (
+            f"import sys; sys.argv = ['tfstyle', *{arguments!r}]; from tfstyle.cli import main\n"
+            "try: main()\n"
+            "finally: print('HEAVY' * any(m in sys.modules for m in ('tensorflow', 'numpy', 'PIL')))"
+        )
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert result.returncode == 0
+        assert "HEAVY" not in result.stdout
+        if arguments != ["--version"]:
+            assert "7 network weights, 130 interrupted" in " ".join(result.stdout.split())
+
+
+def test_a_truncated_picture_and_damaged_weights_have_their_codes(pair, tmp_path, capsys, rng):
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes()[:700])
+    assert_one_line(capsys, cli.main(["stylize", str(tmp_path / "cut.jpg"), pair[1], *FAST]), 3, "cut short")
+    (tmp_path / "w.safetensors").write_bytes(b"\x10")
+    arguments = ["stylize", *pair, *FAST, "--weights", str(tmp_path / "w.safetensors")]
+    assert_one_line(capsys, cli.main(arguments), 7, "cannot be read as .safetensors")
+
+
+def test_a_diverging_run_has_its_code_and_writes_nothing(pair, tmp_path, mini_network, capsys):
+    code = cli.main(["stylize", *pair, "-o", str(tmp_path / "out.png"), "--style-weight", "1e38", "--seed", "1"])
+    if code == 0:  # The miniature's losses can be too small to overflow at once.
+        code = cli.main(["stylize", *pair, "-o", str(tmp_path / "two.png"), "--style-weight", "3.4e38"])
+    assert_one_line(capsys, code, 5, "no longer a finite number")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_run_that_does_not_fit_has_its_code(pair, mini_network, monkeypatch, capsys):
+    monkeypatch.setattr("tfstyle.environment.available_memory", lambda: 1000)
+    assert_one_line(capsys, cli.main(["stylize", *pair]), 6, "choose --size")
+    monkeypatch.setattr(api, "stylize", lambda *a, **o: (_ for _ in ()).throw(MemoryError()))
+    assert_one_line(capsys, cli.main(["stylize", *pair]), 6, "memory ran out")
+
+
+def test_a_fault_of_our_own_is_one_line_and_a_traceback_with_debug(pair, mini_network, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise RuntimeError("surprise\nwith more")
+
+    monkeypatch.setattr(api, "stylize", fail)
+    assert_one_line(capsys, cli.main(["stylize", *pair]), 1, "RuntimeError: surprise with more (this is a fault")
+    assert cli.main(["stylize", *pair, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT"), reason="no signals here")
+def test_ctrl_c_writes_the_image_so_far(pair, tmp_path):
+    output = tmp_path / "out.png"
+    arguments = ["stylize", *pair, "--size", "128", "--steps", "4000", "--json", "-o", output]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfstyle", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert json.loads(process.stdout.readline())["step"] == 1
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == f"interrupted; {output}: the image so far.\n"
+    assert images.read(output).image.shape == (1, 85, 128, 3)
+
+
+def test_inspect_tells_how_a_file_is_read(rng, tmp_path, capsys):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (30, 20), 99).save(tmp_path / "p.png", exif=exif)
+    assert cli.main(["inspect", str(tmp_path / "p.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"file:        {tmp_path / 'p.png'}",
+        "format:      PNG",
+        "stored:      30x20, mode L",
+        "size:        20x30",
+        "profile:     none, taken as sRGB",
+        "orientation: 6",
+        "alpha:       no",
+        "converted:   L converted to RGB",
+        "converted:   turned upright (orientation 6)",
+    ]
+
+
+def test_doctor_shows_versions_devices_and_hashes(capsys):
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for word in (
+        "tfstyle:",
+        "tensorflow:",
+        "device:      CPU:0",
+        "vgg19-normalised b9c1f60e",
+        "adain-decoder 7d86b8f3",
+    ):
+        assert word in text
+    assert "DAMAGED" not in text
+
+
+def test_doctor_finds_damaged_weights(monkeypatch, tmp_path, capsys):
+    for name in ("vgg19-normalised", "adain-decoder"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    monkeypatch.setattr("tfstyle.weights.FOLDER", tmp_path)
+    assert cli.main(["doctor"]) == 7
+    assert "DAMAGED" in capsys.readouterr().out
+
+
+def test_demo_paints_the_embedded_pictures(tmp_path):
+    result = command("demo", "--size", "48", "--steps", "1", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "neuschwanstein.starry_night.png\n")
+    assert (tmp_path / "neuschwanstein.starry_night.png").is_file()
+
+
+def test_the_training_script_is_the_same_door(pair, tmp_path):
+    script = ROOT / "scripts" / "train.py"
+    assert script.read_text().startswith('"""Trains the image, not a network')
+    result = subprocess.run(
+        [sys.executable, script, *pair, *FAST, "-o", tmp_path / "t.png"], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, f"{tmp_path / 't.png'}\n")
+
+
+def test_a_closed_pipe_is_no_traceback(pair):
+    line = f"{sys.executable} -m tfstyle stylize {' '.join(pair)} --size 32 --steps 400 --json | head -n 1"
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert json.loads(result.stdout)["event"] == "step"
+    assert "Traceback" not in result.stderr
+
+
+def test_samples_are_embedded():
+    assert (SAMPLES / "neuschwanstein.jpg").is_file()
+    assert (SAMPLES / "SOURCES.md").is_file()
+    assert os.access(SAMPLES / "starry_night.jpg", os.R_OK)

@@ -1,0 +1,195 @@
+"""The objective against finite differences and a plain loop; runs, scales, traces and their ends."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image, mini_recipe, miniature
+
+from tfstyle import images, losses, moments, transfer
+from tfstyle.errors import DivergedError, InputError, MemoryLimitError
+
+WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
+RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
+
+
+@pytest.fixture
+def mini_transfer(monkeypatch):
+    """recipe → Transfer on the miniature."""
+    monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature(statistic=recipe.statistic))
+    return transfer.Transfer
+
+
+@pytest.mark.parametrize("statistic", moments.STATISTICS)
+@pytest.mark.parametrize("tv_form", losses.TOTAL_VARIATIONS)
+def test_the_gradient_agrees_with_finite_differences(statistic, tv_form, rng):
+    model = miniature(statistic=statistic, dtype="float64")
+    recipe = mini_recipe(statistic=statistic, tv_form=tv_form, **RECIPE)
+    content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
+    targets = {"content": model(content)["content"], "style": model(style)["style"]}
+    objective = transfer.make_objective(
+        model, recipe, targets, {k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
+    )
+    # Away from the kinks of the absolute value, of which the blocks of the test image are full.
+    start += rng.uniform(0, 0.2, size=start.shape)
+    gradient = objective(start).gradient.numpy()
+    for _ in range(5):
+        direction, h = rng.normal(size=start.shape), 1e-6
+        ahead, behind = (float(objective(start + sign * h * direction).loss) for sign in (1, -1))
+        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_the_terms_are_what_a_plain_computation_says(mode, rng):
+    model, recipe = miniature(), mini_recipe(**RECIPE)
+    content, style, start = image(rng, 33, 47), image(rng, 30, 21), image(rng, 33, 47)
+    targets = {"content": model(content)["content"], "style": model(style)["style"]}
+    found = mode(transfer.make_objective(model, recipe, targets, WEIGHTS))(tf.constant(start))
+
+    def gram(picture, layer):
+        flat = model.vgg(picture)[layer].numpy()
+        flat = flat.reshape(-1, flat.shape[-1])
+        return flat.T @ flat / len(flat)
+
+    expected = {
+        f"style/{layer}": 2.0 * weight * np.mean((gram(start, layer) - gram(style, layer)) ** 2)
+        for layer, weight in (("block1_conv1", 0.7), ("block2_conv1", 0.3))
+    }
+    difference = model.vgg(start)["block2_conv2"] - model.vgg(content)["block2_conv2"]
+    expected["content/block2_conv2"] = expected["content"] = 0.5 * np.mean(difference**2)
+    expected["style"] = expected["style/block1_conv1"] + expected["style/block2_conv1"]
+    expected["total_variation"] = 3.0 * sum(np.mean(np.diff(start, axis=axis) ** 2) for axis in (1, 2))
+    expected["total"] = expected["style"] + expected["content"] + expected["total_variation"]
+    assert set(found.terms) == set(expected)
+    for name, value in expected.items():
+        assert float(found.terms[name]) == pytest.approx(value, rel=1e-4), name
+    assert float(found.loss) == pytest.approx(expected["total"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "terms"),
+    [({"content_weight": 0.0}, {"style", "total"}), ({"style_weight": 0.0}, {"content", "total"})],
+)
+def test_a_term_without_weight_is_left_out(weights, terms, rng):
+    model, recipe = miniature(), mini_recipe(**weights)
+    targets = model(image(rng))
+    found = transfer.make_objective(model, recipe, targets, WEIGHTS)(tf.constant(image(rng)))
+    assert {name for name in found.terms if "/" not in name} == terms
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_run_lowers_the_loss_and_stays_in_range(optimizer, mini_transfer, rng):
+    recipe = mini_recipe(optimizer=optimizer, learning_rate=0.02 if optimizer == "adam" else 1.0, scale_steps=(25,))
+    steps = list(mini_transfer(recipe).steps(image(rng), image(rng, 30, 41), recipe))
+    assert [step.index for step in steps] == list(range(1, 26))
+    assert steps[-1].losses["total"] < 0.7 * steps[0].losses["total"]
+    for step in steps:
+        assert step.image.shape == (1, 33, 47, 3)
+        assert 0.0 <= float(tf.reduce_min(step.image)) <= float(tf.reduce_max(step.image)) <= 1.0
+    assert (steps[0].total, steps[0].scale, steps[0].scales) == (25, 1, 1)
+    assert steps[0].seconds < steps[-1].seconds
+
+
+def test_the_first_losses_are_those_of_the_start(mini_transfer, rng):
+    recipe = mini_recipe(**RECIPE)
+    content = image(rng)
+    first = next(mini_transfer(recipe).steps(content, image(rng), recipe))
+    assert first.losses["content"] == 0.0
+    assert first.losses["total_variation"] == pytest.approx(
+        3.0 * float(losses.total_variation_squared(content)), rel=1e-4
+    )
+
+
+def test_a_second_run_of_the_same_size_traces_nothing_and_repeats_the_first(mini_transfer, rng):
+    recipe = mini_recipe(optimizer="lbfgs", learning_rate=1.0, scale_start=40, scale_steps=(3, 2))
+    painter, content, style = mini_transfer(recipe), image(rng, 68, 90), image(rng, 70, 95)
+    first = list(painter.steps(content, style, recipe))
+    heavier = dataclasses.replace(recipe, style_weight=9.0, steps=7)
+    other = list(painter.steps(image(rng, 68, 90), style, heavier))
+    second = list(painter.steps(content, style, recipe))
+    np.testing.assert_array_equal(first[-1].image, second[-1].image)
+    assert len(other) == 7
+    assert [c.train_step.experimental_get_tracing_count() for c in painter._canvases.values()] == [1, 1]
+
+
+def test_scales_run_coarse_to_fine_each_from_the_one_before(mini_transfer, rng):
+    recipe = mini_recipe(scale_start=40, scale_steps=(3, 2, 1))
+    content = image(rng, 136, 180)
+    steps = list(mini_transfer(recipe).steps(content, image(rng, 100, 120), recipe))
+    assert [(s.scale, *s.image.shape[1:3]) for s in steps] == [(1, 34, 45)] * 3 + [(2, 68, 90)] * 2 + [(3, 136, 180)]
+    grown = images.resize(steps[2].image, 68, 90)
+    assert float(tf.reduce_max(tf.abs(steps[3].image - grown))) <= 0.02 + 1e-5  # One step of Adam at rate 0.02.
+
+
+@pytest.mark.parametrize("init", ["content", "noise", "image"])
+def test_the_start_is_what_was_asked_for(init, mini_transfer, rng):
+    recipe = mini_recipe(learning_rate=1e-6, seed=5, init="content" if init == "image" else init)
+    content, start = image(rng), image(rng, 20, 31)
+    given = start if init == "image" else None
+    first = next(mini_transfer(recipe).steps(content, image(rng), recipe, init=given)).image.numpy()
+    if init == "noise":
+        assert 0.25 < first.std() < 0.33  # A uniform one has 0.289.
+        again, other = (
+            next(mini_transfer(r).steps(content, image(rng), r)).image
+            for r in (recipe, dataclasses.replace(recipe, seed=6))
+        )
+        np.testing.assert_allclose(again, first, atol=1e-5)
+        assert np.abs(other - first).mean() > 0.1
+    else:
+        expected = content if init == "content" else images.resize(start, 33, 47)
+        np.testing.assert_allclose(first, expected, atol=1e-5)
+
+
+def test_a_scale_with_no_steps_is_passed_over(mini_transfer, rng):
+    recipe = mini_recipe(scale_start=40, scale_steps=(3, 1), steps=1)
+    (only,) = mini_transfer(recipe).steps(image(rng, 68, 90), image(rng), recipe)
+    assert (only.scale, only.image.shape[1:3]) == (2, (68, 90))
+
+
+def test_an_unclipped_recipe_leaves_the_range_alone(mini_transfer, rng):
+    recipe = mini_recipe(learning_rate=0.5, clip=False)
+    last = list(mini_transfer(recipe).steps(image(rng), image(rng), recipe))[-1]
+    assert float(tf.reduce_max(last.image)) > 1.0 or float(tf.reduce_min(last.image)) < 0.0
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(mini_transfer, rng):
+    recipe = mini_recipe(style_weight=1e38, style_layer_weights=(1e30, 1e30))
+    with pytest.raises(DivergedError, match="no longer a finite number at step 1; use smaller weights"):
+        list(mini_transfer(recipe).steps(image(rng), 1 - image(rng), recipe))
+
+
+def test_a_picture_too_small_for_the_network_is_refused(mini_transfer, rng, monkeypatch):
+    recipe = mini_recipe()
+    deep = miniature(style_layers=("block1_conv1", "block5_conv1"))
+    monkeypatch.setattr(transfer, "model_for", lambda recipe: deep)
+    painter = transfer.Transfer(recipe)
+    with pytest.raises(InputError, match=r"the content would be worked on at 64x15; .* --size of 69 or more"):
+        list(painter.steps(image(rng, 15, 64), image(rng), recipe))
+    with pytest.raises(InputError, match="the style would be worked on at 8x33"):
+        list(painter.steps(image(rng), image(rng, 33, 8), recipe))
+
+
+def test_memory_that_runs_out_is_one_line(mini_transfer, rng, monkeypatch):
+    recipe = mini_recipe()
+    painter = mini_transfer(recipe)
+
+    def exhausted(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(painter, "targets", exhausted)
+    with pytest.raises(MemoryLimitError, match="memory ran out at scale 1 of 1 of 47x33; choose"):
+        list(painter.steps(image(rng), image(rng), recipe))
+
+
+def test_a_recipe_of_another_graph_is_refused(mini_transfer, rng):
+    recipe = mini_recipe()
+    with pytest.raises(ValueError, match="needs a Transfer of its own"):
+        next(mini_transfer(recipe).steps(image(rng), image(rng), dataclasses.replace(recipe, pooling="average")))
+
+
+def test_memory_grows_with_the_picture_and_the_history():
+    small, large = mini_recipe(), mini_recipe(optimizer="lbfgs", history=100)
+    assert transfer.memory_needed(small, (200, 300), (100, 100)) > 200 * 300 * 1000
+    assert transfer.memory_needed(small, (200, 300), (400, 600)) > 3 * transfer.memory_needed(small, (200, 300))
+    assert transfer.memory_needed(large, (200, 300)) - transfer.memory_needed(small, (200, 300)) > 2000 * 200 * 300
