@@ -56,6 +56,16 @@ def test_layer_losses_worked_by_hand():
     assert {name: float(loss) for name, loss in found.items()} == {"a": 20.0, "b": 12.5}
 
 
+def test_relative_losses_worked_by_hand_and_free_of_scale():
+    values, targets = {"a": tf.constant([[1.0, 2.0]])}, {"a": tf.constant([[3.0, 1.0]])}
+    found = losses.layer_losses(values, targets, {"a": 10.0}, relative=True)["a"]
+    assert float(found) == pytest.approx(10.0 * 2.5 / 5.0, rel=1e-5)
+    larger = [{"a": 7.0 * side["a"]} for side in (values, targets)]
+    assert float(losses.layer_losses(*larger, {"a": 10.0}, relative=True)["a"]) == pytest.approx(float(found), rel=1e-5)
+    nothing = losses.layer_losses(values, {"a": tf.zeros((1, 2))}, {"a": 1.0}, relative=True)["a"]
+    assert np.isfinite(nothing)
+
+
 def test_layer_losses_are_symmetric_and_zero_only_for_equals(rng):
     a, b = ({"x": tf.constant(rng.normal(size=(2, 3, 4)))} for _ in range(2))
     forth, back = (losses.layer_losses(*pair, {"x": 1.0})["x"] for pair in ((a, b), (b, a)))

@@ -129,6 +129,14 @@ def test_what_may_change_without_a_new_graph_is_set_aside():
             assert recipes.get_recipe("default", **change).compiled_part() != base
 
 
+@pytest.mark.parametrize(("layer", "side"), [("block1_conv2", 1), ("block3_conv1", 4), ("block5_conv4", 16)])
+def test_each_block_halves_the_picture(layer, side):
+    recipe = dataclasses.replace(
+        DEFAULT, style_layers=("block1_conv1",), style_layer_weights=(1.0,), content_layers=(layer,)
+    )
+    assert recipe.smallest_side() == side
+
+
 def test_feature_scales_are_for_raw_numbers_on_the_embedded_network_only():
     tutorial = recipes.TENSORFLOW_TUTORIAL
     assert tutorial.feature_scales() == (24.56, 127.76, 130.61, 534.09, 48.19, 20.63)

@@ -23,9 +23,10 @@ def mini_transfer(monkeypatch):
 
 @pytest.mark.parametrize("statistic", moments.STATISTICS)
 @pytest.mark.parametrize("tv_form", losses.TOTAL_VARIATIONS)
-def test_the_gradient_agrees_with_finite_differences(statistic, tv_form, rng):
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_gradient_agrees_with_finite_differences(relative, statistic, tv_form, rng):
     model = miniature(statistic=statistic, dtype="float64")
-    recipe = mini_recipe(statistic=statistic, tv_form=tv_form, **RECIPE)
+    recipe = mini_recipe(statistic=statistic, tv_form=tv_form, relative=relative, **RECIPE)
     content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
     targets = {"content": model(content)["content"], "style": model(style)["style"]}
     objective = transfer.make_objective(
@@ -164,9 +165,9 @@ def test_a_picture_too_small_for_the_network_is_refused(mini_transfer, rng, monk
     deep = miniature(style_layers=("block1_conv1", "block5_conv1"))
     monkeypatch.setattr(transfer, "model_for", lambda recipe: deep)
     painter = transfer.Transfer(recipe)
-    with pytest.raises(InputError, match=r"the content would be worked on at 64x15; .* --size of 69 or more"):
+    with pytest.raises(InputError, match=r"the content is 64x15 .* needs 16 pixels on each side"):
         list(painter.steps(image(rng, 15, 64), image(rng), recipe))
-    with pytest.raises(InputError, match="the style would be worked on at 8x33"):
+    with pytest.raises(InputError, match="the style is 8x33"):
         list(painter.steps(image(rng), image(rng, 33, 8), recipe))
 
 

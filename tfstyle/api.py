@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +13,7 @@ from tfstyle import environment, images
 from tfstyle.callbacks import Callback, observed
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
-from tfstyle.errors import Interrupted, MemoryLimitError
+from tfstyle.errors import InputError, Interrupted, MemoryLimitError
 from tfstyle.recipes import Recipe, get_recipe
 from tfstyle.transfer import Transfer, memory_needed
 
@@ -67,7 +68,11 @@ def stylize(
     photograph, painting = (_read(picture, background) for picture in (content, style))
     start = None if chosen.init in ("content", "noise") else _read(chosen.init, background).image
     long_side = chosen.size if "size" in overrides else min(chosen.size, max(photograph.image.shape[1:3]))
-    photo_size, painting_size = (_fitted(picture, long_side) for picture in (photograph, painting))
+    height, width = photograph.image.shape[1:3]
+    photo_size = images.fitted_size(height, width, long_side)
+    painting_size = _painting_size(painting, photo_size)
+    for picture, size in ((photograph, photo_size), (painting, painting_size)):
+        _check_size(picture, size, chosen.smallest_side())
     _check_memory(chosen, photo_size, painting_size)
     environment.grow_gpu_memory()
     if chosen.is_rescaled():
@@ -114,13 +119,29 @@ def _read(source: Any, background: str) -> Picture:
     return picture
 
 
-def _fitted(picture: Picture, long_side: int) -> tuple[int, int]:
-    height, width = picture.image.shape[1:3]
-    return images.fitted_size(height, width, long_side)
+def _painting_size(painting: Picture, photo_size: tuple[int, int]) -> tuple[int, int]:
+    """The painting's size: the same long side as the result, so that its strokes keep their proportion to the picture.
+
+    Beside a narrow strip a painting as long would have far more pixels than the result; it gets at most twice as many.
+    """
+    height, width = painting.image.shape[1:3]
+    long_side = min(max(photo_size), math.sqrt(2 * math.prod(photo_size) * max(height, width) / min(height, width)))
+    return images.fitted_size(height, width, round(long_side))
 
 
 def _carries_alpha(picture: Picture, keep_alpha: bool) -> bool:
     return keep_alpha and picture.alpha is not None
+
+
+def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
+    """Refuses a picture too small or too narrow for the network, with the size that would do."""
+    if min(size) < smallest:
+        height, width = picture.image.shape[1:3]
+        enough = math.ceil(smallest * max(height, width) / min(height, width))
+        raise InputError(
+            f"{picture.name}: is {width}x{height} and would be worked on at {size[1]}x{size[0]}; the network needs "
+            f"{smallest} pixels on each side, so choose a --size of {enough} or more, or a picture of another shape."
+        )
 
 
 def _check_memory(recipe: Recipe, *sizes: tuple[int, int]) -> None:

@@ -19,7 +19,9 @@ def squared_error(values, targets):
     return tf.reduce_mean(tf.math.squared_difference(values, targets))
 
 
-def layer_losses(values: Tensors, targets: Tensors, weights: Mapping[str, float]) -> dict[str, tf.Tensor]:
+def layer_losses(
+    values: Tensors, targets: Tensors, weights: Mapping[str, float], *, relative: bool = False
+) -> dict[str, tf.Tensor]:
     """Compares two sets of features or statistics, layer by layer.
 
     With features this is the content loss, with any statistic of `moments` the style loss.
@@ -28,6 +30,8 @@ def layer_losses(values: Tensors, targets: Tensors, weights: Mapping[str, float]
         values: layer → tensor, of the image.
         targets: layer → tensor of the same shape, of the photograph or the painting.
         weights: layer → factor; the layers compared are its keys.
+        relative: divide each layer's loss by the mean square of its target, so that a pale picture counts as much as
+            a vivid one; 1 then means as wrong as an image without any features.
 
     Returns:
         Layer → scalar, the weighted mean squared difference.
@@ -44,7 +48,15 @@ def layer_losses(values: Tensors, targets: Tensors, weights: Mapping[str, float]
         for side in (values, targets):
             if layer not in side:
                 raise ValueError(unknown_name("layer", layer, side))
-    return {layer: weight * squared_error(values[layer], targets[layer]) for layer, weight in weights.items()}
+    return {
+        layer: weight * squared_error(values[layer], targets[layer]) / (_size(targets[layer]) if relative else 1.0)
+        for layer, weight in weights.items()
+    }
+
+
+def _size(target):
+    """Mean square of a target; never 0, so that a flat picture's loss stays finite."""
+    return tf.reduce_mean(target**2) + 1e-6
 
 
 def _differences(image):

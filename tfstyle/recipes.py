@@ -7,6 +7,7 @@ their defaults and their types are read from the fields of `Recipe`, so they can
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,12 +25,17 @@ def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
 
 
-_RAW_SCALES = (24.56, 123.86, 127.76, 113.27, 130.61, 166.25, 349.37, 516.48, 534.09, 345.94, 186.25, 45.91)
-_RAW_SCALES += (48.19, 20.63, 8.40, 1.23)
+_RAW_SCALES = (
+    (24.56, 123.86),
+    (127.76, 113.27),
+    (130.61, 166.25, 349.37, 516.48),
+    (534.09, 345.94, 186.25, 45.91),
+    (48.19, 20.63, 8.40, 1.23),
+)
 # Root mean square, over the filters of a layer, of (raw VGG-19 activation / embedded activation). Measured from the two
 # weight files, which differ by one factor per filter.
 
-RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), _RAW_SCALES, strict=True)))
+RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), itertools.chain(*_RAW_SCALES), strict=True)))
 """What to multiply the embedded network's features by, layer by layer, to give them the raw network's magnitude."""
 
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
@@ -56,6 +62,7 @@ class Recipe:
         content_layers, content_layer_weights: layers whose features are kept near the photograph's, and their w.
         style_layers, style_layer_weights: layers whose statistic is moved to the painting's, and their w.
         statistic: what is compared at the style layers: "gram", "mean_deviation", "covariance" or "spectrum".
+        relative: divide each layer's loss by the mean square of its target (`losses.layer_losses`).
         taps: "relu" looks at a layer after its ReLU, "conv" before.
         trained_on: the network its numbers were published for: "normalised" (the embedded one), "caffe" (Keras' raw
             VGG-19) or "torchvision".
@@ -79,6 +86,7 @@ class Recipe:
     style_layers: tuple[str, ...] = STYLE_LAYERS
     style_layer_weights: tuple[float, ...] = (0.2,) * 5
     statistic: str = "gram"
+    relative: bool = False
     taps: str = "relu"
     trained_on: str = "normalised"
     tv_form: str = "squared"
@@ -135,6 +143,10 @@ class Recipe:
         if not self.is_rescaled():
             return (1.0,) * len(layers)
         return tuple(RAW_SCALES[layer] for layer in layers)
+
+    def smallest_side(self) -> int:
+        """The smallest side in pixels of a picture that reaches the deepest layer: each block halves it."""
+        return 2 ** (max(int(layer[len("block")]) for layer in self.style_layers + self.content_layers) - 1)
 
     def is_rescaled(self) -> bool:
         """Says whether this recipe runs on a network its numbers were not published for, rescaled to it."""

@@ -82,7 +82,7 @@ def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, w
         described = model(image)
         terms: dict[str, tf.Tensor] = {}
         for kind in used:
-            by_layer = losses.layer_losses(described[kind], targets[kind], layers[kind])
+            by_layer = losses.layer_losses(described[kind], targets[kind], layers[kind], relative=recipe.relative)
             terms |= {f"{kind}/{layer}": weights[kind] * loss for layer, loss in by_layer.items()}
             terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
         if recipe.tv_weight:
@@ -146,7 +146,8 @@ class Transfer:
         self.recipe = recipe.compiled_part()
         self.model = model_for(recipe)
         self._canvases: dict[tuple[int, int], Canvas] = {}
-        self._describe = tf.function(self.model, reduce_retracing=False)
+        any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
+        self._describe = tf.function(lambda image: self.model(image), input_signature=[any_size])
 
     def steps(self, content, style, recipe: Recipe, *, init=None) -> Iterator[Step]:
         """Paints: yields once a step, coarse scale to fine.
@@ -220,10 +221,9 @@ class Transfer:
         for what, picture in (("content", content), ("style", style)):
             height, width = picture.shape[1:3]
             if min(height, width) < smallest:
-                enough = math.ceil(smallest * max(height, width) / min(height, width))
                 raise InputError(
-                    f"the {what} would be worked on at {width}x{height}; the network needs {smallest} pixels on each "
-                    f"side, so choose a --size of {enough} or more, or a picture of another shape."
+                    f"the {what} is {width}x{height} at this scale; the network needs {smallest} pixels on each side, "
+                    "so choose a larger --size or a picture of another shape."
                 )
         return {"content": self._describe(content)["content"], "style": self._describe(style)["style"]}
 

@@ -1,0 +1,144 @@
+"""The whole road on the embedded network and, where it lies beside the checkout, on the raw one."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SAMPLES
+
+import tfstyle
+from tfstyle import images, recipes, vgg
+from tfstyle.recipes import RAW_SCALES, STYLE_LAYERS
+
+CONTENT, STYLE = SAMPLES / "neuschwanstein.jpg", SAMPLES / "starry_night.jpg"
+
+
+def picture(path, long_side):
+    image = images.read(path).image
+    return images.resize(image, *images.fitted_size(*image.shape[1:3], long_side))
+
+
+def plain_tutorial(network, scales, content, style, steps):
+    """The tutorial's loop from its published facts: its loss before each step, on any network with raw magnitudes."""
+
+    def describe(image):
+        outputs = network(keras.applications.vgg19.preprocess_input(255.0 * image))
+        outputs = [scale * output for scale, output in zip(scales, outputs, strict=True)]
+        grams = [
+            tf.linalg.einsum("bijc,bijd->bcd", f, f) / tf.cast(f.shape[1] * f.shape[2], tf.float32) for f in outputs[:5]
+        ]
+        return grams, outputs[5]
+
+    image = tf.Variable(content)
+    style_targets, content_target = describe(style)[0], describe(content)[1]
+    optimizer = keras.optimizers.Adam(learning_rate=0.02, beta_1=0.99, epsilon=1e-1)
+
+    @tf.function
+    def train_step():
+        with tf.GradientTape() as tape:
+            grams, features = describe(image)
+            style_loss = tf.add_n([tf.reduce_mean((a - b) ** 2) for a, b in zip(grams, style_targets, strict=True)]) / 5
+            content_loss = tf.reduce_mean((features - content_target) ** 2)
+            right, down = image[:, :, 1:] - image[:, :, :-1], image[:, 1:] - image[:, :-1]
+            variation = tf.reduce_mean(right**2) + tf.reduce_mean(down**2)
+            losses = 1e-2 * style_loss, 1e4 * content_loss, 1e8 * variation
+            loss = tf.add_n(losses)
+        optimizer.apply_gradients([(tape.gradient(loss, image), image)])
+        image.assign(tf.clip_by_value(image, 0.0, 1.0))
+        return losses
+
+    return np.array([[float(loss) for loss in train_step()] for _ in range(steps)])
+
+
+def tutorial_losses(weights, size, steps):
+    """The same from tfstyle."""
+    seen = []
+    tfstyle.stylize(
+        CONTENT,
+        STYLE,
+        recipe="tensorflow-tutorial",
+        weights=str(weights),
+        size=size,
+        steps=steps,
+        callbacks=[lambda s: seen.append([s.losses[name] for name in ("style", "content", "total_variation")])],
+    )
+    return np.array(seen)
+
+
+def plain_network(weights):
+    """Keras' own VGG-19 with the six layers of the tutorial."""
+    network = keras.applications.VGG19(include_top=False, weights=None)
+    for layer, arrays in tfstyle.weights.read(weights).layers.items():
+        network.get_layer(layer).set_weights(arrays)
+    return keras.Model(network.inputs, [network.get_layer(name).output for name in (*STYLE_LAYERS, "block5_conv2")])
+
+
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+@pytest.mark.parametrize(("size", "steps"), [(320, 20), pytest.param(600, 20, marks=pytest.mark.slow)])
+def test_the_tutorials_losses_are_those_of_a_plain_loop_on_the_raw_weights(size, steps, raw_weights):
+    expected = plain_tutorial(
+        plain_network(raw_weights), (1.0,) * 6, picture(CONTENT, size), picture(STYLE, size), steps
+    )
+    np.testing.assert_allclose(tutorial_losses(raw_weights, size, steps), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+def test_on_the_embedded_network_every_layer_has_its_published_magnitude():
+    scales = [RAW_SCALES[layer] for layer in (*STYLE_LAYERS, "block5_conv2")]
+    expected = plain_tutorial(plain_network("embedded"), scales, picture(CONTENT, 160), picture(STYLE, 160), 6)
+    np.testing.assert_allclose(tutorial_losses("embedded", 160, 6), expected, rtol=1e-3, atol=1e-3)
+
+
+def style_and_content_error(image, content, style):
+    """Mean relative Gram error over the five style layers, and relative feature error at block4_conv2."""
+    network = vgg.load_vgg((*STYLE_LAYERS, "block4_conv2"))
+    found, photograph, painting = (network(tf.constant(p)) for p in (image, content, style))
+
+    def gram(features, layer):
+        flat = features[layer].numpy().reshape(-1, features[layer].shape[-1])
+        return flat.T @ flat / len(flat)
+
+    errors = []
+    for layer in STYLE_LAYERS:
+        target = gram(painting, layer)
+        errors.append(np.linalg.norm(gram(found, layer) - target) / np.linalg.norm(target))
+    difference = found["block4_conv2"] - photograph["block4_conv2"]
+    return np.mean(errors), np.linalg.norm(difference) / np.linalg.norm(photograph["block4_conv2"])
+
+
+def test_the_default_recipe_brings_the_style_and_keeps_the_content():
+    content, style = picture(CONTENT, 192), picture(STYLE, 192)
+    style_before, _ = style_and_content_error(content, content, style)
+    result = tfstyle.stylize(CONTENT, STYLE, size=192)
+    style_after, content_after = style_and_content_error(result, content, style)
+    _, content_of_style = style_and_content_error(images.resize(style, *content.shape[1:3]), content, style)
+    assert style_after < 0.4 * style_before
+    assert content_after < 0.8 * content_of_style
+
+
+def test_an_unclipped_shape_of_picture_comes_back_at_its_size(tmp_path):
+    image = images.resize(images.read(CONTENT).image, 37, 301)
+    result = tfstyle.stylize(image, STYLE, size=301, steps=3, output=tmp_path / "wide.png")
+    assert result.shape == (1, 37, 301, 3)
+
+
+@pytest.mark.parametrize(("size", "long_side"), [((20, 4000), 4000), ((4000, 20), 3300)])
+def test_an_extreme_shape_gives_a_picture_at_a_size_that_holds_it(size, long_side):
+    strip = np.tile(np.linspace(0, 1, size[1], dtype="float32")[None, None, :, None], (1, size[0], 1, 3))
+    with pytest.raises(tfstyle.InputError, match="--size of 3200 or more"):
+        tfstyle.stylize(strip, STYLE)
+    assert tfstyle.stylize(strip, STYLE, size=long_side, steps=1).shape[1:3] == images.fitted_size(*size, long_side)
+
+
+def test_a_tiny_picture_is_refused_unless_enlarged():
+    tiny = np.zeros((10, 14, 3), "uint8")
+    with pytest.raises(tfstyle.InputError, match="needs 16 pixels on each side"):
+        tfstyle.stylize(tiny, STYLE)
+    assert tfstyle.stylize(tiny, STYLE, size=64, steps=1).shape == (1, 46, 64, 3)
+
+
+def test_a_float_recipe_value_of_the_readme_is_reachable():
+    recipe = recipes.get_recipe("default", style_weight=3)
+    assert dataclasses.replace(recipe, style_weight=1.0).compiled_part() == recipe.compiled_part()
