@@ -192,5 +192,5 @@ def test_a_recipe_of_another_graph_is_refused(mini_transfer, rng):
 def test_memory_grows_with_the_picture_and_the_history():
     small, large = mini_recipe(), mini_recipe(optimizer="lbfgs", history=100)
     assert transfer.memory_needed(small, (200, 300), (100, 100)) > 200 * 300 * 1000
-    assert transfer.memory_needed(small, (200, 300), (400, 600)) > 3 * transfer.memory_needed(small, (200, 300))
-    assert transfer.memory_needed(large, (200, 300)) - transfer.memory_needed(small, (200, 300)) > 2000 * 200 * 300
+    assert transfer.memory_needed(small, (200, 300), (400, 600)) > 1.5 * transfer.memory_needed(small, (200, 300))
+    assert transfer.memory_needed(large, (200, 300)) - transfer.memory_needed(small, (200, 300)) == 12 * 196 * 200 * 300

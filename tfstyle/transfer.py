@@ -19,8 +19,9 @@ from tfstyle.model import StyleContentModel, model_for
 from tfstyle.optimizers import make_optimizer
 from tfstyle.recipes import Recipe, scale_sizes, steps_per_scale
 
-BYTES_PER_PIXEL = 2000
-"""Peak memory of one evaluation, value and gradient, for each pixel."""
+BYTES_PER_PIXEL = 2250
+BYTES_AT_LEAST = 220_000_000
+"""Peak memory of one evaluation, value and gradient, for each pixel, and of network and graphs at any size."""
 
 Targets = Mapping[str, Mapping[str, tf.Tensor]]
 
@@ -240,7 +241,7 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     """
     pixels = [height * width for height, width in sizes]
     history = 2 * recipe.history if recipe.optimizer == "lbfgs" else 4
-    return BYTES_PER_PIXEL * max(pixels) + 12 * (history + 6) * pixels[0]
+    return BYTES_AT_LEAST + BYTES_PER_PIXEL * max(pixels) + 12 * (history + 6) * pixels[0]
 
 
 def _scaled(image, factor: float) -> tuple[int, int]:
