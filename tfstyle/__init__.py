@@ -7,7 +7,7 @@ The names below lie along the road of the data and are loaded when first used, s
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from tfstyle.vgg import load_vgg as load_vgg
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tfstyle' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tfstyle.{_HOMES[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

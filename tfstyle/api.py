@@ -84,7 +84,7 @@ def stylize(
     transfer = _transfer(chosen.compiled_part())
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
 
-    def finish(image):
+    def finish(image: tf.Tensor) -> None:
         if output is not None:
             alpha = images.resize(photograph.alpha, *photo_size) if _carries_alpha(photograph, keep_alpha) else None
             images.write(image, output, alpha=alpha, quality=quality, overwrite=overwrite)

@@ -47,7 +47,7 @@ class Progress:
         stream: where it is drawn; standard error if None.
     """
 
-    def __init__(self, stream: TextIO | None = None):
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._bar: Any = None
 
@@ -79,7 +79,7 @@ class SaveImages:
         quality: as for `images.write`.
     """
 
-    def __init__(self, folder: Path, every: int, *, suffix: str = ".png", quality: int = 95):
+    def __init__(self, folder: Path, every: int, *, suffix: str = ".png", quality: int = 95) -> None:
         if every < 1:
             raise ValueError(f"save_every should be at least 1 step, not {every}.")
         self.folder, self.every, self.suffix, self.quality = Path(folder), every, suffix, quality
@@ -103,7 +103,7 @@ class JsonLines:
         stream: where to.
     """
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def __call__(self, step: Step) -> None:

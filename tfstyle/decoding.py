@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -128,7 +129,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield file
 
 
-def _identified(stream, path: Path) -> Image.Image:
+def _identified(stream: IO[bytes], path: Path) -> Image.Image:
     """Opens a stream by its first bytes, whatever the name says."""
     head = stream.read(12)
     stream.seek(0)
@@ -279,7 +280,9 @@ def _open_profile(file: Image.Image, lost: list[str]) -> _Profile | None:
         return None
 
 
-def _eight_bits(file: Image.Image, profile: _Profile | None, notes: list[str], lost: list[str]):
+def _eight_bits(
+    file: Image.Image, profile: _Profile | None, notes: list[str], lost: list[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Colour and alpha of everything that has up to 8 bits a channel."""
     alpha = None
     if file.has_transparency_data:

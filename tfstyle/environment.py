@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from tfstyle.errors import SetupError
 
@@ -38,7 +39,7 @@ def _configured_backend() -> tuple[str, str | None]:
         return str(path), None
 
 
-def _import_frameworks():
+def _import_frameworks() -> tuple[Any, Any]:
     """Imports TensorFlow and Keras, or says which of them is unusable."""
     _require_tensorflow_backend()
     try:

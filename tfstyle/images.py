@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
@@ -22,6 +22,9 @@ from PIL import Image, ImageCms, ImageColor
 from tfstyle import decoding
 from tfstyle.decoding import Picture
 from tfstyle.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from tfstyle.environment import tf
 
 WRITERS = {
     ".png": "PNG",
@@ -108,7 +111,7 @@ def fitted_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def resize(image: Any, height: int, width: int):
+def resize(image: Any, height: int, width: int) -> tf.Tensor:
     """Resizes an image, antialiased (bicubic).
 
     Args:

@@ -14,7 +14,7 @@ from tfstyle.errors import unknown_name
 Tensors = Mapping[str, tf.Tensor]
 
 
-def squared_error(values, targets):
+def squared_error(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """The mean, over all entries, of the squared difference; a scalar, 0 only where both are equal."""
     return tf.reduce_mean(tf.math.squared_difference(values, targets))
 
@@ -54,17 +54,17 @@ def layer_losses(
     }
 
 
-def _size(target):
+def _size(target: tf.Tensor) -> tf.Tensor:
     """Mean square of a target; never 0, so that a flat picture's loss stays finite."""
     return tf.reduce_mean(target**2) + 1e-6
 
 
-def _differences(image):
+def _differences(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Each pixel's lower neighbour less itself, and right neighbour less itself."""
     return image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
 
 
-def total_variation_squared(image):
+def total_variation_squared(image: tf.Tensor) -> tf.Tensor:
     """How rough an image is: mean squared vertical plus mean squared horizontal difference.
 
     The form of TensorFlow's tutorial. A scalar ≥ 0, in squared units of the image, 0 for a constant one.
@@ -73,7 +73,7 @@ def total_variation_squared(image):
     return tf.reduce_mean(down**2) + tf.reduce_mean(right**2)
 
 
-def total_variation_absolute(image):
+def total_variation_absolute(image: tf.Tensor) -> tf.Tensor:
     """How rough an image is: half of mean absolute vertical plus mean absolute horizontal difference.
 
     The form of Dive into Deep Learning, section 14.12. A scalar ≥ 0, in units of the image.
@@ -82,7 +82,7 @@ def total_variation_absolute(image):
     return 0.5 * (tf.reduce_mean(tf.abs(down)) + tf.reduce_mean(tf.abs(right)))
 
 
-def total_variation_power(image, *, power: float = 1.25):
+def total_variation_power(image: tf.Tensor, *, power: float = 1.25) -> tf.Tensor:
     """How rough an image is: sum over positions of (vertical² + horizontal²)^power.
 
     The form of Keras' neural style transfer example; the last row and column count only as neighbours. A scalar ≥ 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfstyle import moments
-from tfstyle.environment import keras
+from tfstyle.environment import keras, tf
 from tfstyle.recipes import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
@@ -43,8 +44,8 @@ class StyleContentModel(keras.Model):
         pooling: str = "max",
         input_scale: str = "auto",
         blocks: Blocks = VGG19_BLOCKS,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**({"dtype": "float32"} | kwargs))  # Whatever the global policy says.
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
@@ -58,13 +59,13 @@ class StyleContentModel(keras.Model):
             self.vgg = load_vgg(layers, weights=weights, input_scale=input_scale, **options)
         self.trainable = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the network's weights, unless a weights file already did."""
         if not self.vgg.built:
             self.vgg.build(input_shape)
         self.built = True
 
-    def call(self, image):
+    def call(self, image: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         """Style statistics and content features of an image; see the class."""
         features = self.vgg(image)
         return {
@@ -72,13 +73,13 @@ class StyleContentModel(keras.Model):
             "content": {layer: features[layer] * self._scale(layer) for layer in self.content_layers},
         }
 
-    def _describe(self, layer: str, features):
+    def _describe(self, layer: str, features: tf.Tensor) -> tf.Tensor:
         return self._statistic(moments.scale(moments.moments(features), self._scale(layer)))
 
     def _scale(self, layer: str) -> float:
         return self.feature_scales.get(layer, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs but the weights, which the saved model carries itself."""
         network = self.vgg.get_config()
         return super().get_config() | {

@@ -29,7 +29,7 @@ class Moments(NamedTuple):
 
 
 @tf.custom_gradient
-def _outer_sums(features, weighted):
+def _outer_sums(features: tf.Tensor, weighted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """Σ weighted·featuresᵀ over positions, with the whole gradient sent through `features`.
 
     `weighted` is `features` times a weight, so the sum is symmetric in the two and both factors have the same
@@ -37,14 +37,14 @@ def _outer_sums(features, weighted):
     """
     sums = tf.linalg.einsum("bhwi,bhwj->bij", weighted, features)
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         both = upstream + tf.linalg.matrix_transpose(upstream)
         return tf.linalg.einsum("bhwi,bij->bhwj", weighted, both), None
 
     return sums, gradient
 
 
-def moments(features, *, mask=None) -> Moments:
+def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
     """Sums a feature map over its positions.
 
     Args:
@@ -82,12 +82,12 @@ def scale(sums: Moments, factor: float) -> Moments:
     return Moments(sums.count, sums.total * factor, sums.products * factor**2)
 
 
-def mean(sums: Moments):
+def mean(sums: Moments) -> tf.Tensor:
     """Each channel's mean activation, [batch, channels]."""
     return sums.total / sums.count[:, None]
 
 
-def gram(sums: Moments):
+def gram(sums: Moments) -> tf.Tensor:
     """Which channels are active together: the mean over positions of channel i times channel j.
 
     Layout is summed away, texture is kept.
@@ -104,7 +104,7 @@ def gram(sums: Moments):
     return sums.products / sums.count[:, None, None]
 
 
-def covariance(sums: Moments):
+def covariance(sums: Moments) -> tf.Tensor:
     """Which channels vary together: the Gram matrix of the features less their mean.
 
     Returns:
@@ -115,7 +115,7 @@ def covariance(sums: Moments):
     return gram(sums) - average[:, :, None] * average[:, None, :]
 
 
-def mean_deviation(sums: Moments, *, epsilon: float = 1e-5):
+def mean_deviation(sums: Moments, *, epsilon: float = 1e-5) -> tf.Tensor:
     """Each channel's mean and standard deviation, what AdaIN transfers.
 
     Args:

@@ -40,7 +40,9 @@ class KerasOptimizer:
         project: applied to the variable after each step; None leaves it as it is.
     """
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer, variable: tf.Variable, *, project: Projection | None):
+    def __init__(
+        self, optimizer: keras.optimizers.Optimizer, variable: tf.Variable, *, project: Projection | None
+    ) -> None:
         self._optimizer, self._variable, self._project = optimizer, variable, project
         optimizer.build([variable])
         self._initial = [tf.identity(state) for state in optimizer.variables]
@@ -50,7 +52,7 @@ class KerasOptimizer:
         """Step count, learning rate and moments."""
         return self._optimizer.variables
 
-    def apply(self, loss, gradient) -> None:
+    def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
         """Takes one step; `loss` is not used."""
         self._optimizer.apply([gradient], [self._variable])
         if self._project is not None:
@@ -90,7 +92,7 @@ class LBFGS:
         learning_rate: float = 1.0,
         history: int = 10,
         project: Projection | None = None,
-    ):
+    ) -> None:
         self._variable, self._learning_rate, self._history, self._project = variable, learning_rate, history, project
         size = variable.shape.num_elements()
         state = [
@@ -110,7 +112,7 @@ class LBFGS:
         for state in self.variables:
             state.assign(tf.zeros_like(state))
 
-    def apply(self, loss, gradient) -> None:
+    def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
         """Takes one step; `loss` is not used."""
         flat = tf.reshape(gradient, [-1])
         if self._steps > 0:
@@ -128,7 +130,7 @@ class LBFGS:
         self._variable.assign(after)
         self._steps.assign_add(1)
 
-    def _remember(self, step, change) -> None:
+    def _remember(self, step: tf.Tensor, change: tf.Tensor) -> None:
         """Puts a pair into the next slot of the ring, unless its curvature says nothing."""
         if tf.tensordot(step, change, 1) > 1e-10:
             slot = self._count % self._history
@@ -141,7 +143,7 @@ class LBFGS:
             self._products.assign(tf.transpose(columns))
             self._count.assign_add(1)
 
-    def _direction(self, gradient):
+    def _direction(self, gradient: tf.Tensor) -> tf.Tensor:
         """Minus the inverse Hessian times the gradient: the two-loop recursion, on coefficients of the pairs."""
         m = self._history
         kept = tf.minimum(self._count, m)

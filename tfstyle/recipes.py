@@ -118,7 +118,7 @@ class Recipe:
         choices=("auto", "keras", "torch", "none"),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks every value that could have been typed; raises ValueError with one line."""
         for item in option_fields():
             _check_option(item, getattr(self, item.name))

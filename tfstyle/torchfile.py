@@ -11,7 +11,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -47,11 +47,13 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_unused) -> _Tensor:
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_unused: Any
+) -> _Tensor:
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(tensor, *_unused) -> _Tensor:
+def _rebuild_parameter(tensor: _Tensor, *_unused: Any) -> _Tensor:
     return tensor
 
 
@@ -64,7 +66,7 @@ class _Unpickler(pickle.Unpickler):
         ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     } | {("torch", name): np.dtype(dtype) for name, dtype in _STORAGES.items()}
 
-    def __init__(self, stream):
+    def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(stream)
         self.storages: dict[str, _Storage] = {}
 
@@ -92,7 +94,7 @@ def _cut(tensor: _Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(data[tensor.offset :], tensor.shape, strides).copy()
 
 
-def _read_legacy(stream: io.BufferedIOBase) -> tuple[Any, dict[str, np.ndarray]]:
+def _read_legacy(stream: IO[bytes]) -> tuple[Any, dict[str, np.ndarray]]:
     """The row of pickles: magic number, protocol, system, state, storage keys; then the storages' bytes."""
     stream.seek(0)
     if _Unpickler(stream).load() != _LEGACY_MAGIC:
@@ -110,7 +112,7 @@ def _read_legacy(stream: io.BufferedIOBase) -> tuple[Any, dict[str, np.ndarray]]
     return state, arrays
 
 
-def _read_zip(stream: io.BufferedIOBase) -> tuple[Any, dict[str, np.ndarray]]:
+def _read_zip(stream: IO[bytes]) -> tuple[Any, dict[str, np.ndarray]]:
     """The archive: one pickle, and one member a storage."""
     with zipfile.ZipFile(stream) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]

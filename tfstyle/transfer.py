@@ -79,7 +79,7 @@ def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, w
     }
     used = [kind for kind in layers if getattr(recipe, f"{kind}_weight")]
 
-    def terms_of(image) -> dict[str, tf.Tensor]:
+    def terms_of(image: tf.Tensor) -> dict[str, tf.Tensor]:
         described = model(image)
         terms: dict[str, tf.Tensor] = {}
         for kind in used:
@@ -90,7 +90,7 @@ def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, w
             terms["total_variation"] = weights["total_variation"] * losses.total_variation(recipe.tv_form)(image)
         return terms
 
-    def value_and_gradient(image) -> Evaluation:
+    def value_and_gradient(image: tf.Tensor) -> Evaluation:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(image)
             terms = terms_of(image)
@@ -109,13 +109,13 @@ class Canvas:
         height, width: size in pixels.
     """
 
-    def __init__(self, model: StyleContentModel, recipe: Recipe, height: int, width: int):
+    def __init__(self, model: StyleContentModel, recipe: Recipe, height: int, width: int) -> None:
         self.image = tf.Variable(tf.zeros([1, height, width, 3]), trainable=False, name="image")
         project = _clip if recipe.clip else None
         self.optimizer = make_optimizer(recipe, self.image, project=project)
 
         @tf.function(reduce_retracing=False)
-        def train_step(targets, weights):
+        def train_step(targets: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             objective = make_objective(model, recipe, targets, weights)
             loss, gradient, terms = objective(self.image.read_value())
             self.optimizer.apply(loss, gradient)
@@ -123,13 +123,13 @@ class Canvas:
 
         self.train_step = train_step
 
-    def start(self, image) -> None:
+    def start(self, image: tf.Tensor) -> None:
         """Begins a run at an image, with an optimiser that remembers nothing."""
         self.image.assign(image)
         self.optimizer.reset()
 
 
-def _clip(image):
+def _clip(image: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(image, 0.0, 1.0)
 
 
@@ -143,14 +143,16 @@ class Transfer:
         WeightsError: if the recipe's network weights cannot be used.
     """
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe.compiled_part()
         self.model = model_for(recipe)
         self._canvases: dict[tuple[int, int], Canvas] = {}
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
         self._describe = tf.function(lambda image: self.model(image), input_signature=[any_size])
 
-    def steps(self, content, style, recipe: Recipe, *, init=None) -> Iterator[Step]:
+    def steps(
+        self, content: tf.Tensor, style: tf.Tensor, recipe: Recipe, *, init: tf.Tensor | None = None
+    ) -> Iterator[Step]:
         """Paints: yields once a step, coarse scale to fine.
 
         Args:
@@ -194,7 +196,9 @@ class Transfer:
                     f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller --size."
                 ) from error
 
-    def _prepare(self, content, style, image, recipe: Recipe, factor: float):
+    def _prepare(
+        self, content: tf.Tensor, style: tf.Tensor, image: tf.Tensor, recipe: Recipe, factor: float
+    ) -> tuple[Canvas, Targets]:
         """The canvas of one scale, started, and its targets."""
         height, width = _scaled(content, factor)
         content = images.resize(content, height, width)
@@ -212,7 +216,7 @@ class Transfer:
         canvas.start(start)
         return canvas, targets
 
-    def targets(self, content, style) -> Targets:
+    def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
         """What the image is compared with: the content's features and the style's statistics.
 
         Raises:
@@ -244,7 +248,7 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     return BYTES_AT_LEAST + BYTES_PER_PIXEL * max(pixels) + 12 * (history + 6) * pixels[0]
 
 
-def _scaled(image, factor: float) -> tuple[int, int]:
+def _scaled(image: tf.Tensor, factor: float) -> tuple[int, int]:
     """Size of an image `factor` times as large."""
     height, width = image.shape[1:3]
     return images.fitted_size(height, width, round(max(height, width) * factor))

@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
@@ -30,7 +31,7 @@ TAPS = ("relu", "conv")
 Blocks = Sequence[Sequence[int]]
 
 
-def scale_pixels(image, input_scale: str):
+def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
     """Gives pixels the range and order a network was trained on.
 
     Args:
@@ -81,8 +82,8 @@ class VGG(keras.Model):
         pooling: str = "max",
         input_scale: str = "keras",
         blocks: Blocks = VGG19_BLOCKS,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**({"dtype": "float32"} | kwargs))  # Whatever the global policy says.
         require_channels_last()
         self.blocks = tuple(tuple(int(filters) for filters in block) for block in blocks)
@@ -102,7 +103,7 @@ class VGG(keras.Model):
         ]
         self.trainable = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of every convolution."""
         inputs = input_shape[-1]
         for convolution in self.convolutions:
@@ -117,7 +118,7 @@ class VGG(keras.Model):
         for convolution in self.convolutions:
             convolution.set_weights(network.layers[convolution.name])
 
-    def call(self, image):
+    def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Features of the layers asked for; see the class."""
         x = scale_pixels(image, self.input_scale)
         features = {}
@@ -131,7 +132,7 @@ class VGG(keras.Model):
                 features[name] = before if self._tap(name) == "conv" else x
         return {name: features[name] for name in self.tapped}
 
-    def _pool(self, x):
+    def _pool(self, x: tf.Tensor) -> tf.Tensor:
         pool = tf.nn.max_pool2d if self.pooling == "max" else tf.nn.avg_pool2d
         return pool(x, 2, 2, "VALID")
 
@@ -143,7 +144,7 @@ class VGG(keras.Model):
         """The smallest side in pixels of an image that reaches the deepest layer."""
         return 2 ** sum(c.name.endswith("_conv1") for c in self.convolutions) // 2
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""
         return super().get_config() | {
             "layers": list(self.tapped),
@@ -154,7 +155,7 @@ class VGG(keras.Model):
         }
 
 
-def load_vgg(layers: Sequence[str], *, weights: str = "embedded", input_scale: str = "auto", **options) -> VGG:
+def load_vgg(layers: Sequence[str], *, weights: str = "embedded", input_scale: str = "auto", **options: Any) -> VGG:
     """Builds a VGG network with the weights of a file.
 
     Args:

@@ -198,7 +198,9 @@ def _read_imagenet() -> Arrays:
     }
 
 
-def _named_layers(arrays: Arrays, blocks, origin: str, of_torch: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _named_layers(
+    arrays: Arrays, blocks: tuple[tuple[int, ...], ...], origin: str, of_torch: bool
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Gives the convolutions Keras' names: by the name in the file if there is one, else by their order."""
     kernels = {name: array for name, array in arrays.items() if array.ndim == 4 and array.shape != (3, 3, 1, 1)}
     names = sorted(kernels, key=_natural)
@@ -227,7 +229,9 @@ def _bias_of(kernel_name: str, arrays: Arrays) -> np.ndarray | None:
     return next(beside, None)
 
 
-def _checked(kernel: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], what: str):
+def _checked(
+    kernel: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], what: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The two arrays as float32, or one line about what is wrong with them."""
     if kernel.shape != shape or bias is None or bias.shape != shape[-1:]:
         found = f"{kernel.shape} with bias {None if bias is None else bias.shape}"

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from tfstyle.cli.parser import make_parser
 from tfstyle.errors import Interrupted, MemoryLimitError, TfstyleError
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options) -> None:
+def _run(options: Any) -> None:
     """Calls the command; its module is loaded only now."""
     if options.command in ("stylize", "demo"):
         from tfstyle.cli import stylize
@@ -62,7 +63,7 @@ def _run(options) -> None:
         reports.doctor(options)
 
 
-def _set_up_logging(options) -> None:
+def _set_up_logging(options: Any) -> None:
     """Sends tfstyle's own notes to standard error, and no one else's."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("tfstyle: %(message)s"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any, NoReturn
 
 import tfstyle
 from tfstyle.recipes import RECIPES, option_fields
@@ -17,7 +18,7 @@ _EXIT_CODES = (
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
@@ -49,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, help: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
     """A sub-command with the options that all have."""
     command = commands.add_parser(
         name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EXIT_CODES, allow_abbrev=False
