@@ -36,7 +36,7 @@ def plain_step(content, style):
     import tensorflow as tf
 
     from tfstyle import weights
-    from tfstyle.recipes import STYLE_LAYERS
+    from tfstyle.recipe import STYLE_LAYERS
 
     layers = (*STYLE_LAYERS, "block5_conv2")
     network = keras.applications.VGG19(include_top=False, weights=None)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfstyle import recipes
 from tfstyle.model import StyleContentModel
+from tfstyle.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "tfstyle" / "data" / "samples"
@@ -59,4 +59,4 @@ def mini_recipe(**overrides):
         "scale_steps": (4,),
         "weights": "embedded",
     }
-    return recipes.Recipe(**(options | overrides))
+    return Recipe(**(options | overrides))

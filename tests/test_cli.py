@@ -14,6 +14,7 @@ from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
 
 from tfstyle import api, cli, images, recipes, transfer
 from tfstyle.cli.parser import make_parser
+from tfstyle.recipe import Recipe, option_fields
 
 FAST = ["--size", "64", "--steps", "2"]
 
@@ -125,12 +126,12 @@ def test_options_reach_the_recipe(pair, mini_network, monkeypatch):
 
 def test_every_option_field_of_a_recipe_is_an_option():
     options = make_parser().parse_args(["stylize", "a", "b"])
-    assert not set(vars(options)) & {item.name for item in recipes.option_fields()}
-    for item in recipes.option_fields():
+    assert not set(vars(options)) & {item.name for item in option_fields()}
+    for item in option_fields():
         word = str(item.metadata["choices"][0] if item.metadata["choices"] else item.default)
         typed = make_parser().parse_args(["stylize", "a", "b", f"--{item.name.replace('_', '-')}", word])
         assert getattr(typed, item.name) == item.metadata["kind"](word)
-    assert {item.name for item in recipes.option_fields()} < {f.name for f in dataclasses.fields(recipes.Recipe)}
+    assert {item.name for item in option_fields()} < {f.name for f in dataclasses.fields(Recipe)}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "CONTENT", "STYLE", "-o", "out.jpg", "--keep-alpha"], 4, "JPEG holds no alpha"),
         (["stylize", "CONTENT", "STYLE", "--weights", "none.pth"], 7, "none.pth: no such weights file"),
         (["stylize", "CONTENT", "STYLE", "--recipe", "defualt"], 2, "did you mean 'default'"),
-        (["stylize", "CONTENT", "STYLE", "--size", "3"], 2, "size should be at least 16"),
+        (["stylize", "CONTENT", "STYLE", "--size", "-3"], 2, "size should be at least 0"),
         (["stylize", "CONTENT", "STYLE", "--steps", "0"], 2, "steps should be at least 1"),
         (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "save-every should be at least 1"),
         (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "quality should be from 1 to 100"),

@@ -10,7 +10,7 @@ from conftest import SAMPLES
 
 import tfstyle
 from tfstyle import images, recipes, vgg
-from tfstyle.recipes import RAW_SCALES, STYLE_LAYERS
+from tfstyle.recipe import RAW_SCALES, STYLE_LAYERS
 
 CONTENT, STYLE = SAMPLES / "neuschwanstein.jpg", SAMPLES / "starry_night.jpg"
 

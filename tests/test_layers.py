@@ -11,10 +11,11 @@ PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"environment", "recipes", "torchfile"},
-    {"decoding", "weights", "moments", "optimizers"},
+    {"environment", "recipe", "torchfile"},
+    {"recipes", "decoding", "weights", "moments", "optimizers"},
     {"images", "vgg", "losses"},
     {"model"},
+    {"objective"},
     {"transfer"},
     {"callbacks"},
     {"api"},

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import tensorflow as tf
 
-from tfstyle import losses
+from tfstyle import losses, moments
 
 # A 2x3 picture of one channel:  0 1 3
 #                                4 4 4
@@ -18,6 +19,9 @@ PICTURE = np.array([[[[0.0], [1.0], [3.0]], [[4.0], [4.0], [4.0]]]], "float32")
         ("squared", (16 + 9 + 1) / 3 + (1 + 4) / 4),
         ("absolute", 0.5 * (8 / 3 + 3 / 4)),
         ("power", (16 + 1) ** 1.25 + (9 + 4) ** 1.25),
+        ("sum", 8 + 3),
+        # Right 1 2 0 0 0 0, down 4 3 1 0 0 0, and to both lower corners 4 3 1 (4 and 3 from the repeated border) …
+        ("nine_point", 2 / 6 * ((16 + 9 + 1 + 1 + 4) / 3 + 2 * (16 + 9 + 1) / 12)),
     ],
 )
 def test_total_variation_worked_by_hand(name, expected):
@@ -29,7 +33,9 @@ def test_total_variation_matches_tensorflows_up_to_its_sums(rng):
     down, right = (np.abs(np.diff(image, axis=axis)) for axis in (1, 2))
     ours = losses.total_variation_absolute(image)
     np.testing.assert_allclose(ours, 0.5 * (down.mean() + right.mean()), rtol=1e-5)
-    np.testing.assert_allclose(tf.image.total_variation(tf.constant(image))[0], down.sum() + right.sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        losses.total_variation_sum(image), tf.image.total_variation(tf.constant(image))[0], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", losses.TOTAL_VARIATIONS)
@@ -42,7 +48,7 @@ def test_a_constant_image_has_no_variation_and_a_finite_gradient(name):
     np.testing.assert_array_equal(tape.gradient(value, image), np.zeros((1, 5, 7, 3)))
 
 
-@pytest.mark.parametrize("name", ["squared", "absolute"])
+@pytest.mark.parametrize("name", ["squared", "absolute", "nine_point"])
 def test_total_variation_hardly_depends_on_the_size(name, rng):
     image = rng.uniform(size=(1, 64, 96, 3)).astype("float32")
     whole, part = (float(losses.total_variation(name)(i)) for i in (image, image[:, :32, :48]))
@@ -66,6 +72,67 @@ def test_relative_losses_worked_by_hand_and_free_of_scale():
     assert np.isfinite(nothing)
 
 
+def random_gaussians(rng, channels=6, batch=2):
+    """ "mean_gram" statistics of random features, and their means and covariances."""
+    features = rng.normal(size=(batch, 5, 8, channels)) * rng.uniform(0.5, 2.0, size=channels) + rng.normal(
+        size=channels
+    )
+    statistic = moments.mean_gram(moments.moments(tf.constant(features)))
+    flat = features.reshape(batch, -1, channels)
+    return statistic, flat.mean(1), [np.cov(f.T, bias=True) + 1e-4 * np.eye(channels) for f in flat]
+
+
+def test_matrix_roots_are_scipys(rng):
+    _, _, covariances = random_gaussians(rng)
+    root, inverse = losses.matrix_roots(tf.constant(np.stack(covariances)), iterations=20)
+    for found, back, covariance in zip(root, inverse, covariances, strict=True):
+        np.testing.assert_allclose(found, scipy.linalg.sqrtm(covariance), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(back, np.linalg.inv(scipy.linalg.sqrtm(covariance)), rtol=1e-6, atol=1e-8)
+
+
+def test_the_wasserstein_distance_is_its_definition(rng):
+    (one, means, covariances), (other, means2, covariances2) = random_gaussians(rng), random_gaussians(rng)
+    expected = []
+    for m, c, m2, c2 in zip(means, covariances, means2, covariances2, strict=True):
+        root = scipy.linalg.sqrtm(c2)
+        expected.append(np.sum((m - m2) ** 2) + np.trace(c + c2 - 2 * scipy.linalg.sqrtm(root @ c @ root).real))
+    found = losses.wasserstein(one, losses.gaussian(other))
+    assert float(found) == pytest.approx(np.mean(expected) / 6, rel=1e-3)
+
+
+def test_the_wasserstein_distance_of_one_dimension_worked_by_hand():
+    # Means 1 and 3, deviations 2 and 5: (1 - 3)² + (2 - 5)² = 13, but for the ridge of 1e-4.
+    statistics = [tf.constant([[[m], [m**2 + d**2]]], tf.float64) for m, d in ((1.0, 2.0), (3.0, 5.0))]
+    assert float(losses.wasserstein(statistics[0], losses.gaussian(statistics[1]))) == pytest.approx(13.0, rel=1e-4)
+
+
+def test_the_wasserstein_distance_vanishes_only_between_equals(rng):
+    one, other = random_gaussians(rng)[0], random_gaussians(rng)[0]
+    assert abs(float(losses.wasserstein(one, losses.gaussian(one)))) < 1e-5
+    assert float(losses.wasserstein(one, losses.gaussian(other))) > 0.1
+
+
+def test_the_gradient_of_the_trace_of_a_root_agrees_with_finite_differences(rng):
+    matrix = tf.constant(np.stack(random_gaussians(rng)[2]))
+    with tf.GradientTape() as tape:
+        tape.watch(matrix)
+        value = tf.reduce_sum(losses.trace_of_root(matrix))
+    direction = rng.normal(size=matrix.shape)
+    direction = direction + direction.transpose(0, 2, 1)  # The matrix is symmetric; so is a step.
+    ahead, behind = (
+        float(tf.reduce_sum(losses.trace_of_root(matrix + sign * 1e-5 * direction))) for sign in (1.0, -1.0)
+    )
+    found = float(tf.reduce_sum(tape.gradient(value, matrix) * direction))
+    assert found == pytest.approx((ahead - behind) / 2e-5, rel=1e-3)
+
+
+def test_reductions_worked_by_hand():
+    value, pixels = tf.zeros((1, 2, 3, 4)), tf.constant(24.0)
+    assert losses.reduction("mean", "content", pixels)(value) == 1.0
+    assert float(losses.reduction("sum", "content", pixels)(value)) == 24.0
+    assert float(losses.reduction("sum", "style", pixels)(value)) == pytest.approx(24.0 / (36 * 24**2))
+
+
 def test_layer_losses_are_symmetric_and_zero_only_for_equals(rng):
     a, b = ({"x": tf.constant(rng.normal(size=(2, 3, 4)))} for _ in range(2))
     forth, back = (losses.layer_losses(*pair, {"x": 1.0})["x"] for pair in ((a, b), (b, a)))
@@ -77,6 +144,11 @@ def test_layer_losses_are_symmetric_and_zero_only_for_equals(rng):
 def test_a_missing_layer_is_named():
     with pytest.raises(ValueError, match="unknown layer 'block1_conv1'; did you mean 'block1_conv2'"):
         losses.layer_losses({"block1_conv2": 0.0}, {"block1_conv1": 0.0}, {"block1_conv1": 1.0})
+
+
+def test_an_unknown_style_loss_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'wasserstein'"):
+        losses.style_loss("waserstein")
 
 
 def test_an_unknown_total_variation_is_answered_with_the_nearest():

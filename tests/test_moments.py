@@ -19,7 +19,13 @@ def statistics_by_loops(features):
         mean[b] += features[b, y, x] / (height * width)
     covariance = gram - mean[:, :, None] * mean[:, None, :]
     deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2) + 1e-5)
-    return {"gram": gram, "covariance": covariance, "mean_deviation": np.stack([mean, deviation], axis=1)}
+    return {
+        "gram": gram,
+        "summed_gram": gram * height * width,
+        "covariance": covariance,
+        "mean_deviation": np.stack([mean, deviation], axis=1),
+        "mean_gram": np.concatenate([mean[:, None], gram], axis=1),
+    }
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)

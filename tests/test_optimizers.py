@@ -9,7 +9,7 @@ import scipy.optimize
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import optimizers, transfer
+from tfstyle import objective, optimizers
 
 
 def rosenbrock(x):
@@ -27,13 +27,13 @@ def quadratic(x):
     return 0.5 * np.sum(scales * (x - 0.5) ** 2), scales * (x - 0.5)
 
 
-def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None):
+def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_steps=True):
     """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
     pairs, previous, path = [], None, []
     for k in range(steps):
         _, g = function(x)
         if previous is not None:
-            s, y = x - previous[0], g - previous[1]
+            s, y = previous[0], g - previous[1]
             if y.ravel() @ s.ravel() > 1e-10:
                 pairs = [*pairs, (s, y)][-history:]
         q, alphas = -g, []
@@ -46,9 +46,10 @@ def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None):
         for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
             q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
         length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
-        previous = (x, g)
-        x = x + length * q
-        x = x if clip is None else np.clip(x, *clip)
+        moved = x + length * q
+        after = moved if clip is None else np.clip(moved, *clip)
+        previous = ((after if true_steps else moved) - x, g)
+        x = after
         path.append(x)
     return path
 
@@ -65,17 +66,19 @@ def compiled(optimizer, variable, function):
     return step
 
 
-@pytest.mark.parametrize("clip", [None, (-0.2, 0.7)])
+@pytest.mark.parametrize(("clip", "true_steps"), [(None, True), ((-0.2, 0.45), True), ((-0.2, 0.45), False)])
 @pytest.mark.parametrize("history", [1, 3, 100])
 @pytest.mark.parametrize("function", [quadratic, rosenbrock])
-def test_lbfgs_takes_the_published_path(function, history, clip):
+def test_lbfgs_takes_the_published_path(function, history, clip, true_steps):
     start = np.linspace(-0.3, 0.4, 6)
     rate = 0.1 if function is rosenbrock else 1.0
     variable = tf.Variable(start, dtype=tf.float32)
     project = None if clip is None else lambda x: tf.clip_by_value(x, *clip)
-    optimizer = optimizers.LBFGS(variable, learning_rate=rate, history=history, project=project)
+    optimizer = optimizers.LBFGS(variable, learning_rate=rate, history=history, project=project, true_steps=true_steps)
     step = compiled(optimizer, variable, lambda x: function(x.astype("float64")))
-    for expected in plain_lbfgs(function, start, 12, history=history, learning_rate=rate, clip=clip):
+    for expected in plain_lbfgs(
+        function, start, 12, history=history, learning_rate=rate, clip=clip, true_steps=true_steps
+    ):
         step()
         np.testing.assert_allclose(variable, expected, rtol=2e-3, atol=2e-4)
     assert step.experimental_get_tracing_count() == 1
@@ -97,10 +100,10 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
     network, recipe = miniature(), mini_recipe(content_weight=0.1)
     content, style = image(rng, 17, 23), image(rng, 21, 30)
     targets = {"content": network(content)["content"], "style": network(style)["style"]}
-    objective = tf.function(transfer.make_objective(network, recipe, targets, {"content": 0.1, "style": 1.0}))
+    function = tf.function(objective.make_objective(network, recipe, targets, {"content": 0.1, "style": 1.0}))
 
     def flat(x):
-        evaluation = objective(tf.constant(x.reshape(content.shape), tf.float32))
+        evaluation = function(tf.constant(x.reshape(content.shape), tf.float32))
         return float(evaluation.loss), evaluation.gradient.numpy().ravel().astype("float64")
 
     reference = scipy.optimize.minimize(flat, content.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60}).fun
@@ -109,12 +112,71 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
 
     @tf.function
     def step():
-        evaluation = objective(variable.read_value())
+        evaluation = function(variable.read_value())
         optimizer.apply(evaluation.loss, evaluation.gradient)
         return evaluation.loss
 
     losses = [float(step()) for _ in range(120)]
     assert losses[-1] < 1.1 * reference < 0.5 * losses[0]
+
+
+def test_a_guarded_step_that_raised_the_loss_is_halved_until_it_lowers_it():
+    """On a bowl with steps far too long the plain optimiser flies off; the guarded one comes down."""
+    found = {}
+    for guard in (False, True):
+        variable = tf.Variable(np.full((1, 2, 3, 1), 2.0), dtype=tf.float32)
+        optimizer = optimizers.LBFGS(variable, learning_rate=3.0, guard=guard)
+        step = compiled(optimizer, variable, lambda x: quadratic(x.astype("float64")))
+        path = [(step(), variable.numpy())[1] for _ in range(60)]
+        found[guard] = quadratic(path[-1].astype("float64"))[0]
+    assert found[True] < 1e-3 * quadratic(np.full((1, 2, 3, 1), 2.0))[0]
+    assert not found[False] < 1e3  # Not a number counts as flown off.
+
+
+def test_after_a_rise_the_next_iterate_is_half_way_back():
+    variable = tf.Variable([[[[0.0]], [[0.0]]]])
+    optimizer = optimizers.LBFGS(variable, guard=True)
+    losses = iter([1.0, 5.0, 4.0, 0.5])
+    step = compiled(optimizer, variable, lambda x: (np.float64(next(losses)), np.full((1, 2, 1, 1), -0.5)))
+    found = [(step(), float(variable[0, 0, 0, 0]))[1] for _ in range(3)]
+    assert found == [0.5, 0.25, 0.125]  # The first step has length min(1, 1/‖g‖₁) = 1 along 0.5.
+    step()
+    assert float(variable[0, 0, 0, 0]) > 0.125
+
+
+@pytest.mark.parametrize("name", ["adam", "lbfgs"])
+def test_state_is_carried_to_another_size(name, rng):
+    recipe = mini_recipe(optimizer=name, learning_rate=0.01, history=3)
+    small, large = (tf.Variable(tf.zeros((1, height, 2 * height, 3))) for height in (4, 8))
+    before, after = (optimizers.make_optimizer(recipe, variable, project=None) for variable in (small, large))
+    slope = np.linspace(0.5, 1.5, 4)[None, :, None, None] * np.ones((1, 4, 8, 3))
+    step = compiled(before, small, lambda x: (np.float64(0.0), slope * (x - 0.5)))
+    for _ in range(5):
+        step()
+    after.adopt(before)
+    for old, new in zip(before.variables, after.variables, strict=True):
+        if old.shape.rank == 4:
+            np.testing.assert_allclose(new, tf.image.resize(old, (8, 16)), rtol=1e-5)
+    if name == "lbfgs":
+        pairs = tf.reshape(before.variables[0], (6, 4, 8, 3))
+        grown = tf.reshape(after.variables[0], (6, 8, 16, 3))
+        np.testing.assert_allclose(grown[:3], tf.image.resize(pairs[:3], (8, 16)), rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(grown[3:], tf.image.resize(pairs[3:], (8, 16)) / 4, rtol=1e-4, atol=1e-7)
+        flat = after.variables[0].numpy()
+        np.testing.assert_allclose(after.variables[1], flat @ flat.T, rtol=1e-4, atol=1e-7)
+        assert int(after.variables[5]) == int(before.variables[5]) == 4
+
+
+@pytest.mark.parametrize(
+    ("staircase", "expected"), [(True, [1.0, 1.0, 0.5, 0.5, 0.25]), (False, [2 ** -(k / 2) for k in range(5)])]
+)
+def test_the_learning_rate_decays_as_keras_schedule_says(staircase, expected):
+    recipe = mini_recipe(optimizer="sgd", learning_rate=1.0, decay_rate=0.5, decay_steps=2, staircase=staircase)
+    variable = tf.Variable([0.0])
+    optimizer = optimizers.make_optimizer(recipe, variable, project=None)
+    step = compiled(optimizer, variable, lambda x: (np.float64(0.0), np.array([-1.0])))
+    path = [0.0] + [(step(), float(variable[0]))[1] for _ in range(5)]
+    np.testing.assert_allclose(np.diff(path), expected, rtol=1e-5)
 
 
 def test_a_pair_without_curvature_is_not_remembered():
@@ -123,7 +185,7 @@ def test_a_pair_without_curvature_is_not_remembered():
     step = compiled(optimizer, variable, lambda x: (np.float64(0.0), np.ones(3)))  # A plane: y = 0.
     for _ in range(3):
         step()
-    assert int(optimizer.variables[4]) == 0
+    assert int(optimizer.variables[5]) == 0
     assert np.isfinite(variable).all()
 
 

@@ -7,6 +7,7 @@ import pytest
 from tfstyle import recipes
 from tfstyle.losses import TOTAL_VARIATIONS
 from tfstyle.moments import STATISTICS
+from tfstyle.recipe import layer_names, scale_sizes, steps_per_scale
 
 DEFAULT = recipes.DEFAULT
 
@@ -33,7 +34,7 @@ def test_the_tutorial_has_its_published_numbers():
 
 
 def test_layer_names_are_keras_own():
-    names = recipes.layer_names()
+    names = layer_names()
     assert (names[0], names[2], names[4], names[-1], len(names)) == (
         "block1_conv1",
         "block2_conv1",
@@ -55,7 +56,8 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"size": 15}, "size should be at least 16"),
+        ({"size": -1}, "size should be at least 0"),
+        ({"space": "torch"}, "clip keeps the image in"),
         ({"size": 100.5}, "size should be a finite int"),
         ({"size": True}, "size should be a finite int"),
         ({"steps": -1}, "steps should be at least 0"),
@@ -90,30 +92,30 @@ def test_an_unknown_recipe_is_answered_with_the_nearest():
     ],
 )
 def test_scales_halve_while_the_picture_means_something(sides, expected):
-    assert recipes.scale_sizes(ladder(), *sides) == expected
+    assert scale_sizes(ladder(), *sides) == expected
 
 
 def test_a_recipe_without_ladder_has_one_scale():
-    assert recipes.scale_sizes(recipes.TENSORFLOW_TUTORIAL, 600, 400) == (600,)
+    assert scale_sizes(recipes.TENSORFLOW_TUTORIAL, 600, 400) == (600,)
 
 
 def test_the_square_root_ladder_worked_by_hand():
-    assert recipes.scale_sizes(ladder(scale_factor=2**0.5), 512, 384) == (128, 181, 256, 362, 512)
+    assert scale_sizes(ladder(scale_factor=2**0.5), 512, 384) == (128, 181, 256, 362, 512)
 
 
 @pytest.mark.parametrize(
     ("scales", "expected"), [(3, (100, 60, 25)), (1, (25,)), (2, (60, 25)), (5, (100, 60, 25, 25, 25))]
 )
 def test_a_longer_ladder_repeats_the_last_and_a_shorter_one_drops_the_first(scales, expected):
-    assert recipes.steps_per_scale(ladder(scale_steps=(100, 60, 25)), scales) == expected
+    assert steps_per_scale(ladder(scale_steps=(100, 60, 25)), scales) == expected
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7, 50, 185, 1000])
 @pytest.mark.parametrize("scales", [1, 2, 3, 4])
 def test_a_typed_total_is_shared_in_proportion(total, scales):
     recipe = ladder(scale_steps=(100, 60, 25), steps=total)
-    shared = recipes.steps_per_scale(recipe, scales)
-    planned = recipes.steps_per_scale(ladder(scale_steps=(100, 60, 25)), scales)
+    shared = steps_per_scale(recipe, scales)
+    planned = steps_per_scale(ladder(scale_steps=(100, 60, 25)), scales)
     assert sum(shared) == total
     assert shared[-1] >= 1
     for found, plan in zip(shared, planned, strict=True):

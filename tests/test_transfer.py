@@ -1,4 +1,4 @@
-"""The objective against finite differences and a plain loop; runs, scales, traces and their ends."""
+"""Runs: scales, starts, traces, averages, and how they end."""
 
 import dataclasses
 
@@ -7,10 +7,9 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import images, losses, moments, transfer
+from tfstyle import images, losses, objective, transfer
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError
 
-WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
 
 
@@ -19,64 +18,6 @@ def mini_transfer(monkeypatch):
     """recipe → Transfer on the miniature."""
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature(statistic=recipe.statistic))
     return transfer.Transfer
-
-
-@pytest.mark.parametrize("statistic", moments.STATISTICS)
-@pytest.mark.parametrize("tv_form", losses.TOTAL_VARIATIONS)
-@pytest.mark.parametrize("relative", [False, True])
-def test_the_gradient_agrees_with_finite_differences(relative, statistic, tv_form, rng):
-    model = miniature(statistic=statistic, dtype="float64")
-    recipe = mini_recipe(statistic=statistic, tv_form=tv_form, relative=relative, **RECIPE)
-    content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
-    targets = {"content": model(content)["content"], "style": model(style)["style"]}
-    objective = transfer.make_objective(
-        model, recipe, targets, {k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
-    )
-    # Away from the kinks of the absolute value, of which the blocks of the test image are full.
-    start += rng.uniform(0, 0.2, size=start.shape)
-    gradient = objective(start).gradient.numpy()
-    for _ in range(5):
-        direction, h = rng.normal(size=start.shape), 1e-6
-        ahead, behind = (float(objective(start + sign * h * direction).loss) for sign in (1, -1))
-        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=1e-5, abs=1e-6)
-
-
-@pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
-def test_the_terms_are_what_a_plain_computation_says(mode, rng):
-    model, recipe = miniature(), mini_recipe(**RECIPE)
-    content, style, start = image(rng, 33, 47), image(rng, 30, 21), image(rng, 33, 47)
-    targets = {"content": model(content)["content"], "style": model(style)["style"]}
-    found = mode(transfer.make_objective(model, recipe, targets, WEIGHTS))(tf.constant(start))
-
-    def gram(picture, layer):
-        flat = model.vgg(picture)[layer].numpy()
-        flat = flat.reshape(-1, flat.shape[-1])
-        return flat.T @ flat / len(flat)
-
-    expected = {
-        f"style/{layer}": 2.0 * weight * np.mean((gram(start, layer) - gram(style, layer)) ** 2)
-        for layer, weight in (("block1_conv1", 0.7), ("block2_conv1", 0.3))
-    }
-    difference = model.vgg(start)["block2_conv2"] - model.vgg(content)["block2_conv2"]
-    expected["content/block2_conv2"] = expected["content"] = 0.5 * np.mean(difference**2)
-    expected["style"] = expected["style/block1_conv1"] + expected["style/block2_conv1"]
-    expected["total_variation"] = 3.0 * sum(np.mean(np.diff(start, axis=axis) ** 2) for axis in (1, 2))
-    expected["total"] = expected["style"] + expected["content"] + expected["total_variation"]
-    assert set(found.terms) == set(expected)
-    for name, value in expected.items():
-        assert float(found.terms[name]) == pytest.approx(value, rel=1e-4), name
-    assert float(found.loss) == pytest.approx(expected["total"], rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("weights", "terms"),
-    [({"content_weight": 0.0}, {"style", "total"}), ({"style_weight": 0.0}, {"content", "total"})],
-)
-def test_a_term_without_weight_is_left_out(weights, terms, rng):
-    model, recipe = miniature(), mini_recipe(**weights)
-    targets = model(image(rng))
-    found = transfer.make_objective(model, recipe, targets, WEIGHTS)(tf.constant(image(rng)))
-    assert {name for name in found.terms if "/" not in name} == terms
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
@@ -146,6 +87,40 @@ def test_a_scale_with_no_steps_is_passed_over(mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(3, 1), steps=1)
     (only,) = mini_transfer(recipe).steps(image(rng, 68, 90), image(rng), recipe)
     assert (only.scale, only.image.shape[1:3]) == (2, (68, 90))
+
+
+def test_the_average_is_the_weighted_mean_of_all_iterates_and_the_start(mini_transfer, rng):
+    content, style = image(rng), image(rng)
+    plain, averaged = mini_recipe(average=0.0, scale_steps=(4,)), mini_recipe(average=0.75, scale_steps=(4,))
+    iterates = [content, *(step.image.numpy() for step in mini_transfer(plain).steps(content, style, plain))]
+    found = [step.image for step in mini_transfer(averaged).steps(content, style, averaged)]
+    for count in range(1, 5):
+        shares = [0.75 ** (count - k) for k in range(count + 1)]
+        expected = sum(s * i for s, i in zip(shares, iterates, strict=False)) / sum(shares)
+        np.testing.assert_allclose(found[count - 1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_warm_start_carries_the_optimiser_to_the_next_scale(optimizer, mini_transfer, rng):
+    content, style, count = image(rng, 68, 90), image(rng, 68, 90), {}
+    for warm in (False, True):
+        recipe = mini_recipe(
+            optimizer=optimizer, learning_rate=0.01, scale_start=40, scale_steps=(5, 1), warm_start=warm, history=3
+        )
+        painter = mini_transfer(recipe)
+        list(painter.steps(content, style, recipe))
+        variables = painter._canvases[68, 90].optimizer.variables
+        count[warm] = max(int(v) for v in variables if len(v.shape) == 0 and "int" in str(v.dtype))
+    assert count[False] < count[True]
+
+
+@pytest.mark.parametrize("space", ["torch", "caffe"])
+def test_a_run_in_another_space_shows_ordinary_images(space, mini_transfer, rng):
+    recipe = mini_recipe(space=space, clip=False, learning_rate=1e-6, init="noise", noise=0.5)
+    (first, *_) = mini_transfer(recipe).steps(image(rng), image(rng), recipe)
+    variable = objective.to_space(first.image, space)
+    assert abs(float(tf.reduce_mean(variable))) < 0.05
+    assert float(tf.math.reduce_std(variable)) == pytest.approx(0.5, rel=0.1)
 
 
 def test_an_unclipped_recipe_leaves_the_range_alone(mini_transfer, rng):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from conftest import MINI_BLOCKS, image
 
 from tfstyle import vgg
-from tfstyle.recipes import VGG19_BLOCKS, layer_names
+from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 ALL = layer_names(MINI_BLOCKS)
 

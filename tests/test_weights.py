@@ -12,7 +12,7 @@ from conftest import MINI_BLOCKS, SAMPLES
 
 from tfstyle import images, torchfile, vgg, weights
 from tfstyle.errors import WeightsError
-from tfstyle.recipes import RAW_SCALES, VGG19_BLOCKS, layer_names
+from tfstyle.recipe import RAW_SCALES, VGG19_BLOCKS, layer_names
 
 LAYERS = layer_names(MINI_BLOCKS)
 

@@ -18,7 +18,7 @@ _HOMES = {
     "load_vgg": "vgg",
     "Transfer": "transfer",
     "Step": "transfer",
-    "Recipe": "recipes",
+    "Recipe": "recipe",
     "RECIPES": "recipes",
     "get_recipe": "recipes",
     "write": "images",
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from tfstyle.images import read as read
     from tfstyle.images import write as write
     from tfstyle.model import StyleContentModel as StyleContentModel
+    from tfstyle.recipe import Recipe as Recipe
     from tfstyle.recipes import RECIPES as RECIPES
-    from tfstyle.recipes import Recipe as Recipe
     from tfstyle.recipes import get_recipe as get_recipe
     from tfstyle.transfer import Step as Step
     from tfstyle.transfer import Transfer as Transfer

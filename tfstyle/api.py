@@ -14,7 +14,8 @@ from tfstyle.callbacks import Callback, observed
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError
-from tfstyle.recipes import Recipe, get_recipe
+from tfstyle.recipe import Recipe
+from tfstyle.recipes import get_recipe
 from tfstyle.transfer import Transfer, memory_needed
 
 _log = logging.getLogger("tfstyle")
@@ -67,20 +68,17 @@ def stylize(
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
     photograph, painting = (_read(picture, background) for picture in (content, style))
     start = None if chosen.init in ("content", "noise") else _read(chosen.init, background).image
-    long_side = chosen.size if "size" in overrides else min(chosen.size, max(photograph.image.shape[1:3]))
     height, width = photograph.image.shape[1:3]
+    own = max(height, width)
+    long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)
     photo_size = images.fitted_size(height, width, long_side)
-    painting_size = _painting_size(painting, photo_size)
+    painting_size = _painting_size(painting, photo_size, chosen.style_fit)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
     _check_memory(chosen, photo_size, painting_size)
     environment.grow_gpu_memory()
-    if chosen.is_rescaled():
-        _log.warning(
-            "%s was published for raw VGG-19 weights; on the embedded network its layers are rescaled to the published "
-            "magnitudes, so the look is near, not equal (--weights imagenet is exact).",
-            chosen.name,
-        )
+    if chosen.departure():
+        _log.warning("%s", chosen.departure())
     transfer = _transfer(chosen.compiled_part())
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
 
@@ -119,12 +117,17 @@ def _read(source: Any, background: str) -> Picture:
     return picture
 
 
-def _painting_size(painting: Picture, photo_size: tuple[int, int]) -> tuple[int, int]:
+def _painting_size(painting: Picture, photo_size: tuple[int, int], fit: str) -> tuple[int, int]:
     """The painting's size: the same long side as the result, so that its strokes keep their proportion to the picture.
 
     Beside a narrow strip a painting as long would have far more pixels than the result; it gets at most twice as many.
+    Recipes that fit it to the result's width, or exactly to the result, are followed.
     """
+    if fit == "content":
+        return photo_size
     height, width = painting.image.shape[1:3]
+    if fit == "width":
+        return max(1, round(height * photo_size[1] / width)), photo_size[1]
     long_side = min(max(photo_size), math.sqrt(2 * math.prod(photo_size) * max(height, width) / min(height, width)))
     return images.fitted_size(height, width, round(long_side))
 

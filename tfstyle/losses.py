@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.errors import unknown_name
@@ -20,7 +21,12 @@ def squared_error(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 
 def layer_losses(
-    values: Tensors, targets: Tensors, weights: Mapping[str, float], *, relative: bool = False
+    values: Tensors,
+    targets: Mapping[str, Any],
+    weights: Mapping[str, float],
+    *,
+    compare: Callable[[tf.Tensor, Any], tf.Tensor] = squared_error,
+    relative: bool = False,
 ) -> dict[str, tf.Tensor]:
     """Compares two sets of features or statistics, layer by layer.
 
@@ -30,11 +36,12 @@ def layer_losses(
         values: layer → tensor, of the image.
         targets: layer → tensor of the same shape, of the photograph or the painting.
         weights: layer → factor; the layers compared are its keys.
+        compare: (value, target) → scalar.
         relative: divide each layer's loss by the mean square of its target, so that a pale picture counts as much as
             a vivid one; 1 then means as wrong as an image without any features.
 
     Returns:
-        Layer → scalar, the weighted mean squared difference.
+        Layer → scalar, the weighted difference.
 
     Raises:
         ValueError: if a layer to be compared is missing on either side.
@@ -49,7 +56,7 @@ def layer_losses(
             if layer not in side:
                 raise ValueError(unknown_name("layer", layer, side))
     return {
-        layer: weight * squared_error(values[layer], targets[layer]) / (_size(targets[layer]) if relative else 1.0)
+        layer: weight * compare(values[layer], targets[layer]) / (_size(targets[layer]) if relative else 1.0)
         for layer, weight in weights.items()
     }
 
@@ -57,6 +64,127 @@ def layer_losses(
 def _size(target: tf.Tensor) -> tf.Tensor:
     """Mean square of a target; never 0, so that a flat picture's loss stays finite."""
     return tf.reduce_mean(target**2) + 1e-6
+
+
+def reduction(name: str, kind: str, pixels: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What to multiply a mean over entries by, to reduce as a recipe's source does.
+
+    Args:
+        name: "mean" leaves it; "sum" makes it Keras' example's: content losses are sums over entries, style losses sums
+            divided by 4 · 3² · pixels², over Gram matrices that are themselves sums over positions.
+        kind: "content" or "style".
+        pixels: number of pixels of the image.
+
+    Returns:
+        value → factor.
+
+    References:
+        F. Chollet: Neural style transfer, keras.io/examples/generative/neural_style_transfer.
+    """
+    if name == "mean":
+        return lambda value: 1.0
+    if kind == "content":
+        return lambda value: tf.cast(tf.size(value), pixels.dtype)
+    return lambda value: tf.cast(tf.size(value), pixels.dtype) / (36.0 * pixels**2)
+
+
+class Gaussian(NamedTuple):
+    """A normal distribution of features, and the root of its covariance.
+
+    Attributes:
+        mean: [batch, channels].
+        covariance, root: [batch, channels, channels].
+    """
+
+    mean: tf.Tensor
+    covariance: tf.Tensor
+    root: tf.Tensor
+
+
+def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and covariance (plus 1e-4 on its diagonal) of a "mean_gram" statistic."""
+    mean, gram = statistic[:, 0], statistic[:, 1:]
+    ridge = 1e-4 * tf.eye(tf.shape(mean)[-1], dtype=mean.dtype)
+    return mean, gram - mean[:, :, None] * mean[:, None, :] + ridge
+
+
+def gaussian(statistic: tf.Tensor) -> Gaussian:
+    """The normal distribution a "mean_gram" statistic [batch, channels + 1, channels] describes."""
+    mean, covariance = _gaussian_parts(statistic)
+    return Gaussian(mean, covariance, matrix_roots(covariance)[0])
+
+
+def matrix_roots(matrix: tf.Tensor, *, iterations: int = 12) -> tuple[tf.Tensor, tf.Tensor]:
+    """Square root and inverse square root of a symmetric positive definite matrix.
+
+    Coupled Newton-Schulz iteration on the matrix over its Frobenius norm: only matrix products. Eigenvalues below about
+    1e-4 of the norm have not converged after 12 iterations and count as smaller.
+
+    Args:
+        matrix: [batch, n, n].
+        iterations: how many.
+
+    Returns:
+        The two roots, [batch, n, n] each.
+
+    References:
+        Higham: Functions of Matrices (2008), section 6.3, equation 6.35.
+    """
+    norm = tf.norm(matrix, axis=(-2, -1), keepdims=True)
+    identity = tf.eye(tf.shape(matrix)[-1], batch_shape=tf.shape(matrix)[:1], dtype=matrix.dtype)
+    root, inverse = matrix / norm, identity
+    for _ in range(iterations):
+        step = 1.5 * identity - 0.5 * inverse @ root
+        root, inverse = root @ step, step @ inverse
+    return root * tf.sqrt(norm), inverse / tf.sqrt(norm)
+
+
+@tf.custom_gradient
+def trace_of_root(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Trace of the square root of symmetric positive definite matrices [batch, n, n], and its gradient.
+
+    d tr √M = ½ tr(M^-½ dM): the inverse root, which the iteration yields beside the root, serves as the gradient.
+    """
+    root, inverse = matrix_roots(matrix)
+    return tf.linalg.trace(root), lambda upstream: 0.5 * upstream[:, None, None] * inverse
+
+
+def wasserstein(statistic: tf.Tensor, target: Gaussian) -> tf.Tensor:
+    """The squared 2-Wasserstein distance between two normal distributions, divided by the number of channels.
+
+    Args:
+        statistic: "mean_gram" of the image, [batch, channels + 1, channels].
+        target: of the painting.
+
+    Returns:
+        A scalar ≥ 0 up to rounding, in squared activation units: Σ(μ − μ')² + tr(Σ + Σ' − 2 √(√Σ' Σ √Σ')), over C.
+
+    References:
+        Dowson, Landau: The Fréchet distance between multivariate normal distributions (1982). As a style loss:
+        K. Crowson, style-transfer-pytorch (2021).
+    """
+    mean, covariance = _gaussian_parts(statistic)
+    channels = tf.cast(tf.shape(mean)[-1], mean.dtype)
+    traces = tf.linalg.trace(covariance) + tf.linalg.trace(target.covariance)
+    traces -= 2.0 * trace_of_root(target.root @ covariance @ target.root)
+    return squared_error(mean, target.mean) + tf.reduce_mean(traces) / channels
+
+
+STYLE_LOSSES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
+    {"squared_error": (tf.identity, squared_error), "wasserstein": (gaussian, wasserstein)}
+)
+"""How statistics are compared, under the names recipes use: (statistic → target, (statistic, target) → scalar)."""
+
+
+def style_loss(name: str) -> tuple[Callable, Callable]:
+    """The style loss of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in STYLE_LOSSES:
+        raise ValueError(unknown_name("style loss", name, STYLE_LOSSES))
+    return STYLE_LOSSES[name]
 
 
 def _differences(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -93,11 +221,35 @@ def total_variation_power(image: tf.Tensor, *, power: float = 1.25) -> tf.Tensor
     return tf.reduce_sum(squares**power)
 
 
+def total_variation_sum(image: tf.Tensor) -> tf.Tensor:
+    """How rough an image is: sum of absolute vertical and horizontal differences.
+
+    The form of neural-style-pt. A scalar ≥ 0 that grows with the picture's size, in units of the image.
+    """
+    down, right = _differences(image)
+    return tf.reduce_sum(tf.abs(down)) + tf.reduce_sum(tf.abs(right))
+
+
+def total_variation_nine_point(image: tf.Tensor) -> tf.Tensor:
+    """How rough an image is: mean squared differences to the lower, right and two lower diagonal neighbours.
+
+    The border is repeated; straight neighbours weigh 1/3, diagonal ones 1/12, and the mean is doubled. The form of
+    style-transfer-pytorch (K. Crowson). A scalar ≥ 0, in squared units of the image.
+    """
+    around = tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    right, down = around[:, 1:-1, 2:] - image, around[:, 2:, 1:-1] - image
+    diagonals = around[:, 2:, 2:] - image, around[:, 2:, :-2] - image
+    straight = right**2 + down**2
+    return 2.0 * tf.reduce_mean(straight / 3.0 + (diagonals[0] ** 2 + diagonals[1] ** 2) / 12.0)
+
+
 TOTAL_VARIATIONS: Mapping[str, Callable] = MappingProxyType(
     {
         "squared": total_variation_squared,
         "absolute": total_variation_absolute,
         "power": total_variation_power,
+        "sum": total_variation_sum,
+        "nine_point": total_variation_nine_point,
     }
 )
 """The published forms of total variation, under the names recipes use."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfstyle import moments
 from tfstyle.environment import keras, tf
-from tfstyle.recipes import VGG19_BLOCKS, Recipe
+from tfstyle.recipe import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
 
@@ -22,7 +22,7 @@ class StyleContentModel(keras.Model):
         feature_scales: layer → factor its features are multiplied by (1 if absent), for numbers that were published
             for another network (`Recipe.feature_scales`).
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
-        taps, pooling, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
+        taps, pooling, edge, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
 
     Raises:
         ValueError: if a layer or another name is unknown, or no layer is given.
@@ -42,6 +42,7 @@ class StyleContentModel(keras.Model):
         weights: str | None = "embedded",
         taps: str | Mapping[str, str] = "relu",
         pooling: str = "max",
+        edge: str = "zero",
         input_scale: str = "auto",
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
@@ -52,7 +53,7 @@ class StyleContentModel(keras.Model):
         self._statistic = moments.statistic(statistic)
         self.feature_scales = dict(feature_scales or {})
         layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
-        options: dict = {"taps": taps, "pooling": pooling, "blocks": blocks, "dtype": self.dtype_policy}
+        options: dict = {"taps": taps, "pooling": pooling, "edge": edge, "blocks": blocks, "dtype": self.dtype_policy}
         if weights is None:
             self.vgg = VGG(layers, input_scale="keras" if input_scale == "auto" else input_scale, **options)
         else:
@@ -88,7 +89,7 @@ class StyleContentModel(keras.Model):
             "statistic": self.statistic,
             "feature_scales": self.feature_scales,
             "weights": None,
-            **{key: network[key] for key in ("taps", "pooling", "input_scale", "blocks")},
+            **{key: network[key] for key in ("taps", "pooling", "edge", "input_scale", "blocks")},
         }
 
 
@@ -107,5 +108,6 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         weights=recipe.weights,
         taps=recipe.taps,
         pooling=recipe.pooling,
-        input_scale=recipe.input_scale,
+        input_scale=recipe.resolved_input_scale(),
+        edge=recipe.edge,
     )

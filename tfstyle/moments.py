@@ -134,8 +134,27 @@ def mean_deviation(sums: Moments, *, epsilon: float = 1e-5) -> tf.Tensor:
     return tf.stack([average, tf.sqrt(variance + epsilon)], axis=1)
 
 
+def summed_gram(sums: Moments) -> tf.Tensor:
+    """The Gram matrix as a sum over positions, as Gatys et al. print it (equation 3); it grows with the picture."""
+    return sums.products
+
+
+def mean_gram(sums: Moments) -> tf.Tensor:
+    """Mean activations above the Gram matrix, [batch, channels + 1, channels].
+
+    Together they determine mean and covariance, and unlike these they may be averaged between pictures.
+    """
+    return tf.concat([mean(sums)[:, None], gram(sums)], axis=1)
+
+
 STATISTICS: Mapping[str, Callable[[Moments], tf.Tensor]] = MappingProxyType(
-    {"gram": gram, "covariance": covariance, "mean_deviation": mean_deviation}
+    {
+        "gram": gram,
+        "summed_gram": summed_gram,
+        "covariance": covariance,
+        "mean_deviation": mean_deviation,
+        "mean_gram": mean_gram,
+    }
 )
 """The statistics a style can be compared by, under the names recipes use."""
 

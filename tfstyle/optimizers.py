@@ -1,18 +1,18 @@
 """Gradient → next image: L-BFGS (ours); Adam and SGD are Keras' own behind the same three methods.
 
 An optimiser moves one `tf.Variable` and knows nothing of pictures: `apply(loss, gradient)` inside a `tf.function`,
-`reset()` before another run on the same variable, and `variables`, all of its state. State is held in variables so that
-nothing is traced again.
+`reset()` before another run on the same variable, `adopt(previous)` to begin with what was learnt at another size, and
+`variables`, all of its state. State is held in variables so that nothing is traced again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from tfstyle.environment import keras, tf
 from tfstyle.errors import unknown_name
-from tfstyle.recipes import Recipe
+from tfstyle.recipe import Recipe
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
 
@@ -29,6 +29,14 @@ class Optimizer(Protocol):
 
     def reset(self) -> None:
         """Forgets everything, as if newly made."""
+
+    def adopt(self, previous: Any) -> None:
+        """Takes over the state of an optimiser of the same kind on an image of another size."""
+
+
+def resized(state: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """An image-shaped state [batch, height', width', channels] at another size, bilinear and so never overshooting."""
+    return tf.image.resize(state, (height, width), "bilinear")
 
 
 class KerasOptimizer:
@@ -63,6 +71,12 @@ class KerasOptimizer:
         for state, value in zip(self._optimizer.variables, self._initial, strict=True):
             state.assign(value)
 
+    def adopt(self, previous: KerasOptimizer) -> None:
+        """Takes over step count and moments, the latter resized to this variable's size."""
+        height, width = self._variable.shape[1:3]
+        for state, other in zip(self._optimizer.variables, previous.variables, strict=True):
+            state.assign(resized(other, height, width) if len(state.shape) == 4 else other)
+
 
 class LBFGS:
     """Limited-memory BFGS without line search: one evaluation of the objective a step.
@@ -75,10 +89,13 @@ class LBFGS:
         variable: the float32 `tf.Variable` it will move.
         learning_rate: length of a step as a share of the quasi-Newton step.
         history: how many pairs are remembered.
-        project: applied to the variable after each step, whose s is then the step really made; None leaves it.
+        project: applied to the variable after each step; None leaves it.
+        true_steps: with `project`, remember as s the step really made; False remembers the step before projection, as
+            users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
+        guard: when the loss has risen, take half of the last step back, forget all pairs and go on from there.
 
-    The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
-    is not above 1e-10 is not remembered.
+    A step without any pair, so the first one, goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's first
+    is. A pair whose curvature y·s is not above 1e-10 is not remembered.
 
     References:
         Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Chen, Wang, Zhou: Large-scale L-BFGS using
@@ -92,41 +109,70 @@ class LBFGS:
         learning_rate: float = 1.0,
         history: int = 10,
         project: Projection | None = None,
+        true_steps: bool = True,
+        guard: bool = False,
     ) -> None:
-        self._variable, self._learning_rate, self._history, self._project = variable, learning_rate, history, project
+        self._variable, self._learning_rate, self._history = variable, learning_rate, history
+        self._project, self._true_steps, self._guard = project, true_steps, guard
         size = variable.shape.num_elements()
         state = [
             tf.zeros([2 * history, size]),  # Rows: the steps s, then the changes of gradient y.
             tf.zeros([2 * history, 2 * history]),  # Scalar products between them.
             tf.zeros([size]),  # The gradient before this one.
             tf.zeros([size]),  # The step from there to here.
+            tf.constant(0.0),  # The loss before this one.
             tf.constant(0),  # Pairs remembered since the start; modulo `history`, the next slot.
             tf.constant(0),  # Steps taken.
         ]
-        self._pairs, self._products, self._gradient, self._step, self._count, self._steps = self.variables = [
-            tf.Variable(value, trainable=False) for value in state
-        ]
+        self.variables = [tf.Variable(value, trainable=False) for value in state]
+        self._pairs, self._products, self._gradient, self._step, self._loss, self._count, self._steps = self.variables
 
     def reset(self) -> None:
         """Forgets all pairs; the next step is a first one."""
         for state in self.variables:
             state.assign(tf.zeros_like(state))
 
+    def adopt(self, previous: LBFGS) -> None:
+        """Takes over the pairs, resized to this variable's size.
+
+        A loss that is a mean over the image has gradients as much smaller as the image has more pixels, and so have
+        their changes y.
+        """
+        self.reset()
+        height, width = self._variable.shape[1:3]
+        before = previous._variable.shape
+        images = resized(tf.reshape(previous.variables[0], [-1, *before[1:]]), height, width)
+        finer = before[1] * before[2] / (height * width)
+        factors = tf.repeat([1.0, finer], self._history)[:, None]
+        self._pairs.assign(tf.reshape(images, self._pairs.shape) * factors)
+        self._products.assign(tf.linalg.matmul(self._pairs, self._pairs, transpose_b=True))
+        self._count.assign(previous.variables[5])
+
     def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
-        """Takes one step; `loss` is not used."""
-        flat = tf.reshape(gradient, [-1])
+        """Takes one step; `loss` counts only for a guarded one."""
+        if self._guard and self._steps > 0 and loss > self._loss:
+            self._take_half_back()
+        else:
+            self._advance(loss, tf.reshape(gradient, [-1]))
+
+    def _take_half_back(self) -> None:
+        half = 0.5 * self._step
+        self._variable.assign_sub(tf.reshape(half, self._variable.shape))
+        self._step.assign(half)
+        self._count.assign(0)
+
+    def _advance(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
         if self._steps > 0:
-            self._remember(self._step, flat - self._gradient)
-        direction = self._direction(flat)
-        length = self._learning_rate * tf.where(
-            self._steps > 0, 1.0, tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(flat)), 1e-30))
-        )
-        self._gradient.assign(flat)
+            self._remember(self._step, gradient - self._gradient)
+        direction = self._direction(gradient)
+        first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
+        length = self._learning_rate * tf.where(self._count > 0, 1.0, first)
         before = self._variable.read_value()
-        after = before + tf.reshape(length * direction, before.shape)
-        if self._project is not None:
-            after = self._project(after)
-        self._step.assign(tf.reshape(after - before, [-1]))
+        moved = before + tf.reshape(length * direction, before.shape)
+        after = moved if self._project is None else self._project(moved)
+        self._step.assign(tf.reshape((after if self._true_steps else moved) - before, [-1]))
+        self._gradient.assign(gradient)
+        self._loss.assign(loss)
         self._variable.assign(after)
         self._steps.assign_add(1)
 
@@ -187,13 +233,28 @@ def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection
         ValueError: if the recipe names another than "adam", "sgd" or "lbfgs".
     """
     if recipe.optimizer == "lbfgs":
-        return LBFGS(variable, learning_rate=recipe.learning_rate, history=recipe.history, project=project)
-    if recipe.optimizer == "adam":
-        inner = keras.optimizers.Adam(
-            recipe.learning_rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon
+        return LBFGS(
+            variable,
+            learning_rate=recipe.learning_rate,
+            history=recipe.history,
+            project=project,
+            true_steps=recipe.true_steps,
+            guard=recipe.guard,
         )
+    rate = _learning_rate(recipe)
+    if recipe.optimizer == "adam":
+        inner = keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
     elif recipe.optimizer == "sgd":
-        inner = keras.optimizers.SGD(recipe.learning_rate)
+        inner = keras.optimizers.SGD(rate)
     else:
         raise ValueError(unknown_name("optimizer", recipe.optimizer, ("adam", "sgd", "lbfgs")))
     return KerasOptimizer(inner, variable, project=project)
+
+
+def _learning_rate(recipe: Recipe) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """A constant, or Keras' schedule."""
+    if recipe.decay_rate == 1.0:
+        return recipe.learning_rate
+    return keras.optimizers.schedules.ExponentialDecay(
+        recipe.learning_rate, recipe.decay_steps, recipe.decay_rate, staircase=recipe.staircase
+    )

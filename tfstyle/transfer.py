@@ -1,4 +1,4 @@
-"""Content, style, recipe → steps: targets, the compiled train step, coarse to fine.
+"""Content, style, recipe → steps: the compiled train step, coarse to fine.
 
 A `Transfer` holds what is worth keeping between pictures: the network, and for each size one variable, one optimiser
 and one compiled train step. `Transfer.steps` yields; who wants a progress bar or a file consumes.
@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from tfstyle import images, losses
+from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError
 from tfstyle.model import StyleContentModel, model_for
+from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
-from tfstyle.recipes import Recipe, scale_sizes, steps_per_scale
+from tfstyle.recipe import Recipe, scale_sizes, steps_per_scale
 
 BYTES_PER_PIXEL = 2250
 BYTES_AT_LEAST = 220_000_000
 """Peak memory of one evaluation, value and gradient, for each pixel, and of network and graphs at any size."""
-
-Targets = Mapping[str, Mapping[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -49,57 +47,6 @@ class Step:
     seconds: float
 
 
-class Evaluation(NamedTuple):
-    """Value and gradient of an objective at an image, and the terms the value is the sum of."""
-
-    loss: tf.Tensor
-    gradient: tf.Tensor
-    terms: dict[str, tf.Tensor]
-
-
-Objective = Callable[[tf.Tensor], Evaluation]
-
-
-def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, weights: Mapping[str, Any]) -> Objective:
-    """The function of the image that a recipe makes small.
-
-    Args:
-        model: describes the image.
-        recipe: gives the layers, their weights and the form of total variation.
-        targets: {"style": {layer: statistic}, "content": {layer: features}}, as the model returns them.
-        weights: factors of the terms "content", "style" and "total_variation"; a term whose weight in the recipe is 0
-            is left out.
-
-    Returns:
-        image → `Evaluation`.
-    """
-    layers = {
-        "content": dict(zip(recipe.content_layers, recipe.content_layer_weights, strict=True)),
-        "style": dict(zip(recipe.style_layers, recipe.style_layer_weights, strict=True)),
-    }
-    used = [kind for kind in layers if getattr(recipe, f"{kind}_weight")]
-
-    def terms_of(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        described = model(image)
-        terms: dict[str, tf.Tensor] = {}
-        for kind in used:
-            by_layer = losses.layer_losses(described[kind], targets[kind], layers[kind], relative=recipe.relative)
-            terms |= {f"{kind}/{layer}": weights[kind] * loss for layer, loss in by_layer.items()}
-            terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
-        if recipe.tv_weight:
-            terms["total_variation"] = weights["total_variation"] * losses.total_variation(recipe.tv_form)(image)
-        return terms
-
-    def value_and_gradient(image: tf.Tensor) -> Evaluation:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(image)
-            terms = terms_of(image)
-            loss = tf.add_n([term for name, term in terms.items() if "/" not in name])
-        return Evaluation(loss, tape.gradient(loss, image), terms | {"total": loss})
-
-    return value_and_gradient
-
-
 class Canvas:
     """The image at one size: the variable, its optimiser and the compiled train step.
 
@@ -110,23 +57,49 @@ class Canvas:
     """
 
     def __init__(self, model: StyleContentModel, recipe: Recipe, height: int, width: int) -> None:
-        self.image = tf.Variable(tf.zeros([1, height, width, 3]), trainable=False, name="image")
-        project = _clip if recipe.clip else None
-        self.optimizer = make_optimizer(recipe, self.image, project=project)
+        self._space, self._decay, self._clips = recipe.space, recipe.average, recipe.clip
+        self._variable = tf.Variable(tf.zeros([1, height, width, 3]), trainable=False, name="image")
+        self._average = tf.Variable(tf.zeros_like(self._variable) if self._decay else 0.0, trainable=False)
+        self._share = tf.Variable(0.0, trainable=False)  # How much of the average has been filled, 0 to 1.
+        self.optimizer = make_optimizer(recipe, self._variable, project=_clip if self._clips else None)
 
-        @tf.function(reduce_retracing=False)
-        def train_step(targets: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        @tf.function
+        def train_step(targets: Targets, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             objective = make_objective(model, recipe, targets, weights)
-            loss, gradient, terms = objective(self.image.read_value())
+            loss, gradient, terms = objective(self._variable.read_value())
             self.optimizer.apply(loss, gradient)
+            self._record()
             return terms
 
         self.train_step = train_step
 
-    def start(self, image: tf.Tensor) -> None:
-        """Begins a run at an image, with an optimiser that remembers nothing."""
-        self.image.assign(image)
-        self.optimizer.reset()
+    def start(self, image: tf.Tensor, *, previous: Canvas | None = None) -> None:
+        """Begins a run.
+
+        Args:
+            image: the start, in the recipe's space.
+            previous: the canvas whose optimiser's state is taken over; None begins with none.
+        """
+        self._variable.assign(_clip(image) if self._clips else image)
+        self._share.assign(0.0)
+        if self._decay:
+            self._average.assign(tf.zeros_like(self._average))
+        self._record()
+        if previous is None:
+            self.optimizer.reset()
+        else:
+            self.optimizer.adopt(previous.optimizer)
+
+    def image(self) -> tf.Tensor:
+        """The image as it stands, sRGB: the average of the iterates where the recipe takes one."""
+        value = self._average / self._share if self._decay else self._variable.read_value()
+        return from_space(value, self._space)
+
+    def _record(self) -> None:
+        """Lets the variable into the running average; with it, the share of what is still missing shrinks."""
+        if self._decay:
+            self._average.assign(self._decay * self._average + (1.0 - self._decay) * self._variable)
+            self._share.assign(self._decay * self._share + (1.0 - self._decay))
 
 
 def _clip(image: tf.Tensor) -> tf.Tensor:
@@ -148,7 +121,10 @@ class Transfer:
         self.model = model_for(recipe)
         self._canvases: dict[tuple[int, int], Canvas] = {}
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
-        self._describe = tf.function(lambda image: self.model(image), input_signature=[any_size])
+        self._targets = tf.function(
+            lambda content, style: make_targets(self.model, self.recipe, content, style),
+            input_signature=[any_size, any_size],
+        )
 
     def steps(
         self, content: tf.Tensor, style: tf.Tensor, recipe: Recipe, *, init: tf.Tensor | None = None
@@ -173,22 +149,24 @@ class Transfer:
         if recipe.compiled_part() != self.recipe:
             raise ValueError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
         began = time.perf_counter()
-        height, width = (int(side) for side in content.shape[1:3])
+        height, width = content.shape[1:3]
         sizes = scale_sizes(recipe, max(height, width), min(height, width))
         counts = steps_per_scale(recipe, len(sizes))
-        weights = _term_weights(recipe)
-        image, index = init, 0
-        sizes_used = {images.fitted_size(height, width, size) for size in sizes}
-        self._canvases = {size: canvas for size, canvas in self._canvases.items() if size in sizes_used}
+        self._forget_all_but({images.fitted_size(height, width, size) for size in sizes})
+        weights, image, index, canvas = _term_weights(recipe), init, 0, None
         for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
             if not count:
                 continue
             try:
-                canvas, targets = self._prepare(content, style, image, recipe, size / sizes[-1])
+                previous = canvas if recipe.warm_start else None
+                small, painting = (_resized(picture, size / sizes[-1]) for picture in (content, style))
+                targets = self.targets(small, painting)
+                canvas = self._canvas(*small.shape[1:3])
+                canvas.start(_start_image(recipe, small, image), previous=previous)
                 for _ in range(count):
                     terms = canvas.train_step(targets, weights)
                     values = _finite({name: float(value) for name, value in terms.items()}, index)
-                    image = canvas.image.read_value()
+                    image = canvas.image()
                     index += 1
                     yield Step(index, sum(counts), scale, len(sizes), image, values, time.perf_counter() - began)
             except tf.errors.ResourceExhaustedError as error:
@@ -196,28 +174,8 @@ class Transfer:
                     f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller --size."
                 ) from error
 
-    def _prepare(
-        self, content: tf.Tensor, style: tf.Tensor, image: tf.Tensor, recipe: Recipe, factor: float
-    ) -> tuple[Canvas, Targets]:
-        """The canvas of one scale, started, and its targets."""
-        height, width = _scaled(content, factor)
-        content = images.resize(content, height, width)
-        style = images.resize(style, *_scaled(style, factor))
-        targets = self.targets(content, style)
-        if image is not None:
-            start = images.resize(image, height, width)
-        elif recipe.init == "noise":
-            start = tf.random.stateless_uniform(content.shape, seed=(recipe.seed, 0))
-        else:
-            start = content
-        if (height, width) not in self._canvases:
-            self._canvases[height, width] = Canvas(self.model, self.recipe, height, width)
-        canvas = self._canvases[height, width]
-        canvas.start(start)
-        return canvas, targets
-
     def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
-        """What the image is compared with: the content's features and the style's statistics.
+        """What the image is compared with, as `objective.make_targets` says.
 
         Raises:
             InputError: if either is too small for the network.
@@ -230,7 +188,28 @@ class Transfer:
                     f"the {what} is {width}x{height} at this scale; the network needs {smallest} pixels on each side, "
                     "so choose a larger --size or a picture of another shape."
                 )
-        return {"content": self._describe(content)["content"], "style": self._describe(style)["style"]}
+        return self._targets(content, style)
+
+    def _canvas(self, height: int, width: int) -> Canvas:
+        """The canvas of a size, made when first needed."""
+        if (height, width) not in self._canvases:
+            self._canvases[height, width] = Canvas(self.model, self.recipe, height, width)
+        return self._canvases[height, width]
+
+    def _forget_all_but(self, sizes: set[tuple[int, int]]) -> None:
+        self._canvases = {size: canvas for size, canvas in self._canvases.items() if size in sizes}
+
+
+def _start_image(recipe: Recipe, content: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
+    """Where a scale begins, in the recipe's space: at the image so far, or as the recipe says."""
+    height, width = content.shape[1:3]
+    if image is not None:
+        return to_space(images.resize(image, height, width), recipe.space)
+    if recipe.init != "noise":
+        return to_space(content, recipe.space)
+    if recipe.noise:
+        return recipe.noise * tf.random.stateless_normal(content.shape, seed=(recipe.seed, 0))
+    return to_space(tf.random.stateless_uniform(content.shape, seed=(recipe.seed, 0)), recipe.space)
 
 
 def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
@@ -248,10 +227,10 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     return BYTES_AT_LEAST + BYTES_PER_PIXEL * max(pixels) + 12 * (history + 6) * pixels[0]
 
 
-def _scaled(image: tf.Tensor, factor: float) -> tuple[int, int]:
-    """Size of an image `factor` times as large."""
+def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
+    """An image `factor` times as large."""
     height, width = image.shape[1:3]
-    return images.fitted_size(height, width, round(max(height, width) * factor))
+    return images.resize(image, *images.fitted_size(height, width, round(max(height, width) * factor)))
 
 
 def _term_weights(recipe: Recipe) -> dict[str, tf.Tensor]:

@@ -15,7 +15,7 @@ from typing import Any
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import unknown_name
-from tfstyle.recipes import VGG19_BLOCKS, layer_names
+from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean ImageNet pixel of the Caffe networks, 0-255 (Simonyan & Zisserman's model card; Keras uses the same)."""
@@ -27,6 +27,7 @@ TORCH_DEVIATION = (0.229, 0.224, 0.225)
 INPUT_SCALES = ("keras", "torch", "none")
 POOLINGS = ("max", "average")
 TAPS = ("relu", "conv")
+EDGES = ("zero", "replicate")
 
 Blocks = Sequence[Sequence[int]]
 
@@ -50,6 +51,15 @@ def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
     return image
 
 
+def unscale_pixels(pixels: tf.Tensor, input_scale: str) -> tf.Tensor:
+    """The inverse of `scale_pixels`."""
+    if input_scale == "keras":
+        return ((pixels + tf.constant(CAFFE_MEAN_BGR, pixels.dtype)) / 255.0)[..., ::-1]
+    if input_scale == "torch":
+        return pixels * tf.constant(TORCH_DEVIATION, pixels.dtype) + tf.constant(TORCH_MEAN, pixels.dtype)
+    return pixels
+
+
 def _one_of(kind: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(unknown_name(kind, value, choices))
@@ -64,6 +74,8 @@ class VGG(keras.Model):
         layers: Keras names of the convolutions to look at; the network ends at the deepest.
         taps: "relu" looks after the ReLU, "conv" before it; or a mapping from layer to either ("relu" if absent).
         pooling: "max" or "average", both 2x2, an odd last row or column left out.
+        edge: what lies around the picture for the first convolution: "zero", or "replicate", the border repeated; zeros
+            for all others.
         input_scale: what `scale_pixels` should do with an image.
         blocks: filters of each convolution, block by block; VGG-19's by default, a few in tests.
 
@@ -80,6 +92,7 @@ class VGG(keras.Model):
         *,
         taps: str | Mapping[str, str] = "relu",
         pooling: str = "max",
+        edge: str = "zero",
         input_scale: str = "keras",
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
@@ -95,10 +108,11 @@ class VGG(keras.Model):
         for tap in [taps] if isinstance(taps, str) else taps.values():
             _one_of("tap", tap, TAPS)
         self.pooling = _one_of("pooling", pooling, POOLINGS)
+        self.edge = _one_of("edge", edge, EDGES)
         self.input_scale = _one_of("input scale", input_scale, INPUT_SCALES)
         used = known[: max(known.index(name) for name in self.tapped) + 1]
         self.convolutions = [
-            keras.layers.Conv2D(filters, 3, padding="same", name=name, dtype=self.dtype_policy)
+            keras.layers.Conv2D(filters, 3, padding=self._padding(name), name=name, dtype=self.dtype_policy)
             for name, filters in zip(used, sum(self.blocks, ()), strict=False)
         ]
         self.trainable = False
@@ -121,6 +135,8 @@ class VGG(keras.Model):
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Features of the layers asked for; see the class."""
         x = scale_pixels(image, self.input_scale)
+        if self.edge == "replicate":
+            x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
         features = {}
         for convolution in self.convolutions:
             name = convolution.name
@@ -131,6 +147,9 @@ class VGG(keras.Model):
             if name in self.tapped:
                 features[name] = before if self._tap(name) == "conv" else x
         return {name: features[name] for name in self.tapped}
+
+    def _padding(self, name: str) -> str:
+        return "valid" if self.edge == "replicate" and name == "block1_conv1" else "same"
 
     def _pool(self, x: tf.Tensor) -> tf.Tensor:
         pool = tf.nn.max_pool2d if self.pooling == "max" else tf.nn.avg_pool2d
@@ -150,6 +169,7 @@ class VGG(keras.Model):
             "layers": list(self.tapped),
             "taps": self.taps,
             "pooling": self.pooling,
+            "edge": self.edge,
             "input_scale": self.input_scale,
             "blocks": [list(block) for block in self.blocks],
         }

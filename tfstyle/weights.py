@@ -18,7 +18,7 @@ import numpy as np
 
 from tfstyle import torchfile
 from tfstyle.errors import WeightsError
-from tfstyle.recipes import VGG19_BLOCKS, layer_names
+from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 FOLDER = Path(__file__).parent / "data" / "weights"
 

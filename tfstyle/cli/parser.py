@@ -7,7 +7,8 @@ import sys
 from typing import Any, NoReturn
 
 import tfstyle
-from tfstyle.recipes import RECIPES, option_fields
+from tfstyle.recipe import option_fields
+from tfstyle.recipes import RECIPES
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 installation or internal fault, 2 usage, 3 picture cannot be used, 4 result cannot be "

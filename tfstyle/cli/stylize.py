@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tfstyle import decoding, images, recipes, weights
 from tfstyle.errors import OutputError
+from tfstyle.recipe import Recipe, option_fields
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
@@ -53,9 +54,9 @@ def run(options: argparse.Namespace) -> None:
         print(output)
 
 
-def _recipe(options: argparse.Namespace) -> tuple[recipes.Recipe, dict]:
+def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     """The recipe with what was typed; the size is kept apart, since a typed one may enlarge the photograph."""
-    typed = {item.name for item in recipes.option_fields()} & set(vars(options))
+    typed = {item.name for item in option_fields()} & set(vars(options))
     overrides = {name: getattr(options, name) for name in typed}
     if overrides.get("steps") == 0:
         raise ValueError("steps should be at least 1, not 0.")
@@ -63,7 +64,7 @@ def _recipe(options: argparse.Namespace) -> tuple[recipes.Recipe, dict]:
     return recipe, {"size": recipe.size} if "size" in typed else {}
 
 
-def _checked_files(options: argparse.Namespace, recipe: recipes.Recipe) -> tuple[Path, Path, Path]:
+def _checked_files(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path, Path]:
     """The three paths, after every check that needs no TensorFlow."""
     if not 1 <= options.quality <= 100:
         raise ValueError(f"quality should be from 1 to 100, not {options.quality}.")

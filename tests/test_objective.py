@@ -1,0 +1,108 @@
+"""The objective against finite differences and a plain loop, in every space."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image, mini_recipe, miniature
+
+from tfstyle import losses, moments, objective, vgg
+
+WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
+RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
+
+
+@pytest.mark.parametrize("statistic", moments.STATISTICS)
+@pytest.mark.parametrize("tv_form", losses.TOTAL_VARIATIONS)
+def test_the_gradient_agrees_with_finite_differences(statistic, tv_form, rng):
+    model = miniature(statistic=statistic, dtype="float64")
+    style_loss = "wasserstein" if statistic == "mean_gram" else "squared_error"
+    recipe = mini_recipe(statistic=statistic, style_loss=style_loss, tv_form=tv_form, **RECIPE)
+    content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
+    targets = objective.make_targets(model, recipe, content, style)
+    function = objective.make_objective(
+        model, recipe, targets, {k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
+    )
+    # Away from the kinks of the absolute value, of which the blocks of the test image are full.
+    start += rng.uniform(0, 0.2, size=start.shape)
+    gradient = function(start).gradient.numpy()
+    for _ in range(5):
+        direction, h = rng.normal(size=start.shape), 1e-6
+        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
+        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_the_terms_are_what_a_plain_computation_says(mode, rng):
+    model, recipe = miniature(), mini_recipe(**RECIPE)
+    content, style, start = image(rng, 33, 47), image(rng, 30, 21), image(rng, 33, 47)
+    targets = {"content": model(content)["content"], "style": model(style)["style"]}
+    found = mode(objective.make_objective(model, recipe, targets, WEIGHTS))(tf.constant(start))
+
+    def gram(picture, layer):
+        flat = model.vgg(picture)[layer].numpy()
+        flat = flat.reshape(-1, flat.shape[-1])
+        return flat.T @ flat / len(flat)
+
+    expected = {
+        f"style/{layer}": 2.0 * weight * np.mean((gram(start, layer) - gram(style, layer)) ** 2)
+        for layer, weight in (("block1_conv1", 0.7), ("block2_conv1", 0.3))
+    }
+    difference = model.vgg(start)["block2_conv2"] - model.vgg(content)["block2_conv2"]
+    expected["content/block2_conv2"] = expected["content"] = 0.5 * np.mean(difference**2)
+    expected["style"] = expected["style/block1_conv1"] + expected["style/block2_conv1"]
+    expected["total_variation"] = 3.0 * sum(np.mean(np.diff(start, axis=axis) ** 2) for axis in (1, 2))
+    expected["total"] = expected["style"] + expected["content"] + expected["total_variation"]
+    assert set(found.terms) == set(expected)
+    for name, value in expected.items():
+        assert float(found.terms[name]) == pytest.approx(value, rel=1e-4), name
+    assert float(found.loss) == pytest.approx(expected["total"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "terms"),
+    [({"content_weight": 0.0}, {"style", "total"}), ({"style_weight": 0.0}, {"content", "total"})],
+)
+def test_a_term_without_weight_is_left_out(weights, terms, rng):
+    model, recipe = miniature(), mini_recipe(**weights)
+    targets = model(image(rng))
+    found = objective.make_objective(model, recipe, targets, WEIGHTS)(tf.constant(image(rng)))
+    assert {name for name in found.terms if "/" not in name} == terms
+
+
+@pytest.mark.parametrize("space", ["unit", "torch", "caffe"])
+def test_a_space_is_its_networks_pixels_and_comes_back(space, rng):
+    picture = tf.constant(image(rng))
+    variable = objective.to_space(picture, space)
+    expected = vgg.scale_pixels(picture, {"unit": "none", "torch": "torch", "caffe": "keras"}[space])
+    np.testing.assert_array_equal(variable, expected)
+    np.testing.assert_allclose(objective.from_space(variable, space), picture, atol=1e-6)
+
+
+@pytest.mark.parametrize("space", ["torch", "caffe"])
+def test_only_total_variation_and_the_gradient_feel_the_space(space, rng):
+    model, pictures = miniature(), [tf.constant(image(rng)) for _ in range(3)]
+    found = {}
+    for name in ("unit", space):
+        recipe = mini_recipe(space=name, clip=False, **RECIPE)
+        targets = objective.make_targets(model, recipe, *pictures[:2])
+        function = objective.make_objective(model, recipe, targets, WEIGHTS)
+        found[name] = function(objective.to_space(pictures[2], name))
+    for term in ("style", "content"):
+        assert float(found[space].terms[term]) == pytest.approx(float(found["unit"].terms[term]), rel=1e-4)
+    variation = float(losses.total_variation_squared(objective.to_space(pictures[2], space)))
+    assert float(found[space].terms["total_variation"]) == pytest.approx(3.0 * variation, rel=1e-4)
+
+
+def test_sums_are_means_times_their_entries(rng):
+    model, pictures = miniature(statistic="summed_gram"), [tf.constant(image(rng)) for _ in range(3)]
+    found = {}
+    for reduction in ("mean", "sum"):
+        recipe = mini_recipe(statistic="summed_gram", reduction=reduction, **RECIPE)
+        targets = objective.make_targets(model, recipe, *pictures[:2])
+        found[reduction] = objective.make_objective(model, recipe, targets, WEIGHTS)(pictures[2]).terms
+    pixels = 33 * 47
+    content_entries, gram_entries = 16 * 23 * 7, 4 * 4
+    ratios = {name: float(found["sum"][name] / found["mean"][name]) for name in found["sum"]}
+    assert ratios["content/block2_conv2"] == pytest.approx(content_entries, rel=1e-4)
+    assert ratios["style/block1_conv1"] == pytest.approx(gram_entries / (36 * pixels**2), rel=1e-4)
+    assert ratios["total_variation"] == pytest.approx(1.0)
