@@ -164,7 +164,7 @@ def test_state_is_carried_to_another_size(name, rng):
         np.testing.assert_allclose(grown[3:], tf.image.resize(pairs[3:], (8, 16)) / 4, rtol=1e-4, atol=1e-7)
         flat = after.variables[0].numpy()
         np.testing.assert_allclose(after.variables[1], flat @ flat.T, rtol=1e-4, atol=1e-7)
-        assert int(after.variables[5]) == int(before.variables[5]) == 4
+        assert int(after.variables[6]) == int(before.variables[6]) == 4
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_pair_without_curvature_is_not_remembered():
     step = compiled(optimizer, variable, lambda x: (np.float64(0.0), np.ones(3)))  # A plane: y = 0.
     for _ in range(3):
         step()
-    assert int(optimizer.variables[5]) == 0
+    assert int(optimizer.variables[6]) == 0
     assert np.isfinite(variable).all()
 
 

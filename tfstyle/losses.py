@@ -111,11 +111,11 @@ def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def gaussian(statistic: tf.Tensor) -> Gaussian:
     """The normal distribution a "mean_gram" statistic [batch, channels + 1, channels] describes."""
     mean, covariance = _gaussian_parts(statistic)
-    return Gaussian(mean, covariance, matrix_roots(covariance)[0])
+    return Gaussian(mean, covariance, matrix_root(covariance))
 
 
-def matrix_roots(matrix: tf.Tensor, *, iterations: int = 12) -> tuple[tf.Tensor, tf.Tensor]:
-    """Square root and inverse square root of a symmetric positive definite matrix.
+def matrix_root(matrix: tf.Tensor, *, iterations: int = 12) -> tf.Tensor:
+    """Square root of a symmetric positive definite matrix.
 
     Coupled Newton-Schulz iteration on the matrix over its Frobenius norm: only matrix products. Eigenvalues below about
     1e-4 of the norm have not converged after 12 iterations and count as smaller.
@@ -125,7 +125,7 @@ def matrix_roots(matrix: tf.Tensor, *, iterations: int = 12) -> tuple[tf.Tensor,
         iterations: how many.
 
     Returns:
-        The two roots, [batch, n, n] each.
+        The root, [batch, n, n].
 
     References:
         Higham: Functions of Matrices (2008), section 6.3, equation 6.35.
@@ -136,17 +136,31 @@ def matrix_roots(matrix: tf.Tensor, *, iterations: int = 12) -> tuple[tf.Tensor,
     for _ in range(iterations):
         step = 1.5 * identity - 0.5 * inverse @ root
         root, inverse = root @ step, step @ inverse
-    return root * tf.sqrt(norm), inverse / tf.sqrt(norm)
+    return root * tf.sqrt(norm)
 
 
 @tf.custom_gradient
 def trace_of_root(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """Trace of the square root of symmetric positive definite matrices [batch, n, n], and its gradient.
 
-    d tr √M = ½ tr(M^-½ dM): the inverse root, which the iteration yields beside the root, serves as the gradient.
+    d tr √M = ½ tr(M^-½ dM). The inverse of the root comes from a second Newton-Schulz iteration, which is what solving
+    the Lyapunov equation of the root's gradient comes to for a trace.
+
+    References:
+        Lin, Maji: Improved Bilinear Pooling with CNNs (BMVC 2017), section 3.2.
     """
-    root, inverse = matrix_roots(matrix)
-    return tf.linalg.trace(root), lambda upstream: 0.5 * upstream[:, None, None] * inverse
+    root = matrix_root(matrix)
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        norm = tf.norm(root, axis=(-2, -1), keepdims=True)
+        identity = tf.eye(tf.shape(matrix)[-1], batch_shape=tf.shape(matrix)[:1], dtype=matrix.dtype)
+        scaled, inverse = root / norm, identity / norm
+        for _ in range(12):
+            step = 1.5 * identity - 0.5 * scaled @ scaled
+            scaled, inverse = scaled @ step, inverse @ step
+        return 0.5 * upstream[:, None, None] * inverse
+
+    return tf.linalg.trace(root), gradient
 
 
 def wasserstein(statistic: tf.Tensor, target: Gaussian) -> tf.Tensor:

@@ -94,8 +94,8 @@ class LBFGS:
             users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
         guard: when the loss has risen, take half of the last step back, forget all pairs and go on from there.
 
-    A step without any pair, so the first one, goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's first
-    is. A pair whose curvature y·s is not above 1e-10 is not remembered.
+    The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
+    is not above 1e-10 is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at first 1.
 
     References:
         Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Chen, Wang, Zhou: Large-scale L-BFGS using
@@ -121,16 +121,19 @@ class LBFGS:
             tf.zeros([size]),  # The gradient before this one.
             tf.zeros([size]),  # The step from there to here.
             tf.constant(0.0),  # The loss before this one.
+            tf.constant(1.0),  # Inverse Hessian before any pair is applied: y·s / y·y of the newest.
             tf.constant(0),  # Pairs remembered since the start; modulo `history`, the next slot.
             tf.constant(0),  # Steps taken.
         ]
         self.variables = [tf.Variable(value, trainable=False) for value in state]
-        self._pairs, self._products, self._gradient, self._step, self._loss, self._count, self._steps = self.variables
+        self._pairs, self._products, self._gradient, self._step = self.variables[:4]
+        self._loss, self._scale, self._count, self._steps = self.variables[4:]
 
     def reset(self) -> None:
         """Forgets all pairs; the next step is a first one."""
         for state in self.variables:
             state.assign(tf.zeros_like(state))
+        self._scale.assign(1.0)
 
     def adopt(self, previous: LBFGS) -> None:
         """Takes over the pairs, resized to this variable's size.
@@ -141,12 +144,13 @@ class LBFGS:
         self.reset()
         height, width = self._variable.shape[1:3]
         before = previous._variable.shape
-        images = resized(tf.reshape(previous.variables[0], [-1, *before[1:]]), height, width)
+        images = resized(tf.reshape(previous._pairs, [-1, *before[1:]]), height, width)
         finer = before[1] * before[2] / (height * width)
         factors = tf.repeat([1.0, finer], self._history)[:, None]
         self._pairs.assign(tf.reshape(images, self._pairs.shape) * factors)
         self._products.assign(tf.linalg.matmul(self._pairs, self._pairs, transpose_b=True))
-        self._count.assign(previous.variables[5])
+        self._scale.assign(previous._scale / finer)
+        self._count.assign(previous._count)
 
     def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
         """Takes one step; `loss` counts only for a guarded one."""
@@ -166,7 +170,7 @@ class LBFGS:
             self._remember(self._step, gradient - self._gradient)
         direction = self._direction(gradient)
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
-        length = self._learning_rate * tf.where(self._count > 0, 1.0, first)
+        length = self._learning_rate * tf.where(self._count + self._steps > 0, 1.0, first)
         before = self._variable.read_value()
         moved = before + tf.reshape(length * direction, before.shape)
         after = moved if self._project is None else self._project(moved)
@@ -187,6 +191,7 @@ class LBFGS:
             self._products.scatter_nd_update(fresh[:, None], tf.transpose(products))
             columns = tf.tensor_scatter_nd_update(tf.transpose(self._products), fresh[:, None], tf.transpose(products))
             self._products.assign(tf.transpose(columns))
+            self._scale.assign(products[slot, 1] / products[slot + self._history, 1])
             self._count.assign_add(1)
 
     def _direction(self, gradient: tf.Tensor) -> tf.Tensor:
@@ -204,18 +209,14 @@ class LBFGS:
             alpha = along / curvature
             alphas = tf.tensor_scatter_nd_update(alphas, [[slot]], [alpha])
             coefficients = tf.tensor_scatter_nd_sub(coefficients, [[slot + m]], [alpha])
-        scale = 1.0
-        if kept > 0:
-            newest = (self._count - 1) % m
-            scale = self._products[newest, newest + m] / self._products[newest + m, newest + m]
-        coefficients *= scale
+        coefficients *= self._scale
         for age in tf.range(kept):  # Oldest pair first.
             slot = (self._count - kept + age) % m
             curvature = self._products[slot, slot + m]
-            along = tf.tensordot(self._products[slot + m], coefficients, 1) - scale * with_gradient[slot + m]
+            along = tf.tensordot(self._products[slot + m], coefficients, 1) - self._scale * with_gradient[slot + m]
             beta = along / curvature
             coefficients = tf.tensor_scatter_nd_add(coefficients, [[slot]], [alphas[slot] - beta])
-        return tf.linalg.matvec(self._pairs, coefficients, transpose_a=True) - scale * gradient
+        return tf.linalg.matvec(self._pairs, coefficients, transpose_a=True) - self._scale * gradient
 
 
 def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection | None) -> Optimizer:
