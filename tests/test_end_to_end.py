@@ -114,7 +114,7 @@ def test_the_default_recipe_brings_the_style_and_keeps_the_content():
     result = tfstyle.stylize(CONTENT, STYLE, size=192)
     style_after, content_after = style_and_content_error(result, content, style)
     _, content_of_style = style_and_content_error(images.resize(style, *content.shape[1:3]), content, style)
-    assert style_after < 0.4 * style_before
+    assert style_after < 0.5 * style_before
     assert content_after < 0.8 * content_of_style
 
 

@@ -19,6 +19,8 @@ LAYERS = [
     {"transfer"},
     {"callbacks"},
     {"api"},
+    {"serving"},
+    {"serving.export"},
     {"cli.parser"},
     {"cli.stylize"},
     {"cli.reports"},

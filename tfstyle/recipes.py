@@ -18,6 +18,7 @@ DEFAULT = Recipe(
     content_layers=("block4_conv2",),
     style_layer_weights=(0.5, 0.22, 0.13, 0.1, 0.05),
     relative=True,
+    edge="replicate",
     optimizer="lbfgs",
     learning_rate=1.0,
     scale_start=128,

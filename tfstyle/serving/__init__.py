@@ -1,0 +1,1 @@
+"""Networks → files that other programs load."""

@@ -1,0 +1,152 @@
+"""Network → SavedModel (and ONNX, LiteRT) with a stated flat signature, for programs that know nothing of tfstyle.
+
+The folder has the layout TensorFlow Serving expects, NAME/1/, with two files beside the version: `signature.json`, which
+names every tensor, and NOTICE, whose licences go with the weights. It appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tfstyle.environment import keras, tf
+from tfstyle.errors import OutputError, SetupError, unknown_name
+from tfstyle.model import StyleContentModel
+
+FORMATS = ("savedmodel", "onnx", "litert")
+"""What a network can be exported as."""
+
+_NEEDS = {"savedmodel": (), "onnx": ("tf2onnx", "onnx"), "litert": ()}
+_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+
+
+def flat_extractor(model: StyleContentModel) -> keras.Model:
+    """The model with one named input and flat named outputs.
+
+    Args:
+        model: a built `StyleContentModel`.
+
+    Returns:
+        A functional model: `image` float32 [N, H, W, 3] in [0, 1], N, H and W free → a dictionary of
+        `style_LAYER` (the statistic) and `content_LAYER` (the features).
+    """
+    image = keras.Input((None, None, 3), name="image", dtype="float32")
+    described = model(image)
+    outputs = {
+        f"{kind}_{layer}": keras.layers.Identity(name=f"{kind}_{layer}", dtype="float32")(value)
+        for kind in ("style", "content")
+        for layer, value in described[kind].items()
+    }
+    return keras.Model(image, outputs, name="extractor")
+
+
+def export_extractor(
+    model: StyleContentModel, directory: str | os.PathLike, *, format: str = "savedmodel", overwrite: bool = False
+) -> Path:
+    """Writes a style and content extractor that strangers' programs can load.
+
+    Args:
+        model: a built `StyleContentModel`.
+        directory: the folder to make; its version 1 goes into `directory/1`.
+        format: "savedmodel", "onnx" or "litert"; the latter two need `pip install 'tfstyle[export]'`.
+        overwrite: replace a folder that is there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: if it exists or cannot be written.
+        SetupError: if a format needs a package that is not installed.
+        ValueError: if the format is unknown.
+    """
+    directory = Path(directory)
+    check_export(directory, format=format, overwrite=overwrite)
+    flat = flat_extractor(model)
+    try:
+        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as scratch:
+            whole = Path(scratch, "whole")
+            (whole / "1").mkdir(parents=True)
+            _write(flat, whole / "1", format)
+            (whole / "signature.json").write_text(json.dumps(signature(flat, model, format), indent=2) + "\n")
+            (whole / "NOTICE").write_text(_notice(), encoding="utf-8")
+            if directory.exists():
+                shutil.rmtree(directory)
+            whole.rename(directory)
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be written ({error.strerror or error}).") from error
+    return directory
+
+
+def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
+    """Says before any work is done that an export could not be written.
+
+    Raises:
+        OutputError, SetupError, ValueError: as `export_extractor`.
+    """
+    if format not in FORMATS:
+        raise ValueError(unknown_name("format", format, FORMATS))
+    if not directory.parent.is_dir():
+        raise OutputError(f"{directory}: there is no folder {str(directory.parent)!r}; make it first.")
+    if directory.exists() and not overwrite:
+        raise OutputError(f"{directory}: exists; choose another folder with -o, or replace it with --overwrite.")
+    if directory.exists() and not (directory / "signature.json").is_file():
+        raise OutputError(f"{directory}: is not an export of tfstyle and is left alone; choose another folder with -o.")
+    for package in _NEEDS[format]:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise SetupError(f"the format {format} needs {package}; pip install 'tfstyle[export]'.") from error
+
+
+def _write(flat: keras.Model, folder: Path, format: str) -> None:
+    """The model in one format."""
+    side = 2**5
+    flat(tf.zeros([1, side, side + 1, 3]))  # Keras exports only what has been called.
+    if format == "savedmodel":
+        served, endpoint = _served(flat)
+        tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
+    elif format == "onnx":
+        flat.export(folder / _FILES[format], format="onnx", verbose=False)
+    else:
+        converter = tf.lite.TFLiteConverter.from_keras_model(flat)
+        (folder / _FILES[format]).write_bytes(converter.convert())
+
+
+def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
+    """The module to save and its signature. `Model.export` would store every variable twice."""
+    served = tf.Module()
+    served.weights = [variable.value for variable in flat.variables]
+    image = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
+    served.serve = tf.function(lambda image: flat(image, training=False), input_signature=[image])
+    return served, served.serve.get_concrete_function()
+
+
+def signature(flat: keras.Model, model: StyleContentModel, format: str) -> dict[str, Any]:
+    """What `signature.json` says: input, outputs, their shapes, and how the model was made."""
+    version = importlib.metadata.version("tfstyle")
+    return {
+        "format": format,
+        "made_by": f"tfstyle {version}",
+        "signature": "serving_default",
+        "input": {"image": {"dtype": "float32", "shape": ["N", "H", "W", 3], "range": [0, 1], "color": "sRGB"}},
+        "outputs": {
+            name: {"dtype": "float32", "shape": ["N", *(size if size else "free" for size in output.shape[1:])]}
+            for name, output in sorted(flat.output.items())
+        },
+        "statistic": model.statistic,
+        "smallest_side": model.vgg.smallest_side,
+    }
+
+
+def _notice() -> str:
+    """The NOTICE that tfstyle was installed with."""
+    files = importlib.metadata.files("tfstyle") or []
+    for file in files:
+        if file.name == "NOTICE":
+            return file.read_text(encoding="utf-8")
+    raise OutputError("NOTICE, whose licences go with the weights, is not installed; reinstall tfstyle.")
