@@ -133,18 +133,23 @@ def _identified(stream: IO[bytes], path: Path) -> Image.Image:
     """Opens a stream by its first bytes, whatever the name says."""
     head = stream.read(12)
     stream.seek(0)
-    formats = list(FORMATS)
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        if not _register_heif():
-            raise InputError(f"{path}: is a HEIC picture; pip install 'tfstyle[heif]' to read it, or save it as JPEG.")
-        formats.append("HEIF")
     try:
-        return Image.open(stream, formats=formats)
-    except UnidentifiedImageError:
-        cause = "is empty" if not head else "is not a picture of a known kind, or is damaged"
-        raise InputError(f"{path}: {cause}; {_READABLE}.") from None
+        return Image.open(stream, formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(f"{path}: has too many pixels; at most {MAX_PIXELS // 10**6} million are read.") from None
+    except UnidentifiedImageError:
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+            return _heif(stream, path)
+        cause = "is empty" if not head else "is not a picture of a known kind, or is damaged"
+        raise InputError(f"{path}: {cause}; {_READABLE}.") from None
+
+
+def _heif(stream: IO[bytes], path: Path) -> Image.Image:
+    """Opens a HEIC picture, where the extra that reads it is installed."""
+    if not _register_heif():
+        raise InputError(f"{path}: is a HEIC picture; pip install 'tfstyle[heif]' to read it, or save it as JPEG.")
+    stream.seek(0)
+    return Image.open(stream, formats=["HEIF"])
 
 
 def _register_heif() -> bool:
