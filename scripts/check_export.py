@@ -1,7 +1,7 @@
 """An exported extractor and four strangers' programs → how far each is from Keras; used by check_export.sh.
 
-    python scripts/check_export.py make FOLDER     with tfstyle: exports, and what Keras itself computes
-    python scripts/check_export.py check FOLDER    without tfstyle: loads the exports with other programs and compares
+python scripts/check_export.py make FOLDER     with tfstyle: exports, and what Keras itself computes
+python scripts/check_export.py check FOLDER    without tfstyle: loads the exports with other programs and compares
 """
 
 import json
@@ -51,7 +51,17 @@ def by_c_program(folder):
     program = folder / "check_export"
     source = Path(__file__).with_suffix(".c")
     libraries = ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2", "-Wl,--allow-shlib-undefined"]
-    command = ["gcc", "-O1", "-Wall", f"-I{lib}/include", str(source), "-o", str(program), f"-L{lib}", f"-Wl,-rpath,{lib}"]
+    command = [
+        "gcc",
+        "-O1",
+        "-Wall",
+        f"-I{lib}/include",
+        str(source),
+        "-o",
+        str(program),
+        f"-L{lib}",
+        f"-Wl,-rpath,{lib}",
+    ]
     subprocess.run(command + libraries, check=True)
     shown = tf.saved_model.load(str(folder / "savedmodel" / "1")).signatures["serving_default"]
     tensors = _signature_tensors(folder)
@@ -59,7 +69,14 @@ def by_c_program(folder):
     def run(image, shapes):
         image.tofile(folder / "image.raw")
         pairs = [f"{name}={tensors[name]}" for name in shown.structured_outputs]
-        words = [program, folder / "savedmodel" / "1", *map(str, image.shape[1:3]), "image.raw", tensors["image"], *pairs]
+        words = [
+            program,
+            folder / "savedmodel" / "1",
+            *map(str, image.shape[1:3]),
+            "image.raw",
+            tensors["image"],
+            *pairs,
+        ]
         subprocess.run(words, check=True, cwd=folder)
         return {name: np.fromfile(folder / f"{name}.raw", "float32").reshape(shapes[name]) for name in shapes}
 

@@ -88,11 +88,10 @@ def main():
     options = parser.parse_args()
 
     from tfstyle import images
-    from tfstyle.cli.stylize import SAMPLES
 
     pictures = []
     for name in ("neuschwanstein.jpg", "starry_night.jpg"):
-        image = images.read(SAMPLES / name).image
+        image = images.read(images.SAMPLES / name).image
         pictures.append(images.resize(image, *images.fitted_size(*image.shape[1:3], options.size)))
     loops = {"plain Keras loop": plain_step(*pictures), "tfstyle": our_step(*pictures)}
     seconds = {name: [] for name in loops}

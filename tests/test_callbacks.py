@@ -100,3 +100,82 @@ def test_json_has_one_object_a_step(rng):
         "seconds": 0.25,
     }
     assert second["step"] == 2
+
+
+ROW = {"step": 2, "scale": 1, "width": 14, "height": 9, "seconds": 0.5}
+TERMS = {"total": 1.5, "content": 0.5, "style": 1.0, "style/block1_conv1": 1.0}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_history_holds_every_term_of_every_step(suffix, rng, tmp_path):
+    path = tmp_path / f"h{suffix}"
+    history = callbacks.History(path)
+    list(callbacks.observed(steps(rng), [history]))
+    assert history.rows[1] == ROW | TERMS
+    if suffix == ".json":
+        assert json.loads(path.read_text()) == history.rows
+    else:
+        lines = path.read_text().splitlines()
+        assert lines[0] == "step,scale,width,height,seconds,total,content,style,style/block1_conv1"
+        assert lines[2] == "2,1,14,9,0.5,1.5,0.5,1.0,1.0"
+        assert len(lines) == 6
+
+
+def test_records_are_written_even_when_a_run_breaks_off(rng, tmp_path):
+    observers = [
+        callbacks.History(tmp_path / "h.csv"),
+        callbacks.LossCurves(tmp_path / "l.svg"),
+        callbacks.Strip(tmp_path / "s.png", every=1),
+        callbacks.Animation(tmp_path / "g.gif", every=1),
+        Closing(),
+    ]
+    with pytest.raises(RuntimeError):
+        list(callbacks.observed(steps(rng), observers))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.gif", "h.csv", "l.svg", "s.png"]
+
+
+def test_nothing_is_written_of_a_run_without_steps(tmp_path):
+    observers = [callbacks.History(tmp_path / "h.csv"), callbacks.Strip(tmp_path / "s.png")]
+    list(callbacks.observed([], observers))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_record_that_exists_is_left_alone(rng, tmp_path):
+    (tmp_path / "h.csv").write_text("precious")
+    with pytest.raises(OutputError, match="left alone"):
+        list(callbacks.observed(steps(rng), [callbacks.History(tmp_path / "h.csv")]))
+    assert (tmp_path / "h.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("every", "expected"), [(2, 3), (None, 5)])
+def test_a_strip_shows_the_image_every_few_steps_and_the_last(every, expected, rng, tmp_path):
+    list(callbacks.observed(steps(rng), [callbacks.Strip(tmp_path / "s.png", every=every)]))
+    picture = images.read(tmp_path / "s.png").image
+    cell = (picture.shape[2] + 4) / expected - 4
+    assert cell == int(cell)
+    assert picture.shape[1] == 18 + round(cell * 9 / 14)
+
+
+def test_an_animation_shows_about_forty_images(rng, tmp_path):
+    from PIL import Image
+
+    list(callbacks.observed(steps(rng, 100), [callbacks.Animation(tmp_path / "g.gif")]))
+    with Image.open(tmp_path / "g.gif") as file:
+        assert file.n_frames == 34  # Every third of 100, and the last.
+
+
+def test_large_images_are_reduced_in_a_strip(rng, tmp_path):
+    large = Step(1, 1, 1, 1, tf.zeros((1, 20, 1300, 3)), {"total": 1.0}, 0.1)
+    list(callbacks.observed([large], [callbacks.Strip(tmp_path / "s.png")]))
+    assert images.read(tmp_path / "s.png").image.shape == (1, 28, 640, 3)
+
+
+def test_tensorboard_gets_losses_and_images(rng, tmp_path):
+    list(callbacks.observed(steps(rng), [callbacks.TensorBoard(tmp_path / "log", every=2)]))
+    tags = []
+    for path in (tmp_path / "log").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            tags += [(event.step, value.tag) for value in event.summary.value]
+    assert tags.count((3, "loss/style/block1_conv1")) == 1
+    assert [step for step, tag in tags if tag == "image"] == [2, 4, 5]

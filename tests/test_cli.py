@@ -274,6 +274,82 @@ def test_inspect_tells_how_a_file_is_read(rng, tmp_path, capsys):
     ]
 
 
+def test_records_of_a_run_are_written_beside_it(pair, tmp_path, mini_network, capsys):
+    names = {
+        "--history": "h.json",
+        "--plot-losses": "l.png",
+        "--strip": "s.jpg",
+        "--gif": "g.gif",
+        "--tensorboard": "tb",
+    }
+    words = [word for option, name in names.items() for word in (option, str(tmp_path / name))]
+    assert cli.main(["stylize", *pair, "-o", str(tmp_path / "out.png"), *words]) == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"out.png", *names.values()}
+    assert len(json.loads((tmp_path / "h.json").read_text())) == 3
+    capsys.readouterr()
+    code = cli.main(["stylize", *pair, "-o", str(tmp_path / "two.png"), "--strip", str(tmp_path / "s.jpg")])
+    assert_one_line(capsys, code, 4, "s.jpg: exists")
+    assert not (tmp_path / "two.png").exists()
+
+
+def test_recipes_are_listed_one_line_each(capsys):
+    assert cli.main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(recipes.RECIPES)
+
+
+def test_features_saves_a_map_and_a_sheet_for_each_layer(pair, tmp_path, capsys):
+    folder = tmp_path / "seen"
+    words = ["features", pair[0], "--layers", "block1_conv1,block2_conv1", "--size", "64", "-o", str(folder)]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"{folder}\n"
+    expected = [f"{layer}{end}.png" for layer in ("block1_conv1", "block2_conv1") for end in ("-channels", "")]
+    assert sorted(path.name for path in folder.iterdir()) == expected
+    assert images.read(folder / "block2_conv1.png").image.shape == (1, 21, 32, 3)
+    assert_one_line(capsys, cli.main(words), 4, "is not empty")
+
+
+def test_sweep_makes_a_picture_for_each_value_a_grid_and_curves(pair, tmp_path, mini_network, capsys):
+    folder = tmp_path / "grid"
+    words = ["--vary", "style_weight=1,10", "--vary", "init=content,noise", "-o", str(folder), "-q"]
+    assert cli.main(["sweep", *pair, *words]) == 0
+    assert capsys.readouterr().out == f"{folder}\n"
+    names = {f"style_weight={w}_init={i}.png" for w in (1, 10) for i in ("content", "noise")}
+    assert {path.name for path in folder.iterdir()} == names | {"grid.png", "losses.png", "losses.csv"}
+    assert len((folder / "losses.csv").read_text().splitlines()) == 1 + 4 * 3
+
+
+def test_export_writes_a_serving_folder_once(tmp_path, capsys):
+    folder = tmp_path / "extractor"
+    layers = ["--style-layers", "block1_conv1,block1_conv2", "--content-layers", "block1_conv2"]
+    assert cli.main(["export", "extractor", "-o", str(folder), *layers]) == 0
+    assert capsys.readouterr().out == f"{folder}\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "NOTICE", "signature.json"]
+    assert_one_line(capsys, cli.main(["export", "extractor", str(folder), *layers]), 4, "exists; choose another folder")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["features", "PHOTO", "--layers", "blok1_conv1"], 2, "did you mean 'block1_conv1'"),
+        (["features", "none.jpg"], 3, "no such file"),
+        (["features", "PHOTO", "-o", "none/seen"], 4, "there is no folder"),
+        (["features", "PHOTO", "--size", "12", "-o", "OUT"], 3, "needs 16 pixels"),
+        (["sweep", "PHOTO", "PHOTO", "--vary", "stile_weight=1"], 2, "did you mean 'style_weight'"),
+        (["sweep", "PHOTO", "PHOTO", "--vary", "style_weight=a,b"], 2, "expected style_weight=A,B with float values"),
+        (["sweep", "PHOTO", "PHOTO", "--vary", "pooling=max,avg", "-o", "OUT"], 2, "unknown pooling 'avg'"),
+        (["export", "extractor"], 2, "name one folder to export into"),
+        (["export", "extractor", "OUT", "--style-layers", "block9_conv1"], 2, "unknown layer 'block9_conv1'"),
+        (["export", "extractor", "none/out"], 4, "there is no folder"),
+    ],
+)
+def test_exploring_refuses_in_one_line_and_writes_nothing(words, code, message, pair, tmp_path, capsys):
+    places = {"PHOTO": pair[0], "OUT": str(tmp_path / "out")}
+    before = sorted(tmp_path.iterdir())
+    assert_one_line(capsys, cli.main([places.get(word, word) for word in words]), code, message)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_doctor_shows_versions_devices_and_hashes(capsys):
     assert cli.main(["doctor"]) == 0
     text = capsys.readouterr().out

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "SAMPLES": "images",
     "read": "images",
     "StyleContentModel": "model",
     "VGG": "vgg",
@@ -23,6 +24,8 @@ _HOMES = {
     "get_recipe": "recipes",
     "write": "images",
     "stylize": "api",
+    "sweep": "sweeps",
+    "export_extractor": "serving.export",
     "TfstyleError": "errors",
     "InputError": "errors",
     "OutputError": "errors",
@@ -37,12 +40,15 @@ if TYPE_CHECKING:
     from tfstyle.errors import OutputError as OutputError
     from tfstyle.errors import TfstyleError as TfstyleError
     from tfstyle.errors import WeightsError as WeightsError
+    from tfstyle.images import SAMPLES as SAMPLES
     from tfstyle.images import read as read
     from tfstyle.images import write as write
     from tfstyle.model import StyleContentModel as StyleContentModel
     from tfstyle.recipe import Recipe as Recipe
     from tfstyle.recipes import RECIPES as RECIPES
     from tfstyle.recipes import get_recipe as get_recipe
+    from tfstyle.serving.export import export_extractor as export_extractor
+    from tfstyle.sweeps import sweep as sweep
     from tfstyle.transfer import Step as Step
     from tfstyle.transfer import Transfer as Transfer
     from tfstyle.vgg import VGG as VGG

@@ -77,8 +77,7 @@ def stylize(
         _check_size(picture, size, chosen.smallest_side())
     _check_memory(chosen, photo_size, painting_size)
     environment.grow_gpu_memory()
-    if chosen.departure():
-        _log.warning("%s", chosen.departure())
+    _confess(chosen.departure())
     transfer = _transfer(chosen.compiled_part())
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
 
@@ -100,10 +99,28 @@ def stylize(
     return image
 
 
+@functools.cache
+def _confess(departure: str | None) -> None:
+    """Says once a process that a recipe runs on another network than it was published for."""
+    if departure:
+        _log.warning("%s", departure)
+
+
 @functools.lru_cache(maxsize=1)
 def _transfer(compiled: Recipe) -> Transfer:
     """The network and the compiled steps of the last recipe, kept for the next picture."""
     return Transfer(compiled)
+
+
+def read_fitted(source: Any, size: int, *, background: str = "white") -> tf.Tensor:
+    """Reads a picture no longer than `size` pixels: float32 [1, height, width, 3] in [0, 1].
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    image = _read(source, background).image
+    height, width = image.shape[1:3]
+    return images.resize(image, *images.fitted_size(height, width, min(size, max(height, width))))
 
 
 def _read(source: Any, background: str) -> Picture:

@@ -1,4 +1,4 @@
-"""Steps → what happens during a run: progress bar, saved images, lines of JSON.
+"""Steps → what happens during a run: progress bar, saved images, history, curves, strip, animation, lines of JSON.
 
 A callback is anything that can be called with a `transfer.Step`; if it has a `close` method, that is called when the
 run ends, however it ends. Callbacks see steps and cannot change them.
@@ -7,12 +7,16 @@ run ends, however it ends. Callbacks see steps and cannot change them.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tfstyle import images
+from tfstyle import images, plots
+from tfstyle.environment import tf
 from tfstyle.errors import OutputError
 from tfstyle.transfer import Step
 
@@ -96,6 +100,157 @@ class SaveImages:
         images.write(step.image, path, quality=self.quality, overwrite=True)
 
 
+def record(step: Step) -> dict[str, float]:
+    """A step as one flat row: step, scale, width, height, seconds, and every loss term."""
+    height, width = step.image.shape[1:3]
+    place = {"step": step.index, "scale": step.scale, "width": width, "height": height}
+    return place | {"seconds": round(step.seconds, 3)} | dict(step.losses)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool = False) -> None:
+    """Writes rows with the same keys as a .json or else a .csv file.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    if path.suffix == ".json":
+        text = json.dumps(rows, indent=1) + "\n"
+    else:
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = stream.getvalue()
+    images.save_atomically(path, text.encode(), overwrite=overwrite)
+
+
+class History:
+    """Keeps every step's row, and writes them at the end.
+
+    Args:
+        path: a .csv or .json file; None only keeps the rows.
+        overwrite: replace a file that is there.
+
+    Attributes:
+        rows: what `record` makes of the steps.
+    """
+
+    def __init__(self, path: Path | None = None, *, overwrite: bool = False) -> None:
+        self._path, self._overwrite = path, overwrite
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, step: Step) -> None:
+        """Keeps the row of a step."""
+        self.rows.append(record(step))
+
+    def close(self) -> None:
+        """Writes the file."""
+        if self._path is not None and self.rows:
+            write_rows(self._path, self.rows, overwrite=self._overwrite)
+
+
+class LossCurves(History):
+    """Draws the style and content losses at the end.
+
+    Args:
+        path: a .png, .jpg, .webp, .svg or .pdf file.
+        overwrite: replace a file that is there.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        super().__init__(None)
+        self._target, self._replace = path, overwrite
+
+    def close(self) -> None:
+        """Writes the picture."""
+        if self.rows:
+            data = plots.loss_curves({"": self.rows}, format=self._target.suffix[1:])
+            images.save_atomically(self._target, data, overwrite=self._replace)
+
+
+class _Pictures:
+    """Keeps the image every few steps, and the last one, at most 640 pixels long; draws them into a file at the end."""
+
+    def __init__(
+        self, path: Path, draw: Callable[[list, list[str]], bytes], *, every: int | None, pictures: int, overwrite: bool
+    ) -> None:
+        self._path, self._draw, self._overwrite = path, draw, overwrite
+        self._every, self._wanted = every, pictures
+        self._images: list = []
+        self._labels: list[str] = []
+
+    def __call__(self, step: Step) -> None:
+        """Keeps the image if it is its turn."""
+        every = self._every or math.ceil(step.total / self._wanted)
+        if step.index % every == 0 or step.index == step.total:
+            height, width = step.image.shape[1:3]
+            size = images.fitted_size(height, width, min(640, max(height, width)))
+            self._images.append(images.resize(step.image, *size).numpy())
+            self._labels.append(f"step {step.index}")
+
+    def close(self) -> None:
+        """Writes the file."""
+        if self._images:
+            data = self._draw(self._images, self._labels)
+            images.save_atomically(self._path, data, overwrite=self._overwrite)
+
+
+class Strip(_Pictures):
+    """Writes the image every few steps side by side, each under its step.
+
+    Args:
+        path: a picture file of a kind `images.write` knows.
+        every: steps between two images; None shows eight.
+        overwrite: replace a file that is there.
+    """
+
+    def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
+        def draw(pictures: list, labels: list[str]) -> bytes:
+            pixels = plots.grid(pictures, labels, columns=len(labels))
+            return images.encode(pixels, images.WRITERS[path.suffix.lower()])
+
+        super().__init__(path, draw, every=every, pictures=8, overwrite=overwrite)
+
+
+class Animation(_Pictures):
+    """Writes the evolution of the image as an animated GIF.
+
+    Args:
+        path: a .gif file.
+        every: steps between two images; None shows forty.
+        overwrite: replace a file that is there.
+    """
+
+    def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
+        super().__init__(
+            path, lambda pictures, labels: plots.animation(pictures), every=every, pictures=40, overwrite=overwrite
+        )
+
+
+class TensorBoard:
+    """Logs losses each step, and the image now and then, for TensorBoard (`pip install 'tfstyle[tensorboard]'`).
+
+    Args:
+        folder: where the event files go.
+        every: steps between two images.
+    """
+
+    def __init__(self, folder: Path, *, every: int = 20) -> None:
+        self._writer, self._every = tf.summary.create_file_writer(str(folder)), every
+
+    def __call__(self, step: Step) -> None:
+        """Logs a step."""
+        with self._writer.as_default(step=step.index):
+            for name, value in step.losses.items():
+                tf.summary.scalar(f"loss/{name}", value)
+            if step.index % self._every == 0 or step.index == step.total:
+                tf.summary.image("image", tf.clip_by_value(step.image, 0.0, 1.0))
+
+    def close(self) -> None:
+        """Ends the event file."""
+        self._writer.close()
+
+
 class JsonLines:
     """Writes one JSON object a step: index, total, scale, size, losses, seconds.
 
@@ -109,7 +264,7 @@ class JsonLines:
     def __call__(self, step: Step) -> None:
         """Writes the line of a step."""
         height, width = step.image.shape[1:3]
-        record = {
+        event = {
             "event": "step",
             "step": step.index,
             "steps": step.total,
@@ -120,4 +275,4 @@ class JsonLines:
             "losses": dict(step.losses),
             "seconds": round(step.seconds, 3),
         }
-        print(json.dumps(record), file=self._stream, flush=True)
+        print(json.dumps(event), file=self._stream, flush=True)

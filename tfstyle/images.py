@@ -12,7 +12,7 @@ import functools
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ from tfstyle.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf
+
+SAMPLES = Path(__file__).parent / "data" / "samples"
+"""The embedded pictures, free to redistribute: three photographs and four paintings."""
 
 WRITERS = {
     ".png": "PNG",
@@ -202,12 +205,21 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: boo
             given, or the format without alpha where alpha is to be kept.
     """
     path = Path(path)
-    format = WRITERS.get(path.suffix.lower())
-    if format is None:
-        known = ", ".join(WRITERS)
-        raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
-    if alpha and format == "JPEG":
+    if alpha and WRITERS.get(path.suffix.lower()) == "JPEG":
         raise OutputError(f"{path}: JPEG holds no alpha; use .png, .webp, .tiff or .avif, or leave out --keep-alpha.")
+    check_file(path, WRITERS, overwrite=overwrite)
+
+
+def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) -> None:
+    """Says before any work is done that a file of one of some kinds could not be written.
+
+    Raises:
+        OutputError: if the ending is another, the folder missing or not writable, or the file there and `overwrite` not
+            given.
+    """
+    if path.suffix.lower() not in suffixes:
+        known = ", ".join(suffixes)
+        raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
     if not os.access(path.parent, os.W_OK):

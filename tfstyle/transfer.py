@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tfstyle import images
 from tfstyle.environment import tf
-from tfstyle.errors import DivergedError, InputError, MemoryLimitError
+from tfstyle.errors import DivergedError, MemoryLimitError
 from tfstyle.model import StyleContentModel, model_for
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
@@ -180,14 +180,8 @@ class Transfer:
         Raises:
             InputError: if either is too small for the network.
         """
-        smallest = self.model.vgg.smallest_side
-        for what, picture in (("content", content), ("style", style)):
-            height, width = picture.shape[1:3]
-            if min(height, width) < smallest:
-                raise InputError(
-                    f"the {what} is {width}x{height} at this scale; the network needs {smallest} pixels on each side, "
-                    "so choose a larger --size or a picture of another shape."
-                )
+        self.model.vgg.check_size(content, "the content")
+        self.model.vgg.check_size(style, "the style")
         return self._targets(content, style)
 
     def _canvas(self, height: int, width: int) -> Canvas:

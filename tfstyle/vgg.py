@@ -14,7 +14,7 @@ from typing import Any
 
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
-from tfstyle.errors import unknown_name
+from tfstyle.errors import InputError, unknown_name
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -162,6 +162,19 @@ class VGG(keras.Model):
     def smallest_side(self) -> int:
         """The smallest side in pixels of an image that reaches the deepest layer."""
         return 2 ** sum(c.name.endswith("_conv1") for c in self.convolutions) // 2
+
+    def check_size(self, image: tf.Tensor, what: str = "the picture") -> None:
+        """Refuses an image too small to reach the deepest layer.
+
+        Raises:
+            InputError: if a side is smaller than `smallest_side`.
+        """
+        height, width = image.shape[1:3]
+        if min(height, width) < self.smallest_side:
+            raise InputError(
+                f"{what} is {width}x{height} where the network needs {self.smallest_side} pixels on each side; choose "
+                "a larger --size or a picture of another shape."
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""

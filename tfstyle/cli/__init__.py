@@ -6,6 +6,7 @@ cannot be written, 5 the loss diverged, 6 not enough memory, 7 network weights c
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -47,20 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+_COMMANDS = {
+    "stylize": ("stylize", "run"),
+    "demo": ("stylize", "run"),
+    "inspect": ("reports", "inspect"),
+    "doctor": ("reports", "doctor"),
+    "recipes": ("explore", "recipes"),
+    "features": ("explore", "features"),
+    "sweep": ("explore", "sweep"),
+    "export": ("explore", "export"),
+}
+"""Command → module and function, loaded when it is called."""
+
+
 def _run(options: Any) -> None:
-    """Calls the command; its module is loaded only now."""
-    if options.command in ("stylize", "demo"):
-        from tfstyle.cli import stylize
-
-        stylize.run(options)
-    elif options.command == "inspect":
-        from tfstyle.cli import reports
-
-        reports.inspect(options)
-    else:
-        from tfstyle.cli import reports
-
-        reports.doctor(options)
+    module, function = _COMMANDS[options.command]
+    getattr(importlib.import_module(f"tfstyle.cli.{module}"), function)(options)
 
 
 def _set_up_logging(options: Any) -> None:

@@ -34,14 +34,20 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     stylize = _command(commands, "stylize", "paint a photograph in the manner of a painting")
-    stylize.add_argument("content", metavar="CONTENT", help="the photograph")
-    stylize.add_argument("style", metavar="STYLE", help="the painting")
-    _add_run_options(stylize)
+    _add_pictures(stylize)
+    _add_recipe_options(stylize)
+    _add_file_options(stylize)
 
     demo = _command(commands, "demo", "the same with the embedded pictures, or with your own two")
     demo.add_argument("content", metavar="CONTENT", nargs="?", help="the photograph [embedded: a castle]")
     demo.add_argument("style", metavar="STYLE", nargs="?", help="the painting [embedded: The Starry Night]")
-    _add_run_options(demo)
+    _add_recipe_options(demo)
+    _add_file_options(demo)
+
+    _command(commands, "recipes", "list the recipes, one line each")
+    _add_sweep(commands)
+    _add_features(commands)
+    _add_export(commands)
 
     inspect = _command(commands, "inspect", "say how a picture file is read, and what was converted")
     inspect.add_argument("file", metavar="FILE", help="a picture")
@@ -49,6 +55,55 @@ def make_parser() -> argparse.ArgumentParser:
 
     _command(commands, "doctor", "show versions, devices, and the network weights with their hashes")
     return parser
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = _command(commands, "sweep", "paint one picture for each combination of some values, in a grid with curves")
+    _add_pictures(sweep)
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="FIELD=A,B",
+        help="values of a recipe option, as style_weight=1e5,1e6; may be given several times",
+    )
+    _add_recipe_options(sweep)
+    sweep.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
+    _add_folder(sweep, "the folder for the results [CONTENT.STYLE-sweep]")
+
+
+def _add_features(commands: Any) -> None:
+    features = _command(
+        commands, "features", "save what the network sees: each layer's mean feature map and best channels"
+    )
+    features.add_argument("image", metavar="IMAGE", help="a picture")
+    features.add_argument("--layers", metavar="A,B", help="layers by their Keras names [the five style layers]")
+    features.add_argument("--size", type=int, default=512, metavar="N", help="long side at most, in pixels [512]")
+    features.add_argument("--taps", choices=("relu", "conv"), default="relu", help="after or before the ReLU [relu]")
+    features.add_argument("--weights", metavar="WORD", default="embedded", help="as for stylize [embedded]")
+    _add_folder(features, "the folder for the pictures [IMAGE-features]")
+
+
+def _add_export(commands: Any) -> None:
+    export = _command(commands, "export", "write a network that other programs load")
+    export.add_argument("what", choices=("extractor",), help="the style and content extractor")
+    export.add_argument("directory", metavar="DIR", nargs="?", help="the folder to make; or -o DIR")
+    export.add_argument("--style-layers", metavar="A,B", help="[the five style layers]")
+    export.add_argument("--content-layers", metavar="A,B", help="[block4_conv2]")
+    export.add_argument("--format", choices=("savedmodel", "onnx", "litert"), default="savedmodel", help="[savedmodel]")
+    export.add_argument("--weights", metavar="WORD", default="embedded", help="as for stylize [embedded]")
+    export.add_argument("--pooling", choices=("max", "average"), default="max", help="pooling between blocks [max]")
+    _add_folder(export, "the folder to make")
+
+
+def _add_pictures(command: argparse.ArgumentParser) -> None:
+    command.add_argument("content", metavar="CONTENT", help="the photograph")
+    command.add_argument("style", metavar="STYLE", help="the painting")
+
+
+def _add_folder(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("-o", "--output", metavar="DIR", help=help)
+    command.add_argument("--overwrite", action="store_true", help="use a folder that is there")
 
 
 def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
@@ -63,8 +118,8 @@ def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
     return command
 
 
-def _add_run_options(command: argparse.ArgumentParser) -> None:
-    """Options of the picture, of the recipe, and of the files."""
+def _add_recipe_options(command: argparse.ArgumentParser) -> None:
+    """The recipe's name, and an option for each field that is one."""
     recipe = command.add_argument_group("recipe", "each option replaces one number of the recipe")
     recipe.add_argument("--recipe", metavar="NAME", default="default", help=f"one of {', '.join(RECIPES)} [default]")
     for item in option_fields():
@@ -77,11 +132,23 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help=item.metadata["help"],
         )
+
+
+def _add_file_options(command: argparse.ArgumentParser) -> None:
+    """Where the result goes, and what else is written about the run."""
     files = command.add_argument_group("files")
     files.add_argument("-o", "--output", metavar="FILE", help="the result [CONTENT.STYLE.png beside CONTENT]")
-    files.add_argument("--overwrite", action="store_true", help="replace a result that is there")
-    files.add_argument("--save-every", type=int, metavar="N", help="save the image every N steps beside the result")
+    files.add_argument("--overwrite", action="store_true", help="replace files that are there")
     files.add_argument("--quality", type=int, default=95, metavar="Q", help="of JPEG, WebP and AVIF, 1 to 100 [95]")
     files.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
     files.add_argument("--keep-alpha", action="store_true", help="give the result the photograph's alpha")
-    files.add_argument("--json", action="store_true", help="print one JSON object a step, and one at the end")
+    run = command.add_argument_group("what the run shows")
+    run.add_argument("--save-every", type=int, metavar="N", help="save the image every N steps beside the result")
+    run.add_argument("--history", metavar="FILE", help="every loss of every step, as .csv or .json")
+    run.add_argument("--plot-losses", metavar="FILE", help="style and content curves, as .png, .svg or .pdf")
+    run.add_argument(
+        "--strip", metavar="FILE", help="the image every N (--save-every) or eighth part of the steps, in a row"
+    )
+    run.add_argument("--gif", metavar="FILE", help="the evolution of the image, animated")
+    run.add_argument("--tensorboard", metavar="DIR", help="event files for TensorBoard")
+    run.add_argument("--json", action="store_true", help="print one JSON object a step, and one at the end")

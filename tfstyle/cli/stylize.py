@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tfstyle import decoding, images, recipes, weights
-from tfstyle.errors import OutputError
+from tfstyle.errors import OutputError, SetupError
 from tfstyle.recipe import Recipe, option_fields
-
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs `tfstyle stylize` or `tfstyle demo`; the path of the result goes to standard output."""
-    recipe, overrides = _recipe(options)
-    content, style, output = _checked_files(options, recipe)
+    recipe, overrides = typed_recipe(options)
+    content, style = checked_pictures(options, recipe)
+    output = _output(options, content, style)
+    _check_records(options)
     with quiet_tensorflow(options.debug):
-        from tfstyle import api, callbacks
+        from tfstyle import api
 
-    observers: list[callbacks.Callback] = []
-    if options.json:
-        observers.append(callbacks.JsonLines(sys.stdout))
-    elif not options.quiet:
-        observers.append(callbacks.Progress(sys.stderr))
-    if options.save_every is not None:
-        observers.append(
-            callbacks.SaveImages(
-                _steps_folder(output), options.save_every, suffix=output.suffix, quality=options.quality
-            )
-        )
+        observers = list(_observers(options, output))
     image = api.stylize(
         content,
         style,
@@ -54,7 +46,48 @@ def run(options: argparse.Namespace) -> None:
         print(output)
 
 
-def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
+def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
+    """The callbacks that were asked for."""
+    from tfstyle import callbacks
+
+    if options.json:
+        yield callbacks.JsonLines(sys.stdout)
+    elif not options.quiet:
+        yield callbacks.Progress(sys.stderr)
+    every, overwrite = options.save_every, options.overwrite
+    if every is not None:
+        yield callbacks.SaveImages(_steps_folder(output), every, suffix=output.suffix, quality=options.quality)
+    if options.history:
+        yield callbacks.History(Path(options.history), overwrite=overwrite)
+    if options.plot_losses:
+        yield callbacks.LossCurves(Path(options.plot_losses), overwrite=overwrite)
+    if options.strip:
+        yield callbacks.Strip(Path(options.strip), every=every, overwrite=overwrite)
+    if options.gif:
+        yield callbacks.Animation(Path(options.gif), every=every, overwrite=overwrite)
+    if options.tensorboard:
+        yield callbacks.TensorBoard(Path(options.tensorboard))
+
+
+RECORDS = {
+    "history": (".csv", ".json"),
+    "plot_losses": (".png", ".jpg", ".webp", ".svg", ".pdf"),
+    "strip": tuple(images.WRITERS),
+    "gif": (".gif",),
+}
+"""Options that write a file about the run → the endings it may have."""
+
+
+def _check_records(options: argparse.Namespace) -> None:
+    """Refuses files about the run that could not be written."""
+    for name, suffixes in RECORDS.items():
+        if getattr(options, name):
+            images.check_file(Path(getattr(options, name)), suffixes, overwrite=options.overwrite)
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise SetupError("--tensorboard needs the package tensorboard; pip install 'tfstyle[tensorboard]'.")
+
+
+def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     """The recipe with what was typed; the size is kept apart, since a typed one may enlarge the photograph."""
     typed = {item.name for item in option_fields()} & set(vars(options))
     overrides = {name: getattr(options, name) for name in typed}
@@ -64,28 +97,27 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     return recipe, {"size": recipe.size} if "size" in typed else {}
 
 
-def _checked_files(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path, Path]:
-    """The three paths, after every check that needs no TensorFlow."""
+def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path]:
+    """Paths of photograph and painting, after every check that needs no TensorFlow."""
+    images.parse_color(options.background)
+    if (options.content is None) != (options.style is None):
+        raise ValueError("give both a photograph and a painting, or neither for the embedded ones.")
+    content = Path(options.content or images.SAMPLES / "neuschwanstein.jpg")
+    style = Path(options.style or images.SAMPLES / "starry_night.jpg")
+    for path in (content, style) + (() if recipe.init in ("content", "noise") else (Path(recipe.init),)):
+        decoding.probe(path)
+    weights.check(recipe.weights)
+    return content, style
+
+
+def _output(options: argparse.Namespace, content: Path, style: Path) -> Path:
+    """The named output, checked, or a free default name: beside the photograph, or here for the embedded one."""
     if not 1 <= options.quality <= 100:
         raise ValueError(f"quality should be from 1 to 100, not {options.quality}.")
     if options.save_every is not None and options.save_every < 1:
         raise ValueError(f"save-every should be at least 1 step, not {options.save_every}.")
-    images.parse_color(options.background)
-    if (options.content is None) != (options.style is None):
-        raise ValueError("give both a photograph and a painting, or neither for the embedded ones.")
-    embedded = options.content is None
-    content = SAMPLES / "neuschwanstein.jpg" if embedded else Path(options.content)
-    style = SAMPLES / "starry_night.jpg" if embedded else Path(options.style)
-    for path in (content, style) + (() if recipe.init in ("content", "noise") else (Path(recipe.init),)):
-        decoding.probe(path)
-    weights.check(recipe.weights)
-    return content, style, _output(options, content, style, Path() if embedded else None)
-
-
-def _output(options: argparse.Namespace, content: Path, style: Path, folder: Path | None) -> Path:
-    """The named output, checked, or a default name that is free."""
     if options.output is None:
-        path = (content.parent if folder is None else folder) / f"{content.stem}.{style.stem}.png"
+        path = (content.parent if options.content else Path()) / f"{content.stem}.{style.stem}.png"
         path = images.free_name(path, beside=_steps_folder)
     else:
         path = Path(options.output)

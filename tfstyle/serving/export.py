@@ -1,7 +1,7 @@
 """Network → SavedModel (and ONNX, LiteRT) with a stated flat signature, for programs that know nothing of tfstyle.
 
-The folder has the layout TensorFlow Serving expects, NAME/1/, with two files beside the version: `signature.json`, which
-names every tensor, and NOTICE, whose licences go with the weights. It appears under its name only when it is complete.
+The folder has the layout TensorFlow Serving expects, NAME/1/, with two files beside the version: `signature.json`,
+which names every tensor, and NOTICE, whose licences go with the weights. It appears only when it is complete.
 """
 
 from __future__ import annotations

@@ -1,0 +1,11 @@
+"""Writes the style and content extractor as a SavedModel: the same as `tfstyle export extractor`, same options.
+
+python scripts/export_extractor.py -o extractor
+"""
+
+import sys
+
+from tfstyle.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["export", "extractor", *sys.argv[1:]]))

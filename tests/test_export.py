@@ -1,0 +1,133 @@
+"""The exported extractor: its signature, its numbers, and what must not be in it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, image, miniature
+
+from tfstyle.errors import OutputError, SetupError
+from tfstyle.serving import export
+
+SHAPES = [(64, 64), (97, 131), (48, 33)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A miniature and its folder."""
+    model = miniature(style_layers=("block1_conv1", "block3_conv1"), content_layers=("block2_conv2", "block3_conv1"))
+    folder = tmp_path_factory.mktemp("build-folder") / "mini"
+    assert export.export_extractor(model, folder) == folder
+    return model, folder
+
+
+def test_the_layout_is_that_of_tensorflow_serving(exported):
+    _, folder = exported
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "NOTICE", "signature.json"]
+    assert (folder / "1" / "saved_model.pb").is_file()
+    assert (folder / "NOTICE").read_text(encoding="utf-8") == (ROOT / "NOTICE").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", SHAPES)
+def test_any_number_of_pictures_of_any_size_gives_keras_numbers_in_tensorflow(exported, size, rng):
+    model, folder = exported
+    pictures = np.concatenate([image(rng, *size), image(rng, *size)])
+    run = tf.saved_model.load(folder / "1").signatures["serving_default"]
+    found, expected = run(image=tf.constant(pictures)), model(pictures)
+    assert set(found) == {"style_block1_conv1", "style_block3_conv1", "content_block2_conv2", "content_block3_conv1"}
+    for kind, layers in expected.items():
+        for layer, value in layers.items():
+            np.testing.assert_allclose(found[f"{kind}_{layer}"], value, rtol=1e-5, atol=1e-6)
+
+
+def test_the_signature_file_tells_the_truth(exported):
+    model, folder = exported
+    told = json.loads((folder / "signature.json").read_text())
+    run = tf.saved_model.load(folder / "1").signatures[told["signature"]]
+    assert set(told["outputs"]) == set(run.structured_outputs)
+    for name, facts in told["outputs"].items():
+        shape = run.structured_outputs[name].shape
+        assert [size if isinstance(size, int) else None for size in facts["shape"]] == list(shape)
+    (name,) = run.structured_input_signature[1]
+    assert (name, run.structured_input_signature[1][name].shape.as_list()) == ("image", [None, None, None, 3])
+    assert told["smallest_side"] == model.vgg.smallest_side == 4
+
+
+def test_the_graph_has_no_python_and_no_strings_and_nothing_of_this_machine(exported):
+    _, folder = exported
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "1" / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    serving = [
+        f for f in graph.library.function if "signature_wrapper" in f.signature.name or "inference" in f.signature.name
+    ]
+    nodes = [node for function in serving for node in function.node_def if "restore" not in function.signature.name]
+    assert nodes
+    assert not {node.op for node in nodes} & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
+    signature = model.meta_graphs[0].signature_def["serving_default"]
+    kinds = {tensor.dtype for side in (signature.inputs, signature.outputs) for tensor in side.values()}
+    assert kinds == {1}  # DT_FLOAT.
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            for word in (str(folder), str(folder.parent), str(ROOT), "build-folder"):
+                assert word.encode() not in data, (path, word)
+
+
+def test_every_variable_is_stored_once(exported):
+    model, folder = exported
+    stored = tf.train.list_variables(str(folder / "1" / "variables" / "variables"))
+    arrays = [shape for name, shape in stored if name.endswith("VARIABLE_VALUE")]
+    assert len(arrays) == len(model.variables)
+
+
+def test_a_folder_that_exists_is_left_alone(exported, tmp_path):
+    model, folder = exported
+    with pytest.raises(OutputError, match="exists; choose another folder"):
+        export.export_extractor(model, folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").touch()
+    with pytest.raises(OutputError, match="is not an export of tfstyle"):
+        export.export_extractor(model, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "precious").exists()
+
+
+def test_an_export_is_replaced_when_asked(tmp_path):
+    model = miniature()
+    for overwrite in (False, True):
+        export.export_extractor(model, tmp_path / "mini", overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["mini"]
+
+
+def test_a_format_that_is_unknown_or_not_installed_is_one_line(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="did you mean 'savedmodel'"):
+        export.export_extractor(miniature(), tmp_path / "x", format="saved_model")
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(SetupError, match=r"pip install 'tfstyle\[export\]'"):
+        export.export_extractor(miniature(), tmp_path / "x", format="onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_litert_computes_the_same(tmp_path, rng):
+    model = miniature()
+    export.export_extractor(model, tmp_path / "mini", format="litert")
+    interpreter = tf.lite.Interpreter(str(tmp_path / "mini" / "1" / "model.tflite"))
+    runner = interpreter.get_signature_runner("serving_default")
+    picture = image(rng, 33, 48)
+    found, expected = runner(image=picture), model(picture)
+    for kind, layers in expected.items():
+        for layer, value in layers.items():
+            np.testing.assert_allclose(found[f"{kind}_{layer}"], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_four_programs_that_know_nothing_of_tfstyle_agree_with_keras():
+    """TensorFlow in a clean environment, C, OpenVINO and ONNX Runtime; installs them, so it takes minutes."""
+    result = subprocess.run(["bash", ROOT / "scripts" / "check_export.sh"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("ok\n") == 12

@@ -1,0 +1,73 @@
+"""Sweeps on the miniature: which runs, in which order, on how many graphs."""
+
+import numpy as np
+import pytest
+from conftest import image, mini_recipe, miniature
+
+from tfstyle import api, sweeps, transfer
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The list of recipes a network was built for."""
+    networks = []
+
+    def model_for(recipe):
+        networks.append(recipe)
+        return miniature(pooling=recipe.pooling)
+
+    monkeypatch.setattr(transfer, "model_for", model_for)
+    api._transfer.cache_clear()
+    yield networks
+    api._transfer.cache_clear()
+
+
+RECIPE = mini_recipe(scale_steps=(3,), size=48)
+
+
+def run(rng, vary):
+    return list(sweeps.sweep(image(rng, 40, 60)[0], image(rng)[0], vary=vary, recipe=RECIPE))
+
+
+def test_every_combination_is_run_on_one_graph(built, rng):
+    outcomes = run(rng, {"style_weight": [1.0, 10.0], "init": ["content", "noise"]})
+    assert [outcome.label for outcome in outcomes] == [
+        "style_weight=1 init=content",
+        "style_weight=1 init=noise",
+        "style_weight=10 init=content",
+        "style_weight=10 init=noise",
+    ]
+    assert len(built) == 1
+    for outcome in outcomes:
+        assert outcome.image.shape == (1, 32, 48, 3)
+        assert len(outcome.rows) == 3
+    ratio = outcomes[2].rows[0]["style"] / outcomes[0].rows[0]["style"]
+    assert ratio == pytest.approx(10.0, rel=1e-4)
+
+
+def test_a_run_of_a_sweep_is_the_run_alone(built, rng):
+    content, style = image(rng, 40, 60)[0], image(rng)[0]
+    (_, outcome) = sweeps.sweep(content, style, vary={"style_weight": [1.0, 5.0]}, recipe=RECIPE)
+    np.testing.assert_allclose(
+        outcome.image, api.stylize(content, style, recipe=RECIPE, style_weight=5.0), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_runs_that_share_a_graph_follow_one_another(built, rng):
+    outcomes = run(rng, {"seed": [1, 2], "pooling": ["max", "average"]})
+    assert [outcome.values["pooling"] for outcome in outcomes] == ["max", "max", "average", "average"]
+    assert len(built) == 2
+
+
+def test_a_wrong_value_is_found_before_the_first_run(built, rng):
+    for vary, message in (({"stile_weight": [1.0]}, "did you mean"), ({"pooling": ["max", "avg"]}, "unknown pooling")):
+        with pytest.raises(ValueError, match=message):
+            next(sweeps.sweep(None, None, vary=vary, recipe=RECIPE))
+    assert not built
+
+
+def test_the_overview_has_a_cell_for_each_run(built, rng):
+    outcomes = run(rng, {"style_weight": [1.0, 10.0], "seed": [1, 2, 3]})
+    sheet = sweeps.overview(outcomes, columns=3)
+    assert sheet.shape[2] == 3
+    assert 1.5 < sheet.shape[1] / sheet.shape[0] < 3

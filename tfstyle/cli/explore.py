@@ -1,0 +1,125 @@
+"""Options → what the network sees, what varying a number does, and what others can load: features, sweep, export."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tfstyle import decoding, images, weights
+from tfstyle.cli.stylize import checked_pictures, quiet_tensorflow, typed_recipe
+from tfstyle.errors import OutputError, unknown_name
+from tfstyle.recipe import STYLE_LAYERS, layer_names, option_fields
+from tfstyle.recipes import RECIPES
+
+
+def recipes(options: argparse.Namespace) -> None:
+    """Prints every recipe with one line about it."""
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:<21}{recipe.summary}")
+
+
+def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Layer names separated by commas or spaces, each checked."""
+    layers = default if text is None else tuple(re.split(r"[,\s]+", text.strip()))
+    for layer in layers:
+        if layer not in layer_names():
+            raise ValueError(unknown_name("layer", layer, layer_names()))
+    return layers
+
+
+def _new_folder(options: argparse.Namespace, default: str) -> Path:
+    """The folder results go into: it must be new, or empty, or `--overwrite` given."""
+    folder = Path(options.output or default)
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder}: there is no folder {str(folder.parent)!r}; make it first.")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder with -o.")
+    if folder.exists() and any(folder.iterdir()) and not options.overwrite:
+        raise OutputError(f"{folder}: is not empty; choose another folder with -o, or use --overwrite.")
+    return folder
+
+
+def features(options: argparse.Namespace) -> None:
+    """Runs `tfstyle features`: LAYER.png, the mean feature map, and LAYER-channels.png for each layer."""
+    layers = _layers(options.layers, STYLE_LAYERS)
+    decoding.probe(Path(options.image))
+    weights.check(options.weights)
+    folder = _new_folder(options, f"{Path(options.image).stem}-features")
+    with quiet_tensorflow(options.debug):
+        from tfstyle import plots, vgg
+        from tfstyle.api import read_fitted
+    image = read_fitted(options.image, options.size)
+    network = vgg.load_vgg(layers, weights=options.weights, taps=options.taps)
+    network.check_size(image)
+    folder.mkdir(exist_ok=True)
+    for layer, found in network(image).items():
+        images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=True)
+        sheet = images.encode(plots.strongest_channels(found), "PNG")
+        images.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=True)
+    print(folder)
+
+
+def _varied(words: list[str]) -> dict[str, list[Any]]:
+    """`field=a,b,c` for each word, values of the field's type."""
+    kinds = {item.name: item.metadata["kind"] for item in option_fields()}
+    vary = {}
+    for word in words:
+        name, _, values = word.partition("=")
+        name = name.replace("-", "_")
+        if name not in kinds:
+            raise ValueError(unknown_name("field to vary", name, kinds))
+        try:
+            vary[name] = [kinds[name](value) for value in values.split(",")]
+        except ValueError:
+            raise ValueError(f"--vary {word}: expected {name}=A,B with {kinds[name].__name__} values.") from None
+    return vary
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """Runs `tfstyle sweep`: one picture for each combination, grid.png and losses.png."""
+    recipe, overrides = typed_recipe(options)
+    vary = _varied(options.vary)
+    content, style = checked_pictures(options, recipe)
+    folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
+    with quiet_tensorflow(options.debug):
+        from tfstyle import callbacks, plots, sweeps
+    total = len(sweeps.combinations(recipe, vary))
+    folder.mkdir(exist_ok=True)
+    outcomes = []
+    for number, outcome in enumerate(
+        sweeps.sweep(content, style, vary=vary, recipe=recipe, background=options.background, **overrides), 1
+    ):
+        outcomes.append(outcome)
+        name = outcome.label.replace(" ", "_").replace("/", "-")
+        images.write(outcome.image, folder / f"{name}.png", overwrite=True)
+        if not options.quiet:
+            print(f"{number}/{total} {outcome.label}", file=sys.stderr)
+    columns = len(next(reversed(vary.values())))
+    grid = images.encode(sweeps.overview(outcomes, columns=columns), "PNG")
+    images.save_atomically(folder / "grid.png", grid, overwrite=True)
+    curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
+    images.save_atomically(folder / "losses.png", curves, overwrite=True)
+    callbacks.write_rows(
+        folder / "losses.csv", [{"run": o.label} | dict(row) for o in outcomes for row in o.rows], overwrite=True
+    )
+    print(folder)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Runs `tfstyle export extractor`."""
+    style, content = _layers(options.style_layers, STYLE_LAYERS), _layers(options.content_layers, ("block4_conv2",))
+    if (options.directory is None) == (options.output is None):
+        raise ValueError("name one folder to export into: tfstyle export extractor -o DIR.")
+    folder = Path(options.output or options.directory)
+    weights.check(options.weights)
+    with quiet_tensorflow(options.debug):
+        from tfstyle.model import StyleContentModel
+        from tfstyle.serving.export import check_export, export_extractor
+
+        check_export(folder, format=options.format, overwrite=options.overwrite)
+        model = StyleContentModel(style, content, weights=options.weights, pooling=options.pooling)
+        export_extractor(model, folder, format=options.format, overwrite=options.overwrite)
+    print(folder)

@@ -1,0 +1,94 @@
+"""Two pictures and some varied fields → one picture for each combination, a labelled grid, and the loss curves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfstyle import api, plots
+from tfstyle.callbacks import Callback, History
+from tfstyle.environment import tf
+from tfstyle.recipe import Recipe
+from tfstyle.recipes import get_recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of a sweep.
+
+    Attributes:
+        label: the varied values, as "style_weight=1e+06 init=noise".
+        values: field → value.
+        image: float32 [1, height, width, 3].
+        rows: what `callbacks.History` kept.
+    """
+
+    label: str
+    values: Mapping[str, Any]
+    image: tf.Tensor
+    rows: Sequence[Mapping[str, float]]
+
+
+def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All combinations of the varied values, those that share a compiled graph after one another.
+
+    Args:
+        recipe: what is varied.
+        vary: field of the recipe → values.
+
+    Returns:
+        One dictionary a combination. Every one has been checked: `dataclasses.replace(recipe, **values)` is valid.
+
+    Raises:
+        ValueError: if a field is unknown or a value is not valid.
+    """
+    every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
+    graphs = [get_recipe(recipe, **values).compiled_part() for values in every]
+    order = {graph: number for number, graph in reversed(list(enumerate(graphs)))}
+    return [values for _, values in sorted(zip(graphs, every, strict=True), key=lambda pair: order[pair[0]])]
+
+
+def sweep(
+    content: Any,
+    style: Any,
+    *,
+    vary: Mapping[str, Sequence[Any]],
+    recipe: str | Recipe = "default",
+    callbacks: Sequence[Callback] = (),
+    **options: Any,
+) -> Iterator[Outcome]:
+    """Runs a recipe once for each combination of varied values, on one compiled graph wherever they allow it.
+
+    Args:
+        content, style: as for `api.stylize`.
+        vary: field of the recipe → values.
+        recipe: a name or a `Recipe`.
+        callbacks: called with every step of every run.
+        **options: further arguments of `api.stylize`.
+
+    Yields:
+        An `Outcome` after each run.
+
+    Raises:
+        ValueError: if a field is unknown or a value is not valid, before the first run.
+        TfstyleError: as `api.stylize`.
+    """
+    base = get_recipe(recipe)
+    for values in combinations(base, vary):
+        history = History()
+        image = api.stylize(content, style, recipe=base, callbacks=[history, *callbacks], **options, **values)
+        yield Outcome(label(values), values, image, history.rows)
+
+
+def label(values: Mapping[str, Any]) -> str:
+    """The varied values in words: "style_weight=1e+06 init=noise"."""
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+    )
+
+
+def overview(outcomes: Sequence[Outcome], *, columns: int) -> Any:
+    """The pictures of a sweep in a labelled grid, uint8 [height, width, 3]."""
+    return plots.grid([outcome.image for outcome in outcomes], [outcome.label for outcome in outcomes], columns=columns)
