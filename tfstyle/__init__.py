@@ -32,6 +32,25 @@ _HOMES = {
     "WeightsError": "errors",
 }
 
+_MODULES = (
+    "errors",
+    "recipe",
+    "recipes",
+    "weights",
+    "moments",
+    "optimizers",
+    "images",
+    "vgg",
+    "losses",
+    "model",
+    "objective",
+    "transfer",
+    "plots",
+    "callbacks",
+    "api",
+    "sweeps",
+)
+
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
@@ -56,6 +75,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"tfstyle.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfstyle' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tfstyle.{_HOMES[name]}"), name)
