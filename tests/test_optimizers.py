@@ -1,7 +1,5 @@
 """L-BFGS against torch's published algorithm written plainly, and against SciPy; Keras' optimisers behind our door."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -217,9 +215,3 @@ def test_adam_is_keras_adam_followed_by_the_projection():
         plain.apply([tf.constant(quadratic(twin.numpy())[1], tf.float32)], [twin])
         twin.assign(tf.clip_by_value(twin, 0.0, 1.0))
         np.testing.assert_allclose(variable, twin, rtol=1e-6)
-
-
-def test_an_unknown_optimiser_is_answered_with_the_nearest():
-    recipe = dataclasses.replace(mini_recipe(), optimizer="adamw")
-    with pytest.raises(ValueError, match="did you mean 'adam'"):
-        optimizers.make_optimizer(recipe, tf.Variable([0.0]), project=None)

@@ -57,6 +57,11 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
     ("overrides", "message"),
     [
         ({"size": -1}, "size should be at least 0"),
+        ({"history": 0}, "history should be from 1 to 1000, not 0"),
+        ({"learning_rate": -1.0}, "learning_rate should be from"),
+        ({"average": 1.0}, "average should be from 0 to 0.9999"),
+        ({"optimizer": "lbfg"}, "unknown optimizer 'lbfg'; did you mean 'lbfgs'"),
+        ({"space": "cafe", "clip": False}, "did you mean 'caffe'"),
         ({"space": "torch"}, "clip keeps the image in"),
         ({"size": 100.5}, "size should be a finite int"),
         ({"size": True}, "size should be a finite int"),

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tfstyle.environment import keras, tf
-from tfstyle.errors import unknown_name
 from tfstyle.recipe import Recipe
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
@@ -229,9 +228,6 @@ def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection
 
     Returns:
         An `Optimizer`.
-
-    Raises:
-        ValueError: if the recipe names another than "adam", "sgd" or "lbfgs".
     """
     if recipe.optimizer == "lbfgs":
         return LBFGS(
@@ -245,10 +241,8 @@ def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection
     rate = _learning_rate(recipe)
     if recipe.optimizer == "adam":
         inner = keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
-    elif recipe.optimizer == "sgd":
-        inner = keras.optimizers.SGD(rate)
     else:
-        raise ValueError(unknown_name("optimizer", recipe.optimizer, ("adam", "sgd", "lbfgs")))
+        inner = keras.optimizers.SGD(rate)
     return KerasOptimizer(inner, variable, project=project)
 
 

@@ -157,6 +157,12 @@ class Recipe:
                     raise ValueError(unknown_name(f"{kind} layer", layer, RAW_SCALES))
             if len(layers) != len(weights):
                 raise ValueError(f"{kind}_layers names {len(layers)} layers but {len(weights)} weights are given.")
+        for name, low, high in _RANGES:
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} should be from {low:g} to {high:g}, not {getattr(self, name)!r}.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(unknown_name(name, getattr(self, name), choices))
         if not self.content_weight + self.style_weight > 0:
             raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
         if self.clip and self.space != "unit":
@@ -209,6 +215,30 @@ class Recipe:
         shared |= {"name": "", "summary": "", "source": "", "scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,)}
         return dataclasses.replace(self, **(shared | used))
 
+
+_RANGES = (
+    ("learning_rate", 1e-12, math.inf),
+    ("beta_1", 0.0, 1.0),
+    ("beta_2", 0.0, 1.0),
+    ("epsilon", 0.0, math.inf),
+    ("decay_rate", 1e-12, 1.0),
+    ("decay_steps", 1, math.inf),
+    ("history", 1, 1000),
+    ("average", 0.0, 0.9999),
+    ("noise", 0.0, math.inf),
+    ("scale_start", 0, math.inf),
+    ("scale_factor", 1.01, math.inf),
+)
+"""Field → smallest and largest value, for the fields that are not options."""
+
+_CHOICES = {
+    "optimizer": ("adam", "sgd", "lbfgs"),
+    "space": ("unit", "torch", "caffe"),
+    "reduction": ("mean", "sum"),
+    "trained_on": ("normalised", "caffe", "torchvision"),
+    "style_fit": ("long_side", "width", "content"),
+}
+"""Field → words it may hold; other words are checked where they are looked up."""
 
 _RUN_FIELDS = ("size", "steps", "init", "seed")
 
