@@ -159,7 +159,7 @@ RECIPES = {
         "along": True, "noise": 0.001,
     },
     "gatys": {
-        "network": "normalised", "content_layer": "block4_conv2", "space": "caffe", "optimizer": "lbfgs",
+        "network": "caffe", "content_layer": "block4_conv2", "space": "caffe", "optimizer": "lbfgs", "along": True,
         "style": gram_style(gram_hw, [1e3 / n**2 for n in (64, 128, 256, 512, 512)]), "weights": (1.0, 1.0, 0.0),
     },
     "anish": {

@@ -136,11 +136,14 @@ JOHNSON = Recipe(
 
 GATYS = Recipe(
     name="gatys",
-    summary="the notebook of Gatys et al.: normalised network, L-BFGS, 500 evaluations at 512 px and 200 at 800",
-    # https://github.com/leongatys/PytorchNeuralStyleTransfer: content r42 weight 1, style 1e3 / C^2.
+    summary="the notebook of Gatys et al.: L-BFGS, 500 evaluations at 512 px and 200 at 800",
+    # https://github.com/leongatys/PytorchNeuralStyleTransfer: content r42 weight 1, style 1e3 / C^2. Which network its
+    # vgg_conv.pth holds is not said. At normalised magnitudes the first pair of L-BFGS has a curvature below torch's
+    # 1e-10 and the image never moves, so the numbers are taken to be for the raw network.
     source="L. Gatys, A. Ecker, M. Bethge (CVPR 2016); Gatys' notebook PytorchNeuralStyleTransfer",
     content_layers=("block4_conv2",),
     style_layer_weights=tuple(1e3 / filters**2 for filters in STYLE_FILTERS),
+    trained_on="caffe",
     space="caffe",
     optimizer="lbfgs",
     learning_rate=1.0,
