@@ -121,19 +121,19 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
 def test_a_guarded_step_that_raised_the_loss_is_halved_until_it_lowers_it():
     """On a bowl with steps far too long the plain optimiser flies off; the guarded one comes down."""
     found = {}
-    for guard in (False, True):
+    for guard in (0.0, 1.0):
         variable = tf.Variable(np.full((1, 2, 3, 1), 2.0), dtype=tf.float32)
         optimizer = optimizers.LBFGS(variable, learning_rate=3.0, guard=guard)
         step = compiled(optimizer, variable, lambda x: quadratic(x.astype("float64")))
         path = [(step(), variable.numpy())[1] for _ in range(60)]
         found[guard] = quadratic(path[-1].astype("float64"))[0]
-    assert found[True] < 1e-3 * quadratic(np.full((1, 2, 3, 1), 2.0))[0]
-    assert not found[False] < 1e3  # Not a number counts as flown off.
+    assert found[1.0] < 1e-3 * quadratic(np.full((1, 2, 3, 1), 2.0))[0]
+    assert not found[0.0] < 1e3  # Not a number counts as flown off.
 
 
 def test_after_a_rise_the_next_iterate_is_half_way_back():
     variable = tf.Variable([[[[0.0]], [[0.0]]]])
-    optimizer = optimizers.LBFGS(variable, guard=True)
+    optimizer = optimizers.LBFGS(variable, guard=1.0)
     losses = iter([1.0, 5.0, 4.0, 0.5])
     step = compiled(optimizer, variable, lambda x: (np.float64(next(losses)), np.full((1, 2, 1, 1), -0.5)))
     found = [(step(), float(variable[0, 0, 0, 0]))[1] for _ in range(3)]

@@ -91,7 +91,8 @@ class LBFGS:
         project: applied to the variable after each step; None leaves it.
         true_steps: with `project`, remember as s the step really made; False remembers the step before projection, as
             users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
-        guard: when the loss has risen, take half of the last step back, forget all pairs and go on from there.
+        guard: when the loss has risen to more than this many times what it was, take half of the last step back, forget
+            all pairs and look again; 0 accepts any rise.
 
     The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
     is not above 1e-10 is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at first 1.
@@ -109,7 +110,7 @@ class LBFGS:
         history: int = 10,
         project: Projection | None = None,
         true_steps: bool = True,
-        guard: bool = False,
+        guard: float = 0.0,
     ) -> None:
         self._variable, self._learning_rate, self._history = variable, learning_rate, history
         self._project, self._true_steps, self._guard = project, true_steps, guard
@@ -153,7 +154,7 @@ class LBFGS:
 
     def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
         """Takes one step; `loss` counts only for a guarded one."""
-        if self._guard and self._steps > 0 and loss > self._loss:
+        if self._guard and self._steps > 0 and loss > self._guard * self._loss:
             self._take_half_back()
         else:
             self._advance(loss, tf.reshape(gradient, [-1]))

@@ -120,7 +120,7 @@ class Recipe:
     staircase: bool = False
     history: int = 10
     true_steps: bool = True
-    guard: bool = False
+    guard: float = 0.0
     warm_start: bool = False
     clip: bool = True
     average: float = 0.0
@@ -224,6 +224,7 @@ _RANGES = (
     ("decay_rate", 1e-12, 1.0),
     ("decay_steps", 1, math.inf),
     ("history", 1, 1000),
+    ("guard", 0.0, math.inf),
     ("average", 0.0, 0.9999),
     ("noise", 0.0, math.inf),
     ("scale_start", 0, math.inf),

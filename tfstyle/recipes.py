@@ -21,6 +21,7 @@ DEFAULT = Recipe(
     edge="replicate",
     optimizer="lbfgs",
     learning_rate=1.0,
+    guard=1.5,  # Without it an early step can be so long that the run ends in a valley with light and dark exchanged.
     scale_start=128,
     scale_steps=(100, 60, 25),
     content_weight=0.07,
