@@ -91,8 +91,7 @@ def main():
 
     pictures = []
     for name in ("neuschwanstein.jpg", "starry_night.jpg"):
-        image = images.read(images.SAMPLES / name).image
-        pictures.append(images.resize(image, *images.fitted_size(*image.shape[1:3], options.size)))
+        pictures.append(images.fit(images.read(images.SAMPLES / name).image, options.size))
     loops = {"plain Keras loop": plain_step(*pictures), "tfstyle": our_step(*pictures)}
     seconds = {name: [] for name in loops}
     for repeat in range(options.repeats + 2):

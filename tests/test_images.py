@@ -66,6 +66,11 @@ def test_resizing_is_pillows_bicubic(size, rng):
     np.testing.assert_allclose(images.resize(picture, *size)[0], expected, atol=2e-3)
 
 
+def test_fitting_keeps_the_shape_and_sets_the_long_side(rng):
+    assert images.fit(image(rng, 33, 47), 94).shape == (1, 66, 94, 3)
+    assert images.fit(image(rng, 48, 30), 24).shape == (1, 24, 15, 3)
+
+
 def test_resizing_to_the_same_size_changes_nothing(rng):
     picture = image(rng)
     np.testing.assert_array_equal(images.resize(picture, 33, 47), picture)

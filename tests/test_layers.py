@@ -14,7 +14,7 @@ LAYERS = [
     {"environment", "recipe", "torchfile"},
     {"recipes", "decoding", "weights", "moments", "optimizers"},
     {"images", "vgg", "losses"},
-    {"model"},
+    {"model", "metrics"},
     {"objective"},
     {"transfer"},
     {"plots"},

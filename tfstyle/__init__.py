@@ -43,6 +43,7 @@ _MODULES = (
     "vgg",
     "losses",
     "model",
+    "metrics",
     "objective",
     "transfer",
     "plots",

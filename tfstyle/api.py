@@ -119,8 +119,7 @@ def read_fitted(source: Any, size: int, *, background: str = "white") -> tf.Tens
         InputError: if it cannot be read.
     """
     image = _read(source, background).image
-    height, width = image.shape[1:3]
-    return images.resize(image, *images.fitted_size(height, width, min(size, max(height, width))))
+    return images.fit(image, min(size, max(image.shape[1:3])))
 
 
 def _read(source: Any, background: str) -> Picture:

@@ -183,9 +183,7 @@ class _Pictures:
         """Keeps the image if it is its turn."""
         every = self._every or math.ceil(step.total / self._wanted)
         if step.index % every == 0 or step.index == step.total:
-            height, width = step.image.shape[1:3]
-            size = images.fitted_size(height, width, min(640, max(height, width)))
-            self._images.append(images.resize(step.image, *size).numpy())
+            self._images.append(images.fit(step.image, min(640, max(step.image.shape[1:3]))).numpy())
             self._labels.append(f"step {step.index}")
 
     def close(self) -> None:

@@ -132,6 +132,12 @@ def resize(image: Any, height: int, width: int) -> tf.Tensor:
     return tf.clip_by_value(tf.image.resize(image, (height, width), "bicubic", antialias=True), 0.0, 1.0)
 
 
+def fit(image: Any, long_side: int) -> tf.Tensor:
+    """Resizes an image, as `resize`, so that its longer side is `long_side` pixels."""
+    height, width = image.shape[1:3]
+    return resize(image, *fitted_size(height, width, long_side))
+
+
 def write(
     image: Any, path: str | os.PathLike, *, alpha: Any = None, quality: int = 95, overwrite: bool = False
 ) -> Path:

@@ -223,8 +223,7 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
 
 def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
     """An image `factor` times as large."""
-    height, width = image.shape[1:3]
-    return images.resize(image, *images.fitted_size(height, width, round(max(height, width) * factor)))
+    return images.fit(image, round(max(image.shape[1:3]) * factor))
 
 
 def _term_weights(recipe: Recipe) -> dict[str, tf.Tensor]:

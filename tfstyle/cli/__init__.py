@@ -57,6 +57,7 @@ _COMMANDS = {
     "features": ("explore", "features"),
     "sweep": ("explore", "sweep"),
     "export": ("explore", "export"),
+    "compare": ("reports", "compare"),
 }
 """Command → module and function, loaded when it is called."""
 

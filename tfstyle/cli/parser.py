@@ -49,6 +49,12 @@ def make_parser() -> argparse.ArgumentParser:
     _add_features(commands)
     _add_export(commands)
 
+    compare = _command(commands, "compare", "measure pictures made by any program, in style and in content")
+    _add_pictures(compare)
+    compare.add_argument("results", metavar="RESULT", nargs="+", help="pictures made of the two")
+    compare.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
+    compare.add_argument("--json", action="store_true", help="print one JSON object a picture")
+
     inspect = _command(commands, "inspect", "say how a picture file is read, and what was converted")
     inspect.add_argument("file", metavar="FILE", help="a picture")
     inspect.add_argument("--background", default="white", help="colour behind transparent parts [white]")

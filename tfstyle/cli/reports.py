@@ -1,12 +1,14 @@
-"""A file, or the machine → a few lines about it: `tfstyle inspect` and `tfstyle doctor`."""
+"""Files, or the machine → a few lines about them: `tfstyle inspect`, `compare` and `doctor`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
+from pathlib import Path
 
 import tfstyle
-from tfstyle import images, weights
+from tfstyle import decoding, images, weights
 from tfstyle.cli.stylize import quiet_tensorflow
 from tfstyle.errors import WeightsError
 
@@ -31,6 +33,27 @@ def inspect(options: argparse.Namespace) -> None:
         print(f"{'converted:':<13}{note}")
     for warning in picture.warnings:
         print(f"{'lost:':<13}{warning}")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Prints the figures of pictures made by any program, one line each."""
+    paths = [options.content, options.style, *options.results]
+    for path in paths:
+        decoding.probe(Path(path))
+    with quiet_tensorflow(options.debug):
+        from tfstyle import metrics, vgg
+    content, style, *results = (images.read(path, background=options.background).image for path in paths)
+    network = vgg.load_vgg(metrics.LAYERS)
+    names = metrics.Figures._fields
+    width = max(len(path) for path in options.results)
+    if not options.json:
+        print(f"{'':<{width}}" + "".join(f"{name.replace('_', ' '):>20}" for name in names))
+    for path, result in zip(options.results, results, strict=True):
+        figures = metrics.compare(network, content, style, result)
+        if options.json:
+            print(json.dumps({"result": path} | {name: round(value, 5) for name, value in figures._asdict().items()}))
+        else:
+            print(f"{path:<{width}}" + "".join(f"{value:20.3f}" for value in figures))
 
 
 def doctor(options: argparse.Namespace) -> None:

@@ -1,0 +1,84 @@
+"""The figures against definitions, SciPy, scikit-learn's kind of properties, and bounds."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+from conftest import MINI_BLOCKS, SAMPLES, image
+
+from tfstyle import cli, images, metrics, vgg
+
+
+@pytest.fixture(scope="module")
+def network():
+    return vgg.load_vgg(metrics.LAYERS)
+
+
+def picture(name, height, width):
+    return images.resize(images.read(SAMPLES / f"{name}.jpg").image, height, width)
+
+
+def test_one_direction_is_scipys_wasserstein_distance(rng):
+    one, other = rng.normal(size=(1, 20, 31, 1)), 0.5 + 2.0 * rng.normal(size=(1, 27, 19, 1))
+    expected = scipy.stats.wasserstein_distance(one.ravel(), other.ravel()) / other.std()
+    assert metrics.sliced_wasserstein(one, other, directions=3) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_shift_along_all_channels_worked_by_hand():
+    # Along a unit direction a, the shift (1, 1) moves every projection by a1 + a2: 2/pi * 2 / ... in the mean.
+    target = np.random.default_rng(1).normal(size=(1, 50, 60, 2))
+    axes = np.random.default_rng(0).normal(size=(2, 128))
+    axes /= np.linalg.norm(axes, axis=0)
+    expected = np.abs(axes.sum(0)).mean() / (target.reshape(-1, 2) @ axes).std(0).mean()
+    assert metrics.sliced_wasserstein(target + 1.0, target) == pytest.approx(expected, rel=1e-3)
+
+
+def test_positions_do_not_matter_to_the_distribution(rng):
+    features = rng.normal(size=(1, 8, 13, 5))
+    shuffled = rng.permutation(features.reshape(-1, 5)).reshape(1, 13, 8, 5)
+    assert metrics.sliced_wasserstein(shuffled, features) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_relative_error_worked_by_hand():
+    assert metrics.relative_error([3.0, 0.0], [3.0, 4.0]) == pytest.approx(4 / 5)
+    assert metrics.relative_error([0.0, 0.0], [3.0, 4.0]) == 1.0
+
+
+def test_the_painting_itself_has_its_style_and_the_photograph_its_content(network):
+    content, style = picture("neuschwanstein", 64, 96), picture("starry_night", 64, 96)
+    as_style = metrics.compare(network, content, style, style)
+    as_content = metrics.compare(network, content, style, content)
+    for name in ("gram", "moments", "sliced_wasserstein", "colors"):
+        assert getattr(as_style, name) == pytest.approx(0.0, abs=1e-5)
+        assert getattr(as_content, name) > 0.05
+    assert (as_content.content, as_content.ssim) == (pytest.approx(0.0, abs=1e-5), pytest.approx(1.0))
+    assert as_style.content > 0.5 > as_style.ssim
+
+
+def test_noise_on_the_photograph_moves_every_content_figure_the_right_way(network, rng):
+    content, style = picture("chelsea", 64, 96), picture("harvest", 64, 80)
+    noisy = [np.clip(content + s * rng.normal(size=content.shape), 0, 1).astype("f4") for s in (0.02, 0.2)]
+    little, much = (metrics.compare(network, content, style, result) for result in noisy)
+    assert little.content < much.content
+    assert little.ssim > much.ssim
+
+
+def test_a_picture_too_small_is_refused(network, rng):
+    with pytest.raises(ValueError, match="the result is 47x12 where the network needs 16"):
+        metrics.compare(network, image(rng), image(rng), image(rng, 12, 47))
+    assert vgg.VGG(["block1_conv1"], blocks=MINI_BLOCKS).smallest_side == 1
+
+
+def test_the_command_prints_a_line_a_picture(tmp_path, capsys):
+    pair = [str(SAMPLES / "neuschwanstein.jpg"), str(SAMPLES / "starry_night.jpg")]
+    paths = [str(images.write(picture(name, 48, 72), tmp_path / f"{name}.png")) for name in ("harvest", "chelsea")]
+    assert cli.main(["compare", *pair, *paths]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["gram", "moments", "sliced", "wasserstein", "colors", "content", "ssim"]
+    assert [line.split()[0] for line in lines] == paths
+    assert cli.main(["compare", *pair, *paths, "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["result"] for record in records] == paths
+    assert records[0]["gram"] == pytest.approx(float(lines[0].split()[1]), abs=1e-3)
+    assert cli.main(["compare", *pair, "none.png"]) == 3
