@@ -69,6 +69,40 @@ def test_every_public_name_is_there_and_an_unknown_one_is_not():
     assert run(code)[:2] == (0, "[] False")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 ibpb\n", True),
+        ("flags\t\t: fpu avx2 amx_bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("model name: none\n", False),
+        (None, False),
+    ],
+)
+def test_bfloat16_instructions_are_read_from_the_processors_flags(text, expected, tmp_path):
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}")
+    assert environment._has_bfloat16(tmp_path / "cpuinfo") is expected
+
+
+def test_a_processor_without_the_instructions_is_not_timed(monkeypatch):
+    monkeypatch.setattr(environment, "_has_bfloat16", lambda path: False)
+    monkeypatch.setattr(environment, "_seconds", None)
+    environment.bfloat16_is_fast.cache_clear()
+    assert environment.bfloat16_is_fast() is False
+    environment.bfloat16_is_fast.cache_clear()
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [([1.0] * 5 + [0.5] * 5, True), ([1.0] * 5 + [0.95] * 5, False)])
+def test_bfloat16_counts_as_fast_when_it_is(seconds, expected, monkeypatch):
+    monkeypatch.setattr(environment, "_has_bfloat16", lambda path: True)
+    times = iter(seconds)
+    monkeypatch.setattr(environment, "_seconds", lambda run: next(times))
+    environment.bfloat16_is_fast.cache_clear()
+    assert environment.bfloat16_is_fast() is environment.bfloat16_is_fast() is expected  # Timed once.
+    environment.bfloat16_is_fast.cache_clear()
+
+
 def write(root, files):
     for name, text in files.items():
         path = Path(root, name)

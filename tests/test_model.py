@@ -71,6 +71,31 @@ def test_it_keeps_float32_under_a_mixed_policy(rng):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_bfloat16_is_near_float32_and_comes_back_as_float32(rng):
+    pixels = image(rng)
+    exact, quick = (miniature(dtype=policy)(pixels) for policy in ("float32", "mixed_bfloat16"))
+    for kind, layers in exact.items():
+        for layer, expected in layers.items():
+            found = quick[kind][layer]
+            assert found.dtype == expected.dtype == tf.float32
+            error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+            assert 1e-5 < error < 0.03, (kind, layer)
+
+
+@pytest.mark.parametrize(
+    ("precision", "fast", "policy"),
+    [
+        ("float32", True, "float32"),
+        ("bfloat16", False, "mixed_bfloat16"),
+        ("auto", True, "mixed_bfloat16"),
+        ("auto", False, "float32"),
+    ],
+)
+def test_a_recipe_chooses_the_precision(precision, fast, policy, monkeypatch):
+    monkeypatch.setattr(model, "bfloat16_is_fast", lambda: fast)
+    assert model.model_for(recipes.get_recipe("default", precision=precision)).dtype_policy.name == policy
+
+
 def test_the_embedded_network_serves_without_arguments(rng):
     network = model.StyleContentModel(["block1_conv1"], ["block2_conv1"])
     found = network(image(rng, 40, 56))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfstyle import moments
-from tfstyle.environment import keras, tf
+from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.recipe import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
@@ -47,7 +47,7 @@ class StyleContentModel(keras.Model):
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))  # Whatever the global policy says.
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))  # Whatever the global policy says.
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
         self._statistic = moments.statistic(statistic)
@@ -110,4 +110,11 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         pooling=recipe.pooling,
         input_scale=recipe.resolved_input_scale(),
         edge=recipe.edge,
+        dtype=_policy(recipe.precision),
     )
+
+
+def _policy(precision: str) -> str:
+    """Keras' dtype policy for a recipe's precision; "auto" is bfloat16 where that is faster."""
+    fast = precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast())
+    return "mixed_bfloat16" if fast else "float32"

@@ -139,6 +139,11 @@ class Recipe:
     seed: int = _option(0, "seed of the start noise", low=0)
     weights: str = _option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
     pooling: str = _option("max", "pooling between blocks", choices=("max", "average"))
+    precision: str = _option(
+        "float32",
+        "of the convolutions; auto is bfloat16 where the processor computes it faster",
+        choices=("auto", "float32", "bfloat16"),
+    )
     input_scale: str = _option(
         "auto",
         "pixel range the weights were trained on: keras (BGR, 0-255), torch (RGB, normalised), none (RGB, 0-1), "

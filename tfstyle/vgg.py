@@ -78,6 +78,7 @@ class VGG(keras.Model):
             for all others.
         input_scale: what `scale_pixels` should do with an image.
         blocks: filters of each convolution, block by block; VGG-19's by default, a few in tests.
+        **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
     Raises:
         ValueError: if a name is unknown.
@@ -97,7 +98,8 @@ class VGG(keras.Model):
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))  # Whatever the global policy says.
+        # Whatever the global policy says; and the image itself is never rounded to a policy's compute type.
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
         require_channels_last()
         self.blocks = tuple(tuple(int(filters) for filters in block) for block in blocks)
         known = layer_names(self.blocks)
@@ -137,6 +139,7 @@ class VGG(keras.Model):
         x = scale_pixels(image, self.input_scale)
         if self.edge == "replicate":
             x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+        x = tf.cast(x, self.compute_dtype)
         features = {}
         for convolution in self.convolutions:
             name = convolution.name
@@ -145,7 +148,7 @@ class VGG(keras.Model):
             before = convolution(x)
             x = tf.nn.relu(before)
             if name in self.tapped:
-                features[name] = before if self._tap(name) == "conv" else x
+                features[name] = tf.cast(before if self._tap(name) == "conv" else x, self.variable_dtype)
         return {name: features[name] for name in self.tapped}
 
     def _padding(self, name: str) -> str:
