@@ -55,6 +55,36 @@ def test_only_a_given_size_enlarges(options, long_side, pair):
     assert max(tfstyle.stylize(*pair, recipe=recipe, **options).shape[1:3]) == long_side
 
 
+@pytest.mark.parametrize(
+    ("fit", "scale", "painting", "expected"),
+    [
+        ("long_side", 1.0, (33, 47), (48 * 33 / 47, 48)),
+        ("long_side", 2.0, (33, 47), (96 * 33 / 47, 96)),
+        ("long_side", 1.0, (47, 33), (48, 48 * 33 / 47)),
+        ("width", 1.0, (47, 33), (48 * 47 / 33, 48)),
+        ("content", 1.0, (47, 33), (32, 48)),
+        ("content", 0.5, (47, 33), (16, 24)),
+    ],
+)
+def test_the_painting_is_brought_to_the_size_the_recipe_says(fit, scale, painting, expected, pair, rng, monkeypatch):
+    seen = []
+    steps = transfer.Transfer.steps
+
+    def record(self, content, style, recipe, **options):
+        seen.append((tuple(content.shape[1:3]), tuple(style.shape[1:3])))
+        return steps(self, content, style, recipe, **options)
+
+    monkeypatch.setattr(transfer.Transfer, "steps", record)
+    recipe = mini_recipe(scale_steps=(1,), size=48, style_fit=fit, style_scale=scale)
+    tfstyle.stylize(pair[0], image(rng, *painting)[0], recipe=recipe)
+    assert seen == [((32, 48), tuple(round(side) for side in expected))]
+
+
+def test_beside_a_strip_the_painting_has_at_most_twice_its_pixels(rng):
+    size = api._painting_size(images.read(image(rng, 40, 50)[0]), (20, 4000), mini_recipe())
+    assert 0.95 * 160000 < size[0] * size[1] < 1.05 * 160000
+
+
 def test_the_result_is_written_when_asked(pair, tmp_path):
     image = tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png")
     np.testing.assert_allclose(images.read(tmp_path / "out.png").image, image, atol=0.51 / 255)

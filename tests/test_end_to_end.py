@@ -118,6 +118,26 @@ def test_the_default_recipe_brings_the_style_and_keeps_the_content():
     assert content_after < 0.8 * content_of_style
 
 
+def test_the_same_weights_mean_the_same_at_every_size():
+    """Every term of the loss of one image, at its start, from 128 to 384 pixels: no factor of the area in any."""
+    found = {}
+    for size in (128, 384):
+        seen = []
+        tfstyle.stylize(
+            CONTENT,
+            STYLE,
+            size=size,
+            steps=1,
+            scale_start=0,
+            init=str(SAMPLES / "chelsea.jpg"),
+            callbacks=[seen.append],
+        )
+        found[size] = seen[0].losses
+    for term, value in found[128].items():
+        if term != "total_variation":  # Falls with the size, since enlarged pictures are smoother.
+            assert 1 / 2.5 < found[384][term] / value < 2.5, term  # The area differs ninefold, its square eighty-one.
+
+
 def test_an_unclipped_shape_of_picture_comes_back_at_its_size(tmp_path):
     image = images.resize(images.read(CONTENT).image, 37, 301)
     result = tfstyle.stylize(image, STYLE, size=301, steps=3, output=tmp_path / "wide.png")

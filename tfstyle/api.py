@@ -72,7 +72,7 @@ def stylize(
     own = max(height, width)
     long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)
     photo_size = images.fitted_size(height, width, long_side)
-    painting_size = _painting_size(painting, photo_size, chosen.style_fit)
+    painting_size = _painting_size(painting, photo_size, chosen)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
     _check_memory(chosen, photo_size, painting_size)
@@ -133,19 +133,22 @@ def _read(source: Any, background: str) -> Picture:
     return picture
 
 
-def _painting_size(painting: Picture, photo_size: tuple[int, int], fit: str) -> tuple[int, int]:
+def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recipe) -> tuple[int, int]:
     """The painting's size: the same long side as the result, so that its strokes keep their proportion to the picture.
 
     Beside a narrow strip a painting as long would have far more pixels than the result; it gets at most twice as many.
-    Recipes that fit it to the result's width, or exactly to the result, are followed.
+    Recipes that fit it to the result's width, or exactly to the result, are followed; `style_scale` then resizes it.
     """
-    if fit == "content":
-        return photo_size
     height, width = painting.image.shape[1:3]
-    if fit == "width":
-        return max(1, round(height * photo_size[1] / width)), photo_size[1]
-    long_side = min(max(photo_size), math.sqrt(2 * math.prod(photo_size) * max(height, width) / min(height, width)))
-    return images.fitted_size(height, width, round(long_side))
+    if recipe.style_fit == "content":
+        height, width = photo_size
+    longest: float = max(photo_size)
+    aspect = max(height, width) / min(height, width)
+    if recipe.style_fit == "width":
+        longest = round(photo_size[1] * max(height, width) / width)
+    elif recipe.style_fit == "long_side":
+        longest = min(longest, math.sqrt(2 * math.prod(photo_size) * aspect))
+    return images.fitted_size(height, width, round(longest * recipe.style_scale))
 
 
 def _carries_alpha(picture: Picture, keep_alpha: bool) -> bool:

@@ -135,6 +135,9 @@ class Recipe:
     content_weight: float = _option(1.0, "how much the photograph's shapes count", low=0.0)
     style_weight: float = _option(1.0, "how much the painting's manner counts (the whole style term)", low=0.0)
     tv_weight: float = _option(0.0, "how much smoothness counts (total variation)", low=0.0)
+    style_scale: float = _option(
+        1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1
+    )
     init: str = _option("content", "the image to start from: content, noise or a picture file")
     seed: int = _option(0, "seed of the start noise", low=0)
     weights: str = _option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
@@ -246,7 +249,7 @@ _CHOICES = {
 }
 """Field → words it may hold; other words are checked where they are looked up."""
 
-_RUN_FIELDS = ("size", "steps", "init", "seed")
+_RUN_FIELDS = ("size", "steps", "style_scale", "init", "seed")
 
 
 def option_fields() -> tuple[dataclasses.Field, ...]:
