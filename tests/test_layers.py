@@ -16,6 +16,8 @@ LAYERS = [
     {"images", "vgg", "losses"},
     {"model", "metrics"},
     {"objective"},
+    {"feedforward"},
+    {"feedforward.networks"},
     {"transfer"},
     {"plots"},
     {"callbacks"},

@@ -20,8 +20,8 @@ def random_network(layers, rng, **options):
     return network
 
 
-def features_by_loops(network, pixels, pooling):
-    """Before and after each ReLU, one position at a time, from the definition of a convolution with zero padding."""
+def features_by_loops(network, pixels, pooling, edge="zero"):
+    """Before and after each ReLU, one position at a time, from the definition of a convolution with its padding."""
     x, found = pixels[0].astype("float64"), {}
     for convolution in network.convolutions:
         if convolution.name.endswith("conv1") and found:
@@ -29,7 +29,8 @@ def features_by_loops(network, pixels, pooling):
             h, w = x.shape[0] // 2, x.shape[1] // 2
             x = reduce(x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1), axis=(1, 3))
         kernel, bias = (value.astype("float64") for value in convolution.get_weights())
-        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+        mode = {"zero": "constant", "reflect": "reflect", "replicate": "edge" if not found else "constant"}[edge]
+        padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode)
         before = np.zeros((*x.shape[:2], len(bias)))
         for row, column in np.ndindex(x.shape[:2]):
             before[row, column] = np.tensordot(padded[row : row + 3, column : column + 3], kernel, 3) + bias
@@ -40,10 +41,11 @@ def features_by_loops(network, pixels, pooling):
 
 @pytest.mark.parametrize("pooling", vgg.POOLINGS)
 @pytest.mark.parametrize("tap", vgg.TAPS)
-def test_every_layer_matches_its_definition(pooling, tap, rng):
-    network = random_network(ALL, rng, pooling=pooling, taps=tap, input_scale="none")
-    pixels = image(rng, 19, 34)
-    expected = features_by_loops(network, pixels, pooling)
+@pytest.mark.parametrize("edge", vgg.EDGES)
+def test_every_layer_matches_its_definition(edge, tap, pooling, rng):
+    network = random_network(ALL, rng, pooling=pooling, taps=tap, edge=edge, input_scale="none")
+    pixels = image(rng, 35, 50)
+    expected = features_by_loops(network, pixels, pooling, edge)
     found = network(pixels)
     assert list(found) == list(ALL)
     for name, features in found.items():

@@ -27,7 +27,7 @@ TORCH_DEVIATION = (0.229, 0.224, 0.225)
 INPUT_SCALES = ("keras", "torch", "none")
 POOLINGS = ("max", "average")
 TAPS = ("relu", "conv")
-EDGES = ("zero", "replicate")
+EDGES = ("zero", "replicate", "reflect")
 
 Blocks = Sequence[Sequence[int]]
 
@@ -74,8 +74,8 @@ class VGG(keras.Model):
         layers: Keras names of the convolutions to look at; the network ends at the deepest.
         taps: "relu" looks after the ReLU, "conv" before it; or a mapping from layer to either ("relu" if absent).
         pooling: "max" or "average", both 2x2, an odd last row or column left out.
-        edge: what lies around the picture for the first convolution: "zero", or "replicate", the border repeated; zeros
-            for all others.
+        edge: what lies around a layer's input: "zero"; "replicate", for the first convolution the border repeated and
+            zeros for all others; "reflect", the input mirrored, for every convolution.
         input_scale: what `scale_pixels` should do with an image.
         blocks: filters of each convolution, block by block; VGG-19's by default, a few in tests.
         **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
@@ -137,22 +137,30 @@ class VGG(keras.Model):
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Features of the layers asked for; see the class."""
         x = scale_pixels(image, self.input_scale)
-        if self.edge == "replicate":
-            x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
         x = tf.cast(x, self.compute_dtype)
         features = {}
         for convolution in self.convolutions:
             name = convolution.name
             if name.endswith("_conv1") and name != "block1_conv1":
                 x = self._pool(x)
-            before = convolution(x)
+            before = convolution(self._padded(x, name))
             x = tf.nn.relu(before)
             if name in self.tapped:
                 features[name] = tf.cast(before if self._tap(name) == "conv" else x, self.variable_dtype)
         return {name: features[name] for name in self.tapped}
 
     def _padding(self, name: str) -> str:
-        return "valid" if self.edge == "replicate" and name == "block1_conv1" else "same"
+        return "valid" if self._own_padding(name) else "same"
+
+    def _own_padding(self, name: str) -> bool:
+        """Whether a convolution's input is padded with anything but zeros."""
+        return self.edge == "reflect" or (self.edge == "replicate" and name == "block1_conv1")
+
+    def _padded(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        """A convolution's input with its edge around it; "SYMMETRIC" by one pixel repeats the border."""
+        if not self._own_padding(name):
+            return x
+        return tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT" if self.edge == "reflect" else "SYMMETRIC")
 
     def _pool(self, x: tf.Tensor) -> tf.Tensor:
         pool = tf.nn.max_pool2d if self.pooling == "max" else tf.nn.avg_pool2d
