@@ -14,7 +14,7 @@ from tfstyle.callbacks import Callback, observed
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError
-from tfstyle.recipe import Recipe
+from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
 from tfstyle.transfer import Transfer, memory_needed
 
@@ -67,7 +67,7 @@ def stylize(
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
     photograph, painting = (_read(picture, background) for picture in (content, style))
-    start = None if chosen.init in ("content", "noise") else _read(chosen.init, background).image
+    start = None if chosen.init in STARTS else _read(chosen.init, background).image
     height, width = photograph.image.shape[1:3]
     own = max(height, width)
     long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)

@@ -38,6 +38,9 @@ _RAW_SCALES = (
 RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), itertools.chain(*_RAW_SCALES), strict=True)))
 """What to multiply the embedded network's features by, layer by layer, to give them the raw network's magnitude."""
 
+STARTS = ("content", "noise", "adain")
+"""Words for the image to start from; anything else is a picture file."""
+
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 """The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""
 
@@ -138,7 +141,7 @@ class Recipe:
     style_scale: float = _option(
         1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1
     )
-    init: str = _option("content", "the image to start from: content, noise or a picture file")
+    init: str = _option("content", "the image to start from: content, noise, adain (one pass) or a picture file")
     seed: int = _option(0, "seed of the start noise", low=0)
     weights: str = _option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
     pooling: str = _option("max", "pooling between blocks", choices=("max", "average"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError
+from tfstyle.feedforward import networks
 from tfstyle.model import StyleContentModel, model_for
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
@@ -135,7 +136,7 @@ class Transfer:
             content: float32 [1, height, width, 3] in [0, 1], of the size of the result.
             style: the same, of any size: its size beside the content's decides how large the brush strokes become.
             recipe: of the same compiled part as this transfer's.
-            init: the image to start from, of any size; None follows `recipe.init` ("content" or "noise").
+            init: the image to start from, of any size; None follows `recipe.init` (a word of `recipe.STARTS`).
 
         Yields:
             A `Step` after every step.
@@ -162,7 +163,7 @@ class Transfer:
                 small, painting = (_resized(picture, size / sizes[-1]) for picture in (content, style))
                 targets = self.targets(small, painting)
                 canvas = self._canvas(*small.shape[1:3])
-                canvas.start(_start_image(recipe, small, image), previous=previous)
+                canvas.start(_start_image(recipe, small, painting, image), previous=previous)
                 for _ in range(count):
                     terms = canvas.train_step(targets, weights)
                     values = _finite({name: float(value) for name, value in terms.items()}, index)
@@ -194,11 +195,13 @@ class Transfer:
         self._canvases = {size: canvas for size, canvas in self._canvases.items() if size in sizes}
 
 
-def _start_image(recipe: Recipe, content: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
+def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
     """Where a scale begins, in the recipe's space: at the image so far, or as the recipe says."""
     height, width = content.shape[1:3]
     if image is not None:
         return to_space(images.resize(image, height, width), recipe.space)
+    if recipe.init == "adain":
+        return to_space(networks.AdaIN()(content, style), recipe.space)
     if recipe.init != "noise":
         return to_space(content, recipe.space)
     if recipe.noise:

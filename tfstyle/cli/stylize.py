@@ -14,7 +14,7 @@ from typing import Any
 
 from tfstyle import decoding, images, recipes, weights
 from tfstyle.errors import OutputError, SetupError
-from tfstyle.recipe import Recipe, option_fields
+from tfstyle.recipe import STARTS, Recipe, option_fields
 
 
 def run(options: argparse.Namespace) -> None:
@@ -104,7 +104,7 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
         raise ValueError("give both a photograph and a painting, or neither for the embedded ones.")
     content = Path(options.content or images.SAMPLES / "neuschwanstein.jpg")
     style = Path(options.style or images.SAMPLES / "starry_night.jpg")
-    for path in (content, style) + (() if recipe.init in ("content", "noise") else (Path(recipe.init),)):
+    for path in (content, style) + (() if recipe.init in STARTS else (Path(recipe.init),)):
         decoding.probe(path)
     weights.check(recipe.weights)
     return content, style

@@ -1,1 +1,1 @@
-"""Networks that paint in one pass."""
+"""Pictures → pictures: networks that paint in one pass."""
