@@ -183,7 +183,7 @@ ANISH = Recipe(
 
 KERAS_IO = Recipe(
     name="keras-io",
-    summary="Keras' own example: sums instead of means, 4000 SGD steps from rate 100",
+    summary="Keras' own example: sums instead of means, 4000 SGD steps from rate 100, which suits 600 px only",
     # https://keras.io/examples/generative/neural_style_transfer: 400 rows there, a long side of 600 pixels here.
     source="F. Chollet, keras.io example 'Neural style transfer'",
     content_layers=("block5_conv2",),
