@@ -64,6 +64,7 @@ def stylize(
         Interrupted: on Ctrl-C, after the image so far has been written to `output`.
     """
     chosen = get_recipe(recipe, **overrides)
+    environment.grow_gpu_memory()  # Before anything runs on it.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
     photograph, painting = (_read(picture, background) for picture in (content, style))
@@ -76,7 +77,6 @@ def stylize(
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
     _check_memory(chosen, photo_size, painting_size)
-    environment.grow_gpu_memory()
     _confess(chosen.departure())
     transfer = _transfer(chosen.compiled_part())
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
