@@ -350,6 +350,49 @@ def test_exploring_refuses_in_one_line_and_writes_nothing(words, code, message, 
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_fast_paints_one_photograph(pair, tmp_path, capsys):
+    assert cli.main(["fast", *pair, "--alpha", "0.8", "--preserve-color"]) == 0
+    output = tmp_path / "photo.painting.png"
+    assert capsys.readouterr().out == f"{output}\n"
+    assert images.read(output).image.shape == (1, 60, 90, 3)
+
+
+def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path, rng, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b"):
+        images.write(image(rng, 40, 50), folder / f"{name}.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    words = ["fast", str(folder), pair[1], pair[0], "--blend", "3,1", "--size", "48", "-o", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting.png") for name in ("a", "b")]
+    assert "passed over" in err
+    assert "notes.txt" in err
+    assert images.read(tmp_path / "out" / "a.painting.png").image.shape == (1, 38, 48, 3)
+    assert cli.main([*words, "-q"]) == 4  # They are there now.
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["none.jpg", "PHOTO"], 3, "no such file"),
+        (["PHOTO", "none.jpg"], 3, "no such file"),
+        (["EMPTY", "PHOTO"], 3, "holds no picture that can be read"),
+        (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be from 0 to 1"),
+        (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "blend should be numbers"),
+        (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
+        (["PHOTO", "PHOTO", "-o", "none/x.png"], 4, "there is no folder"),
+    ],
+)
+def test_fast_refuses_in_one_line_and_writes_nothing(words, code, message, pair, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    places = {"PHOTO": pair[0], "EMPTY": str(tmp_path / "empty")}
+    before = sorted(tmp_path.iterdir())
+    assert_one_line(capsys, cli.main(["fast", *(places.get(word, word) for word in words)]), code, message)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_doctor_shows_versions_devices_and_hashes(capsys):
     assert cli.main(["doctor"]) == 0
     text = capsys.readouterr().out

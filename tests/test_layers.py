@@ -12,12 +12,13 @@ PACKAGE = Path(tfstyle.__file__).parent
 LAYERS = [
     {"errors"},
     {"environment", "recipe", "torchfile"},
-    {"recipes", "decoding", "weights", "moments", "optimizers"},
+    {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
     {"images", "vgg", "losses"},
     {"model", "metrics"},
     {"objective"},
     {"feedforward"},
     {"feedforward.networks"},
+    {"feedforward.inference"},
     {"transfer"},
     {"plots"},
     {"callbacks"},
@@ -27,7 +28,7 @@ LAYERS = [
     {"serving.export"},
     {"cli.parser"},
     {"cli.stylize"},
-    {"cli.explore", "cli.reports"},
+    {"cli.explore", "cli.fast", "cli.reports"},
     {"cli"},
     {"__main__"},
 ]

@@ -24,6 +24,7 @@ _HOMES = {
     "get_recipe": "recipes",
     "write": "images",
     "stylize": "api",
+    "fast": "api",
     "sweep": "sweeps",
     "export_extractor": "serving.export",
     "TfstyleError": "errors",
@@ -55,6 +56,7 @@ _MODULES = (
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from tfstyle.api import fast as fast
     from tfstyle.api import stylize as stylize
     from tfstyle.errors import InputError as InputError
     from tfstyle.errors import OutputError as OutputError

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError
-from tfstyle.feedforward import networks
+from tfstyle.feedforward.inference import paint
+from tfstyle.feedforward.networks import adain
 from tfstyle.model import StyleContentModel, model_for
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
@@ -201,7 +202,7 @@ def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf
     if image is not None:
         return to_space(images.resize(image, height, width), recipe.space)
     if recipe.init == "adain":
-        return to_space(networks.AdaIN()(content, style), recipe.space)
+        return to_space(paint(adain(), content, [style]), recipe.space)
     if recipe.init != "noise":
         return to_space(content, recipe.space)
     if recipe.noise:

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _COMMANDS = {
     "stylize": ("stylize", "run"),
     "demo": ("stylize", "run"),
+    "fast": ("fast", "run"),
     "inspect": ("reports", "inspect"),
     "doctor": ("reports", "doctor"),
     "recipes": ("explore", "recipes"),

@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_recipe_options(demo)
     _add_file_options(demo)
 
+    _add_fast(commands)
     _command(commands, "recipes", "list the recipes, one line each")
     _add_sweep(commands)
     _add_features(commands)
@@ -61,6 +62,25 @@ def make_parser() -> argparse.ArgumentParser:
 
     _command(commands, "doctor", "show versions, devices, and the network weights with their hashes")
     return parser
+
+
+def _add_fast(commands: Any) -> None:
+    fast = _command(commands, "fast", "paint in one pass, a sketch in seconds: one photograph or a folder")
+    fast.add_argument("content", metavar="CONTENT", help="the photograph, or a folder of them")
+    fast.add_argument("styles", metavar="STYLE", nargs="+", help="one painting or several")
+    fast.add_argument("--alpha", type=float, default=1.0, metavar="X", help="how much style, 0 to 1 [1]")
+    fast.add_argument("--blend", metavar="A,B", help="weight of each painting [equal]")
+    fast.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
+    fast.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [the photograph's own]")
+    fast.add_argument(
+        "--tile", type=int, default=1024, metavar="N", help="side of the pieces worked on, in pixels [1024]"
+    )
+    fast.add_argument(
+        "-o", "--output", metavar="FILE", help="the result [CONTENT.STYLE.png], or the folder for a folder"
+    )
+    fast.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    fast.add_argument("--quality", type=int, default=95, metavar="Q", help="of JPEG, WebP and AVIF, 1 to 100 [95]")
+    fast.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
 
 
 def _add_sweep(commands: Any) -> None:

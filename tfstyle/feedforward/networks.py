@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tfstyle import moments, vgg, weights
+import functools
+
+from tfstyle import vgg, weights
 from tfstyle.environment import tf
 
 ADAIN_LAYER = "block4_conv1"
@@ -12,12 +14,13 @@ _UPSAMPLED_BEFORE = ("decoder_conv2", "decoder_conv6", "decoder_conv8")
 """Convolutions of the decoder in front of which the features are doubled, mirroring the encoder's pools."""
 
 
-def adaptive_instance_normalisation(features: tf.Tensor, style: moments.Moments) -> tf.Tensor:
+def adaptive_instance_normalisation(features: tf.Tensor, own: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Gives each channel the style's mean and deviation.
 
     Args:
-        features: [batch, height, width, channels], of the photograph.
-        style: moments of the painting's features.
+        features: [batch, height, width, channels], of the photograph or a part of it.
+        own: means and deviations [batch, 2, channels] of the whole photograph's features.
+        target: the same of the painting's.
 
     Returns:
         A tensor of the features' shape.
@@ -25,7 +28,7 @@ def adaptive_instance_normalisation(features: tf.Tensor, style: moments.Moments)
     References:
         Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 8.
     """
-    own, target = (moments.mean_deviation(sums)[:, :, None, None] for sums in (moments.moments(features), style))
+    own, target = own[:, :, None, None], target[:, :, None, None]
     return (features - own[:, 0]) / own[:, 1] * target[:, 1] + target[:, 0]
 
 
@@ -54,10 +57,7 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
 
 
 class AdaIN:
-    """Arbitrary style in one pass, with the embedded encoder and decoder.
-
-    Call it on a photograph and a painting, float32 [1, height, width, 3] in [0, 1] each; it returns the photograph in
-    the painting's manner, of the photograph's size, in [0, 1].
+    """Arbitrary style in one pass: the embedded encoder and decoder, compiled once for all sizes.
 
     References:
         Huang, Belongie (ICCV 2017), section 5; weights as in NOTICE.
@@ -65,24 +65,22 @@ class AdaIN:
 
     def __init__(self) -> None:
         self._encoder = vgg.load_vgg([ADAIN_LAYER], edge="reflect")
-        self._decoder = weights.read_embedded("adain-decoder")
-        any_size = tf.TensorSpec([1, None, None, 3])
-        self._paint = tf.function(self._paint_padded, input_signature=[any_size, any_size])
+        arrays = weights.read_embedded("adain-decoder")
+        any_size, any_features = tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 512])
+        self._encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
+        self.decode = tf.function(lambda features: decode(features, arrays), input_signature=[any_features])
 
-    def __call__(self, content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
-        """Paints; see the class.
+    def encode(self, image: tf.Tensor, what: str = "the picture") -> tf.Tensor:
+        """Features of an image [1, height, width, 3] in [0, 1]: [1, height // 8, width // 8, 512].
 
         Raises:
-            InputError: if a picture is too small for the encoder.
+            InputError: if it is too small for the encoder.
         """
-        self._encoder.check_size(content, "the content")
-        self._encoder.check_size(style, "the style")
-        height, width = content.shape[1:3]
-        rows, columns = -height % 8, -width % 8  # The encoder's pools leave a remainder out; it is mirrored instead.
-        padded = tf.pad(content, [[0, 0], [0, rows], [0, columns], [0, 0]], "SYMMETRIC")
-        return tf.clip_by_value(self._paint(padded, style)[:, :height, :width], 0.0, 1.0)
+        self._encoder.check_size(image, what)
+        return self._encode(image)
 
-    def _paint_padded(self, content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
-        features = self._encoder(content)[ADAIN_LAYER]
-        target = moments.moments(self._encoder(style)[ADAIN_LAYER])
-        return decode(adaptive_instance_normalisation(features, target), self._decoder)
+
+@functools.cache
+def adain() -> AdaIN:
+    """The network, loaded once a process and kept for the next picture."""
+    return AdaIN()

@@ -1,0 +1,85 @@
+"""Pictures in one pass: sizes, tiles, blends, and the range of every option."""
+
+import itertools
+
+import numpy as np
+import pytest
+from conftest import SAMPLES, image
+
+from tfstyle import images, metrics, vgg
+from tfstyle.errors import InputError
+from tfstyle.feedforward import inference, networks
+
+
+@pytest.fixture(scope="module")
+def adain():
+    return networks.AdaIN()
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (50, 121), (16, 16)])
+def test_any_size_comes_back_at_its_own(size, adain, rng):
+    found = inference.paint(adain, image(rng, *size), [image(rng, 40, 57)]).numpy()
+    assert found.shape == (1, *size, 3)
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+
+
+@pytest.mark.parametrize("size", [(150, 210), (300, 70), (131, 97)])
+def test_tiles_give_the_picture_of_a_single_piece(size, adain, rng):
+    content, style = image(rng, *size), image(rng, 90, 140)
+    whole, tiled = (inference.paint(adain, content, [style], tile=tile) for tile in (4096, 64))
+    np.testing.assert_allclose(tiled, whole, atol=2e-4)
+
+
+@pytest.mark.parametrize("length", [8, 64, 72, 95 * 8, 1024, 1032])
+def test_spans_cover_a_length_without_gap_or_overlap(length):
+    spans = inference._spans(length, 64)
+    assert (spans[0][0], spans[-1][1]) == (0, length)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+    assert all(32 <= end - start <= 96 or length < 64 for start, end in spans)
+
+
+def test_it_brings_the_style_and_keeps_the_content(adain):
+    content, style = (images.fit(images.read(SAMPLES / f"{n}.jpg").image, 160) for n in ("chelsea", "starry_night"))
+    network = vgg.load_vgg(metrics.LAYERS)
+    painted = inference.paint(adain, content, [style])
+    before, after = (metrics.compare(network, content, style, picture) for picture in (content, painted))
+    assert after.sliced_wasserstein < 0.7 * before.sliced_wasserstein
+    assert after.colors < 0.7 * before.colors
+    assert after.content < metrics.compare(network, content, style, images.resize(style, 106, 160)).content
+
+
+def test_alpha_goes_from_the_photograph_to_the_style(adain, rng):
+    content, style = image(rng, 48, 64), image(rng, 40, 57)
+    none, half, whole = (inference.paint(adain, content, [style], alpha=alpha).numpy() for alpha in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(none, inference.paint(adain, content, [content], alpha=1.0), atol=1e-3)
+    assert np.abs(half - none).mean() < np.abs(whole - none).mean()
+    assert np.abs(half - whole).mean() < np.abs(none - whole).mean()
+
+
+def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(adain, rng):
+    content, first, second = image(rng, 40, 56), image(rng, 40, 57), 1.0 - image(rng, 33, 60)
+    alone = inference.paint(adain, content, [first])
+    for styles, blend in (([first, second], [2.0, 0.0]), ([first, first], None)):
+        np.testing.assert_allclose(inference.paint(adain, content, styles, blend=blend), alone, atol=1e-4)
+    assert np.abs(inference.paint(adain, content, [first, second]) - alone).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 1.5}, "alpha should be from 0 to 1"),
+        ({"tile": 10}, "tile should be at least 64"),
+        ({"blend": [1.0, 1.0]}, "one weight of 0 or more for each of 1 styles"),
+        ({"blend": [0.0]}, "one weight of 0 or more"),
+        ({"blend": [-1.0]}, "one weight of 0 or more"),
+    ],
+)
+def test_an_option_out_of_range_is_one_line(options, message, adain, rng):
+    with pytest.raises(ValueError, match=message):
+        inference.paint(adain, image(rng), [image(rng)], **options)
+
+
+def test_a_picture_too_small_is_refused(adain, rng):
+    with pytest.raises(InputError, match="the painting is 1x1 where the network needs 8"):
+        inference.paint(adain, image(rng), [image(rng, 5, 9)])

@@ -1,0 +1,88 @@
+"""Options → pictures in one pass: `tfstyle fast`, for one photograph or a folder of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfstyle import decoding, images
+from tfstyle.cli.stylize import quiet_tensorflow
+from tfstyle.errors import InputError, OutputError
+
+
+def run(options: argparse.Namespace) -> None:
+    """Paints every photograph; the paths of the results go to standard output, one a line."""
+    content, styles = Path(options.content), [Path(style) for style in options.styles]
+    images.parse_color(options.background)
+    blend = _blend(options.blend)
+    for style in styles:
+        decoding.probe(style)
+    jobs = list(_jobs(options, content, styles))
+    with quiet_tensorflow(options.debug):
+        from tfstyle import api
+    for photograph, output in jobs:
+        output.parent.mkdir(exist_ok=True)
+        api.fast(
+            photograph,
+            styles,
+            blend=blend,
+            alpha=options.alpha,
+            preserve_color=options.preserve_color,
+            size=options.size,
+            tile=options.tile,
+            output=output,
+            background=options.background,
+            quality=options.quality,
+            overwrite=options.overwrite,
+        )
+        print(output, flush=True)
+
+
+def _blend(text: str | None) -> list[float] | None:
+    """Weights of the styles, separated by commas."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"blend should be numbers separated by commas, one a style, not {text!r}.") from None
+
+
+def _jobs(options: argparse.Namespace, content: Path, styles: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Each photograph with the file its painting goes to, checked before any work is done."""
+    ending = f".{styles[0].stem}.png"
+    if not content.is_dir():
+        decoding.probe(content)
+        output = content.with_name(content.stem + ending) if options.output is None else Path(options.output)
+        if options.output is None or output.is_dir():
+            output = images.free_name(output / (content.stem + ending) if output.is_dir() else output)
+        images.check_output(output, overwrite=options.overwrite)
+        yield content, output
+        return
+    folder = Path(options.output) if options.output else content.with_name(f"{content.resolve().name}-{styles[0].stem}")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder}: there is no folder {str(folder.parent)!r}; make it first.")
+    photographs = list(_readable(content, quiet=options.quiet))
+    if not photographs:
+        raise InputError(f"{content}: holds no picture that can be read.")
+    for photograph in photographs:
+        output = folder / (photograph.stem + ending)
+        if folder.is_dir():
+            images.check_output(output, overwrite=options.overwrite)
+        yield photograph, output
+
+
+def _readable(folder: Path, *, quiet: bool) -> Iterator[Path]:
+    """The pictures in a folder, in order; what cannot be read is named and passed over."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_file():
+            continue
+        try:
+            decoding.probe(path)
+        except InputError as error:
+            if not quiet:
+                print(f"tfstyle: passed over {error}", file=sys.stderr)
+            continue
+        yield path

@@ -1,0 +1,133 @@
+"""Picture → picture now: AdaIN with any styles, in tiles that leave no seam."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tfstyle import moments
+from tfstyle.environment import tf
+from tfstyle.feedforward.networks import AdaIN, adaptive_instance_normalisation
+
+CELL = 8
+"""Pixels of a position of the encoder's features."""
+
+ENCODER_HALO = 32
+DECODER_HALO = 32
+"""Pixels around a tile that its features, and what is painted from them, depend on: 30 and 30 in whole cells."""
+
+
+class _Tile(NamedTuple):
+    """A piece of a picture, in pixels, all multiples of `CELL`: [top, bottom) and [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def grown(self, halo: int, height: int, width: int) -> _Tile:
+        """The tile with a halo, as far as the picture reaches."""
+        return _Tile(
+            max(self.top - halo, 0),
+            min(self.bottom + halo, height),
+            max(self.left - halo, 0),
+            min(self.right + halo, width),
+        )
+
+    def cut(self, array: tf.Tensor, *, outer: _Tile, cell: int = 1) -> tf.Tensor:
+        """This tile out of an array that covers `outer`, with `cell` pixels an entry."""
+        top, left = (self.top - outer.top) // cell, (self.left - outer.left) // cell
+        height, width = (self.bottom - self.top) // cell, (self.right - self.left) // cell
+        return array[:, top : top + height, left : left + width]
+
+
+def paint(
+    network: AdaIN,
+    content: tf.Tensor,
+    styles: Sequence[tf.Tensor],
+    *,
+    blend: Sequence[float] | None = None,
+    alpha: float = 1.0,
+    tile: int = 1024,
+) -> tf.Tensor:
+    """Paints a photograph in the manner of one painting or several.
+
+    Args:
+        network: encoder and decoder.
+        content: float32 [1, height, width, 3] in [0, 1], of any size.
+        styles: the same, of any sizes.
+        blend: a weight ≥ 0 for each style, not all 0; None weighs them equally.
+        alpha: 1 is the whole style, 0 the photograph as the decoder sees it.
+        tile: side of the pieces a larger picture is painted in, in pixels, at least 64. Their statistics are those of
+            the whole picture and their surroundings are seen, so the result is the one of a single piece.
+
+    Returns:
+        float32 tensor of the content's shape, in [0, 1].
+
+    Raises:
+        ValueError: if `alpha`, `blend` or `tile` is out of range.
+        InputError: if a picture is too small for the encoder.
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha should be from 0 to 1, not {alpha!r}.")
+    if tile < 64:
+        raise ValueError(f"tile should be at least 64 pixels, not {tile!r}.")
+    target = _blended([_whole(network, style, tile, "the painting") for style in styles], blend)
+    height, width = content.shape[1:3]
+    padded = _padded(content)
+    own = _whole(network, content, tile, "the photograph")
+    rows: dict[int, list[tf.Tensor]] = {}
+    for piece in _tiles(padded, tile):
+        seen = piece.grown(DECODER_HALO, *padded.shape[1:3])
+        features = _features(network, padded, seen)
+        styled = adaptive_instance_normalisation(features, own, target)
+        painted = network.decode(alpha * styled + (1.0 - alpha) * features)
+        rows.setdefault(piece.top, []).append(piece.cut(painted, outer=seen))
+    image = tf.concat([tf.concat(row, axis=2) for row in rows.values()], axis=1)
+    return tf.clip_by_value(image[:, :height, :width], 0.0, 1.0)
+
+
+def _padded(image: tf.Tensor) -> tf.Tensor:
+    """The image with mirrored rows and columns up to whole cells: the encoder's pools would leave a remainder out."""
+    image = tf.convert_to_tensor(image, tf.float32)
+    height, width = image.shape[1:3]
+    return tf.pad(image, [[0, 0], [0, -height % CELL], [0, -width % CELL], [0, 0]], "SYMMETRIC")
+
+
+def _tiles(image: tf.Tensor, side: int) -> Iterator[_Tile]:
+    """Pieces that cover an image row by row, none smaller than half a side unless the image is."""
+    side -= side % CELL
+    for top, bottom in _spans(image.shape[1], side):
+        for left, right in _spans(image.shape[2], side):
+            yield _Tile(top, bottom, left, right)
+
+
+def _spans(length: int, side: int) -> list[tuple[int, int]]:
+    """[start, end) of the pieces of a length; a short rest joins the piece before it."""
+    starts = list(range(0, max(length - side // 2, 1), side))
+    return list(zip(starts, [*starts[1:], length], strict=True))
+
+
+def _features(network: AdaIN, image: tf.Tensor, piece: _Tile) -> tf.Tensor:
+    """The features of a piece as they are in the whole picture."""
+    seen = piece.grown(ENCODER_HALO, *image.shape[1:3])
+    whole = _Tile(0, image.shape[1], 0, image.shape[2])
+    return piece.cut(network.encode(seen.cut(image, outer=whole)), outer=seen, cell=CELL)
+
+
+def _whole(network: AdaIN, image: tf.Tensor, tile: int, what: str) -> tf.Tensor:
+    """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
+    image = _padded(image)
+    if min(image.shape[1:3]) < 2 * CELL:
+        network.encode(image[:, :1, :1], what)  # Too small to be mirrored at the edge; says so.
+    parts = (moments.moments(_features(network, image, piece)) for piece in _tiles(image, tile))
+    return moments.mean_deviation(functools.reduce(moments.add, parts))
+
+
+def _blended(targets: Sequence[tf.Tensor], blend: Sequence[float] | None) -> tf.Tensor:
+    """The weighted mean of the styles' means and deviations."""
+    weights = [1.0] * len(targets) if blend is None else list(blend)
+    if not targets or len(weights) != len(targets) or min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(f"blend should hold one weight of 0 or more for each of {len(targets)} styles, not {blend!r}.")
+    return tf.add_n([weight / sum(weights) * target for weight, target in zip(weights, targets, strict=True)])
