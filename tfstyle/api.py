@@ -83,10 +83,12 @@ def stylize(
     _confess(chosen.departure())
     transfer = _transfer(chosen.compiled_part())
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
+    carries_alpha = keep_alpha and photograph.alpha is not None
+    alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
+    del photograph, painting, picture  # Large ones would lie in memory through the whole run.
 
     def finish(image: tf.Tensor) -> None:
         if output is not None:
-            alpha = images.resize(photograph.alpha, *photo_size) if _carries_alpha(photograph, keep_alpha) else None
             images.write(image, output, alpha=alpha, quality=quality, overwrite=overwrite)
 
     image = None
@@ -202,10 +204,6 @@ def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recip
     elif recipe.style_fit == "long_side":
         longest = min(longest, math.sqrt(2 * math.prod(photo_size) * aspect))
     return images.fitted_size(height, width, round(longest * recipe.style_scale))
-
-
-def _carries_alpha(picture: Picture, keep_alpha: bool) -> bool:
-    return keep_alpha and picture.alpha is not None
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
