@@ -381,6 +381,7 @@ def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path
         (["EMPTY", "PHOTO"], 3, "holds no picture that can be read"),
         (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be from 0 to 1"),
         (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "blend should be numbers"),
+        (["PHOTO", "PHOTO", "--quality", "500"], 2, "quality should be from 1 to 100"),
         (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
         (["PHOTO", "PHOTO", "-o", "none/x.png"], 4, "there is no folder"),
     ],

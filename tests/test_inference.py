@@ -81,5 +81,5 @@ def test_an_option_out_of_range_is_one_line(options, message, adain, rng):
 
 
 def test_a_picture_too_small_is_refused(adain, rng):
-    with pytest.raises(InputError, match="the painting is 1x1 where the network needs 8"):
+    with pytest.raises(InputError, match="the painting is 9x5; at least 9 pixels are needed on each side"):
         inference.paint(adain, image(rng), [image(rng, 5, 9)])

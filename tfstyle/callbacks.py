@@ -150,22 +150,13 @@ class History:
 
 
 class LossCurves(History):
-    """Draws the style and content losses at the end.
-
-    Args:
-        path: a .png, .jpg, .webp, .svg or .pdf file.
-        overwrite: replace a file that is there.
-    """
-
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        super().__init__(None)
-        self._target, self._replace = path, overwrite
+    """Draws the style and content losses at the end, into a .png, .jpg, .webp, .svg or .pdf file."""
 
     def close(self) -> None:
         """Writes the picture."""
-        if self.rows:
-            data = plots.loss_curves({"": self.rows}, format=self._target.suffix[1:])
-            images.save_atomically(self._target, data, overwrite=self._replace)
+        if self._path is not None and self.rows:
+            data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:])
+            images.save_atomically(self._path, data, overwrite=self._overwrite)
 
 
 class _Pictures:

@@ -226,14 +226,23 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
     if path.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
         raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: the folder {str(path.parent)!r} is not writable; choose another with -o.")
+    check_place(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists; choose another name with -o, or replace it with --overwrite.")
+
+
+def check_place(path: Path) -> None:
+    """Says that nothing could be made at a path, be it a file or a folder.
+
+    Raises:
+        OutputError: if the folder it would lie in is missing or not writable.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: the folder {str(path.parent)!r} is not writable; choose another with -o.")
 
 
 def save_atomically(path: Path, data: bytes, *, overwrite: bool) -> None:

@@ -33,8 +33,7 @@ def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 def _new_folder(options: argparse.Namespace, default: str) -> Path:
     """The folder results go into: it must be new, or empty, or `--overwrite` given."""
     folder = Path(options.output or default)
-    if not folder.parent.is_dir():
-        raise OutputError(f"{folder}: there is no folder {str(folder.parent)!r}; make it first.")
+    images.check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o.")
     if folder.exists() and any(folder.iterdir()) and not options.overwrite:

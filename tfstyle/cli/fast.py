@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfstyle import decoding, images
-from tfstyle.cli.stylize import quiet_tensorflow
+from tfstyle.cli.stylize import check_quality, quiet_tensorflow, result_path
 from tfstyle.errors import InputError, OutputError
 
 
@@ -16,6 +16,7 @@ def run(options: argparse.Namespace) -> None:
     """Paints every photograph; the paths of the results go to standard output, one a line."""
     content, styles = Path(options.content), [Path(style) for style in options.styles]
     images.parse_color(options.background)
+    check_quality(options.quality)
     blend = _blend(options.blend)
     for style in styles:
         decoding.probe(style)
@@ -50,25 +51,21 @@ def _blend(text: str | None) -> list[float] | None:
 
 def _jobs(options: argparse.Namespace, content: Path, styles: list[Path]) -> Iterator[tuple[Path, Path]]:
     """Each photograph with the file its painting goes to, checked before any work is done."""
-    ending = f".{styles[0].stem}.png"
     if not content.is_dir():
         decoding.probe(content)
-        output = content.with_name(content.stem + ending) if options.output is None else Path(options.output)
-        if options.output is None or output.is_dir():
-            output = images.free_name(output / (content.stem + ending) if output.is_dir() else output)
+        output = result_path(options, content, styles[0])
         images.check_output(output, overwrite=options.overwrite)
         yield content, output
         return
     folder = Path(options.output) if options.output else content.with_name(f"{content.resolve().name}-{styles[0].stem}")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
-    if not folder.parent.is_dir():
-        raise OutputError(f"{folder}: there is no folder {str(folder.parent)!r}; make it first.")
+    images.check_place(folder)
     photographs = list(_readable(content, quiet=options.quiet))
     if not photographs:
         raise InputError(f"{content}: holds no picture that can be read.")
     for photograph in photographs:
-        output = folder / (photograph.stem + ending)
+        output = folder / f"{photograph.stem}.{styles[0].stem}.png"
         if folder.is_dir():
             images.check_output(output, overwrite=options.overwrite)
         yield photograph, output

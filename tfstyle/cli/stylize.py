@@ -8,7 +8,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +112,30 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
 
 def _output(options: argparse.Namespace, content: Path, style: Path) -> Path:
     """The named output, checked, or a free default name: beside the photograph, or here for the embedded one."""
-    if not 1 <= options.quality <= 100:
-        raise ValueError(f"quality should be from 1 to 100, not {options.quality}.")
+    check_quality(options.quality)
     if options.save_every is not None and options.save_every < 1:
         raise ValueError(f"save-every should be at least 1 step, not {options.save_every}.")
-    if options.output is None:
-        path = (content.parent if options.content else Path()) / f"{content.stem}.{style.stem}.png"
-        path = images.free_name(path, beside=_steps_folder)
-    else:
-        path = Path(options.output)
-        if path.is_dir():
-            path = images.free_name(path / f"{content.stem}.{style.stem}.png", beside=_steps_folder)
+    path = result_path(options, content, style, beside=_steps_folder)
     images.check_output(path, overwrite=options.overwrite, alpha=options.keep_alpha)
     if options.save_every is not None and _steps_folder(path).exists() and not options.overwrite:
         raise OutputError(f"{_steps_folder(path)}: exists; choose another name with -o, or use --overwrite.")
     return path
+
+
+def check_quality(quality: int) -> None:
+    """Refuses a quality that no format knows."""
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality should be from 1 to 100, not {quality}.")
+
+
+def result_path(
+    options: argparse.Namespace, content: Path, style: Path, *, beside: Callable[[Path], Path] = lambda path: path
+) -> Path:
+    """The file named, or CONTENT.STYLE.png under a free name: in the folder named, beside the photograph, or here."""
+    named = Path(options.output or (content.parent if options.content else ""))
+    if options.output and not named.is_dir():
+        return named
+    return images.free_name(named / f"{content.stem}.{style.stem}.png", beside=beside)
 
 
 def _steps_folder(output: Path) -> Path:

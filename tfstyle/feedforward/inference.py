@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tfstyle import moments
 from tfstyle.environment import tf
+from tfstyle.errors import InputError
 from tfstyle.feedforward.networks import AdaIN, adaptive_instance_normalisation
 
 CELL = 8
@@ -118,9 +119,10 @@ def _features(network: AdaIN, image: tf.Tensor, piece: _Tile) -> tf.Tensor:
 
 def _whole(network: AdaIN, image: tf.Tensor, tile: int, what: str) -> tf.Tensor:
     """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
+    height, width = image.shape[1:3]
+    if min(height, width) <= CELL:  # One cell could not be mirrored at its edge.
+        raise InputError(f"{what} is {width}x{height}; at least {CELL + 1} pixels are needed on each side.")
     image = _padded(image)
-    if min(image.shape[1:3]) < 2 * CELL:
-        network.encode(image[:, :1, :1], what)  # Too small to be mirrored at the edge; says so.
     parts = (moments.moments(_features(network, image, piece)) for piece in _tiles(image, tile))
     return moments.mean_deviation(functools.reduce(moments.add, parts))
 

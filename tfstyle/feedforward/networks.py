@@ -59,6 +59,10 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
 class AdaIN:
     """Arbitrary style in one pass: the embedded encoder and decoder, compiled once for all sizes.
 
+    Attributes:
+        encode: image [1, height, width, 3] in [0, 1] → features [1, height // 8, width // 8, 512], sides at least 16.
+        decode: such features → image (the function `decode`).
+
     References:
         Huang, Belongie (ICCV 2017), section 5; weights as in NOTICE.
     """
@@ -67,17 +71,8 @@ class AdaIN:
         self._encoder = vgg.load_vgg([ADAIN_LAYER], edge="reflect")
         arrays = weights.read_embedded("adain-decoder")
         any_size, any_features = tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 512])
-        self._encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
+        self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
         self.decode = tf.function(lambda features: decode(features, arrays), input_signature=[any_features])
-
-    def encode(self, image: tf.Tensor, what: str = "the picture") -> tf.Tensor:
-        """Features of an image [1, height, width, 3] in [0, 1]: [1, height // 8, width // 8, 512].
-
-        Raises:
-            InputError: if it is too small for the encoder.
-        """
-        self._encoder.check_size(image, what)
-        return self._encode(image)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import OutputError, SetupError, unknown_name
 from tfstyle.model import StyleContentModel
@@ -90,8 +91,7 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
     """
     if format not in FORMATS:
         raise ValueError(unknown_name("format", format, FORMATS))
-    if not directory.parent.is_dir():
-        raise OutputError(f"{directory}: there is no folder {str(directory.parent)!r}; make it first.")
+    images.check_place(directory)
     if directory.exists() and not overwrite:
         raise OutputError(f"{directory}: exists; choose another folder with -o, or replace it with --overwrite.")
     if directory.exists() and not (directory / "signature.json").is_file():
