@@ -62,6 +62,8 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
         ({"average": 1.0}, "average should be from 0 to 0.9999"),
         ({"optimizer": "lbfg"}, "unknown optimizer 'lbfg'; did you mean 'lbfgs'"),
         ({"space": "cafe", "clip": False}, "did you mean 'caffe'"),
+        ({"style_loss": "wasserstein"}, "needs the statistic 'mean_gram'"),
+        ({"style_loss": "wasserstein", "statistic": "mean_gram"}, "and relative=False"),
         ({"space": "torch"}, "clip keeps the image in"),
         ({"size": 100.5}, "size should be a finite int"),
         ({"size": True}, "size should be a finite int"),

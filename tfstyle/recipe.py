@@ -176,6 +176,8 @@ class Recipe:
                 raise ValueError(unknown_name(name, getattr(self, name), choices))
         if not self.content_weight + self.style_weight > 0:
             raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
+        if self.style_loss == "wasserstein" and (self.statistic != "mean_gram" or self.relative):
+            raise ValueError("the style loss 'wasserstein' needs the statistic 'mean_gram' and relative=False.")
         if self.clip and self.space != "unit":
             raise ValueError(f"clip keeps the image in [0, 1] and needs the space 'unit', not {self.space!r}.")
 
