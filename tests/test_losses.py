@@ -82,11 +82,13 @@ def random_gaussians(rng, channels=6, batch=2):
     return statistic, flat.mean(1), [np.cov(f.T, bias=True) + 1e-4 * np.eye(channels) for f in flat]
 
 
-def test_a_matrix_root_is_scipys(rng):
+def test_a_matrix_root_and_its_inverse_are_scipys(rng):
     _, _, covariances = random_gaussians(rng)
-    roots = losses.matrix_root(tf.constant(np.stack(covariances)), iterations=20)
-    for found, covariance in zip(roots, covariances, strict=True):
-        np.testing.assert_allclose(found, scipy.linalg.sqrtm(covariance), rtol=1e-6, atol=1e-8)
+    roots, inverses = losses.matrix_roots(tf.constant(np.stack(covariances)), iterations=20)
+    for root, inverse, covariance in zip(roots, inverses, covariances, strict=True):
+        expected = scipy.linalg.sqrtm(covariance)
+        np.testing.assert_allclose(root, expected, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(inverse, np.linalg.inv(expected), rtol=1e-6, atol=1e-6)
 
 
 def test_the_wasserstein_distance_is_its_definition(rng):

@@ -59,6 +59,39 @@ def test_layers_can_be_tapped_each_in_its_own_way(rng):
     assert float(tf.reduce_min(features[ALL[0]])) == 0
 
 
+@pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize("tap", vgg.TAPS)
+def test_statistics_on_the_way_and_their_gradient_are_those_taken_afterwards(tap, mode, rng):
+    layers = ("block1_conv2", "block2_conv1", "block3_conv1")
+    network, picture = random_network(layers, rng, taps=tap), tf.constant(image(rng, 21, 13))
+    statistics = {layer: lambda f: tf.reduce_mean(f**3, axis=(1, 2)) for layer in layers[:2]}
+
+    def gradient(on_the_way):
+        with tf.GradientTape() as tape:
+            tape.watch(picture)
+            features, found = network.describe(picture, statistics if on_the_way else {})
+            if not on_the_way:
+                found = {layer: statistics[layer](features[layer]) for layer in statistics}
+            value = tf.add_n([tf.reduce_sum(v) for v in found.values()]) + tf.reduce_sum(features["block3_conv1"] ** 2)
+            value += tf.reduce_sum(features["block2_conv1"] ** 2)  # A layer may be looked at both ways.
+        return value, tape.gradient(value, picture)
+
+    for found, expected in zip(mode(gradient)(True), gradient(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_gradient_of_a_statistic_waits_for_the_deeper_layers(rng):
+    network = random_network(("block1_conv1", "block2_conv1"), rng)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 9, 14, 3])])
+    def gradient(picture):
+        described = network.describe(picture, dict.fromkeys(network.tapped, tf.reduce_mean))[1]
+        return tf.gradients(tf.add_n(list(described.values())), picture)
+
+    operations = gradient.get_concrete_function().graph.get_operations()
+    assert sum(any("conv" in c.name.lower() or c.inputs for c in o.control_inputs) for o in operations) >= 2
+
+
 def test_the_network_ends_at_the_deepest_layer(rng):
     network = random_network(("block2_conv1", "block1_conv2"), rng)
     assert [c.name for c in network.convolutions] == ["block1_conv1", "block1_conv2", "block2_conv1"]

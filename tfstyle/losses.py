@@ -111,21 +111,22 @@ def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def gaussian(statistic: tf.Tensor) -> Gaussian:
     """The normal distribution a "mean_gram" statistic [batch, channels + 1, channels] describes."""
     mean, covariance = _gaussian_parts(statistic)
-    return Gaussian(mean, covariance, matrix_root(covariance))
+    return Gaussian(mean, covariance, matrix_roots(covariance)[0])
 
 
-def matrix_root(matrix: tf.Tensor, *, iterations: int = 12) -> tf.Tensor:
-    """Square root of a symmetric positive definite matrix.
+def matrix_roots(matrix: tf.Tensor, *, iterations: int = 12) -> tuple[tf.Tensor, tf.Tensor]:
+    """Square root of a symmetric positive definite matrix, and the root's inverse.
 
     Coupled Newton-Schulz iteration on the matrix over its Frobenius norm: only matrix products. Eigenvalues below about
-    1e-4 of the norm have not converged after 12 iterations and count as smaller.
+    1e-4 of the norm have not converged after 12 iterations: they count as smaller in the root, and their inverses as
+    at most 130 over the root of the norm.
 
     Args:
         matrix: [batch, n, n].
         iterations: how many.
 
     Returns:
-        The root, [batch, n, n].
+        The two, each [batch, n, n].
 
     References:
         Higham: Functions of Matrices (2008), section 6.3, equation 6.35.
@@ -136,28 +137,18 @@ def matrix_root(matrix: tf.Tensor, *, iterations: int = 12) -> tf.Tensor:
     for _ in range(iterations):
         step = 1.5 * identity - 0.5 * inverse @ root
         root, inverse = root @ step, step @ inverse
-    return root * tf.sqrt(norm)
+    return root * tf.sqrt(norm), inverse / tf.sqrt(norm)
 
 
 @tf.custom_gradient
 def trace_of_root(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """Trace of the square root of symmetric positive definite matrices [batch, n, n], and its gradient.
 
-    d tr √M = ½ tr(M^-½ dM). The inverse of the root comes from a second Newton-Schulz iteration, which is what solving
-    the Lyapunov equation of the root's gradient comes to for a trace.
-
-    References:
-        Lin, Maji: Improved Bilinear Pooling with CNNs (BMVC 2017), section 3.2.
+    d tr √M = ½ tr(M^-½ dM), and the iteration has found that inverse already.
     """
-    root = matrix_root(matrix)
+    root, inverse = matrix_roots(matrix)
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        norm = tf.norm(root, axis=(-2, -1), keepdims=True)
-        identity = tf.eye(tf.shape(matrix)[-1], batch_shape=tf.shape(matrix)[:1], dtype=matrix.dtype)
-        scaled, inverse = root / norm, identity / norm
-        for _ in range(12):
-            step = 1.5 * identity - 0.5 * scaled @ scaled
-            scaled, inverse = scaled @ step, inverse @ step
         return 0.5 * upstream[:, None, None] * inverse
 
     return tf.linalg.trace(root), gradient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,9 +69,10 @@ class StyleContentModel(keras.Model):
 
     def call(self, image: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         """Style statistics and content features of an image; see the class."""
-        features = self.vgg(image)
+        describe = {layer: functools.partial(self._describe, layer) for layer in self.style_layers}
+        features, statistics = self.vgg.describe(image, describe)
         return {
-            "style": {layer: self._describe(layer, features[layer]) for layer in self.style_layers},
+            "style": {layer: statistics[layer] for layer in self.style_layers},
             "content": {layer: features[layer] * self._scale(layer) for layer in self.content_layers},
         }
 
