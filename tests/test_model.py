@@ -107,7 +107,7 @@ def test_the_embedded_network_serves_without_arguments(rng):
 def test_a_recipe_brings_its_scales_to_the_model():
     network = model.model_for(recipes.TENSORFLOW_TUTORIAL)
     assert network.feature_scales["block5_conv2"] == 20.63
-    assert set(model.model_for(recipes.DEFAULT).feature_scales.values()) == {1.0}
+    assert set(model.model_for(recipes.BALANCED).feature_scales.values()) == {1.0}
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest():

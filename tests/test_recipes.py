@@ -9,7 +9,7 @@ from tfstyle.losses import TOTAL_VARIATIONS
 from tfstyle.moments import STATISTICS
 from tfstyle.recipe import layer_names, scale_sizes, steps_per_scale
 
-DEFAULT = recipes.DEFAULT
+DEFAULT = recipes.BALANCED
 
 
 def ladder(**changes):
@@ -62,8 +62,8 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
         ({"average": 1.0}, "average should be from 0 to 0.9999"),
         ({"optimizer": "lbfg"}, "unknown optimizer 'lbfg'; did you mean 'lbfgs'"),
         ({"space": "cafe", "clip": False}, "did you mean 'caffe'"),
-        ({"style_loss": "wasserstein"}, "needs the statistic 'mean_gram'"),
-        ({"style_loss": "wasserstein", "statistic": "mean_gram"}, "and relative=False"),
+        ({"statistic": "gram"}, "needs the statistic 'mean_gram'"),
+        ({"relative": True}, "and relative=False"),
         ({"space": "torch"}, "clip keeps the image in"),
         ({"size": 100.5}, "size should be a finite int"),
         ({"size": True}, "size should be a finite int"),

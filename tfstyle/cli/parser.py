@@ -147,7 +147,7 @@ def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
 def _add_recipe_options(command: argparse.ArgumentParser) -> None:
     """The recipe's name, and an option for each field that is one."""
     recipe = command.add_argument_group("recipe", "each option replaces one number of the recipe")
-    recipe.add_argument("--recipe", metavar="NAME", default="default", help=f"one of {', '.join(RECIPES)} [default]")
+    recipe.add_argument("--recipe", metavar="NAME", default="default", help=f"one of {', '.join(RECIPES)} [balanced]")
     for item in option_fields():
         kind, choices = item.metadata["kind"], item.metadata["choices"]
         recipe.add_argument(

@@ -1,0 +1,400 @@
+"""Pictures of several methods on the same pairs → figures, seconds and ratios, measured in one process tree.
+
+    python scripts/benchmark.py steps --size 512                  # seconds a step, memory, pictures in one pass
+    python scripts/benchmark.py pictures --size 256 --pairs 10    # whole runs; stopped, it goes on where it was
+
+Methods: `plain`, a TensorFlow tutorial loop in Keras alone, 100 steps; `johnson`, 500 evaluations of the recipe;
+`ladder`, the same objective from the photograph, coarse to fine; `crowson`, the complete recipe; and tfstyle's own
+`draft`, `balanced`, `best`, and `fast`, one pass. Every run has a process of its own, pair after pair, method after
+method; pictures and figures are kept under --output by the hash of all that decides them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+METHODS = ("plain", "johnson", "ladder", "crowson", "draft", "balanced", "best", "fast")
+CONTENTS = ("neuschwanstein", "colosseum", "chelsea")
+STYLES = ("starry_night", "cafe_terrace", "harvest", "night_cafe")
+SAMPLE_PAIRS = [(CONTENTS[i % 3], STYLES[i % 4]) for i in range(12)]
+FIGURES = ("gram", "moments", "sliced_wasserstein", "colors", "content", "ssim")
+LOOKS = [2.0**power for power in range(-1, 11)]
+"""Evaluations, counted in pictures of the full size, at which an image is kept to be measured afterwards."""
+
+
+def recipe_of(method, size):
+    """The recipe a method runs."""
+    from tfstyle.recipes import get_recipe
+
+    if method == "johnson":
+        return get_recipe("johnson", steps=500, size=size)
+    if method == "ladder":
+        johnson = get_recipe("johnson", size=size, init="content")
+        return dataclasses.replace(johnson, history=20, scale_start=size // 4, scale_steps=(150, 100, 200))
+    return get_recipe(method, size=size)
+
+
+def plain_loop(content, style):
+    """The tutorial's loop as one would write it with Keras alone: yields the image and the loss after each step.
+
+    https://www.tensorflow.org/tutorials/generative/style_transfer: mean squared differences of five Gram matrices and
+    of block5_conv2, `tf.image.total_variation`, Adam 0.02 with beta_1 0.99 and epsilon 0.1, clipped to [0, 1].
+    """
+    import keras
+    import tensorflow as tf
+
+    from tfstyle import weights as files
+
+    layers = [f"block{block}_conv1" for block in range(1, 6)] + ["block5_conv2"]
+    network = keras.applications.VGG19(include_top=False, weights=None)
+    for layer, arrays in files.read("embedded").layers.items():
+        network.get_layer(layer).set_weights(arrays)
+    network = keras.Model(network.inputs, [network.get_layer(name).output for name in layers])
+    network.trainable = False
+    raw = [24.56, 127.76, 130.61, 534.09, 48.19, 20.63]  # The raw network's magnitudes, which the weights are for.
+
+    def describe(image):
+        features = network([keras.applications.vgg19.preprocess_input(255.0 * image)])
+        *features, content_features = [scale * f for scale, f in zip(raw, features, strict=True)]
+        sizes = [tf.cast(f.shape[1] * f.shape[2], tf.float32) for f in features]
+        grams = [tf.linalg.einsum("bijc,bijd->bcd", f, f) / n for f, n in zip(features, sizes, strict=True)]
+        return grams, content_features
+
+    image = tf.Variable(content)
+    style_targets, content_target = describe(style)[0], describe(content)[1]
+    optimizer = keras.optimizers.Adam(learning_rate=0.02, beta_1=0.99, epsilon=1e-1)
+
+    @tf.function
+    def train_step():
+        with tf.GradientTape() as tape:
+            grams, features = describe(image)
+            differences = [tf.reduce_mean((a - b) ** 2) for a, b in zip(grams, style_targets, strict=True)]
+            loss = 1e-2 * tf.add_n(differences) / 5.0 + 1e4 * tf.reduce_mean((features - content_target) ** 2)
+            loss += 30.0 * tf.reduce_sum(tf.image.total_variation(image))
+        optimizer.apply_gradients([(tape.gradient(loss, image), image)])
+        image.assign(tf.clip_by_value(image, 0.0, 1.0))
+        return loss
+
+    while True:
+        loss = float(train_step())
+        yield tf.identity(image), loss
+
+
+def our_steps(recipe, content, style):
+    """A run of tfstyle: yields evaluations (of the full size), image, and the total loss at the full size."""
+    from tfstyle.transfer import Transfer
+
+    pixels = content.shape[1] * content.shape[2]
+    for step in Transfer(recipe).steps(content, style, recipe):
+        share = step.image.shape[1] * step.image.shape[2] / pixels
+        yield share, step.image, step.losses["total"] if step.scale == step.scales else None
+
+
+def one_pass(content, style):
+    """The embedded AdaIN network."""
+    from tfstyle.feedforward.inference import paint
+    from tfstyle.feedforward.networks import adain
+
+    yield 1.0, paint(adain(), content, [style]), None
+
+
+def run(method, content, style, size):
+    """The iterator of a method."""
+    if method == "fast":
+        return one_pass(content, style)
+    if method == "plain":
+        loop = plain_loop(content, style)
+        return ((1.0, *next(loop)) for _ in range(100))
+    return our_steps(recipe_of(method, size), content, style)
+
+
+def peak():
+    """The most memory this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def read_pair(pair, size):
+    """Photograph and painting with the long side of the result."""
+    from tfstyle import images
+
+    return [images.fit(images.read(path).image, size) for path in pair]
+
+
+def picture_row(job):
+    """One whole run: its figures at each look and at the end."""
+    import tensorflow as tf
+
+    from tfstyle import images, metrics, vgg
+
+    content, style = read_pair(job["pair"], job["size"])
+    library, looks, losses, evaluations = peak(), [], [], 0.0
+    with tf.device(job["device"]):
+        began, worked = time.perf_counter(), time.process_time()
+        for share, image, total in run(job["method"], content, style, job["size"]):
+            if not evaluations:
+                first = time.perf_counter() - began
+            before, evaluations = evaluations, evaluations + share
+            if any(before < look <= evaluations for look in LOOKS):
+                looks.append((evaluations, time.perf_counter() - began, image))
+            if total is not None:
+                losses.append((round(evaluations, 3), total))
+        looks.append((evaluations, time.perf_counter() - began, image))
+    row = {"first_step": first, "seconds": looks[-1][1], "processor_seconds": time.process_time() - worked}
+    row |= {"evaluations": evaluations, "memory": peak() - library, "losses": losses}
+    images.write(image, job["picture"], overwrite=True)
+    network = vgg.load_vgg(metrics.LAYERS)
+    height, width = content.shape[1:3]
+    shown = [(count, seconds, images.resize(image, height, width)) for count, seconds, image in looks]
+    measured = [(count, seconds, *metrics.compare(network, content, style, image)) for count, seconds, image in shown]
+    return row | {"curve": measured} | dict(zip(FIGURES, measured[-1][2:], strict=True))
+
+
+def memory_row(job):
+    """Peak memory of two steps above the imported library."""
+    from tfstyle.recipes import get_recipe
+
+    content, style = read_pair(job["pair"], job["size"])
+    recipe = dataclasses.replace(get_recipe("balanced", size=job["size"]), **job["fields"], scale_start=0)
+    library = peak()
+    for _ in our_steps(dataclasses.replace(recipe, scale_steps=(12,)), content, style):
+        pass
+    return {"memory": peak() - library}
+
+
+def in_child(job):
+    """Runs a row in a process of its own."""
+    command = [sys.executable, __file__, "row", json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def key_of(job):
+    """The hash of all that decides a row: method and recipe, pictures, size, device."""
+    from tfstyle.recipes import RECIPES
+
+    recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "ladder"} else ""
+    parts = [job["method"], recipe, str(job["size"]), job["device"], str(job["repeat"])]
+    whole = hashlib.sha256("\n".join(parts).encode())
+    for path in job["pair"]:
+        whole.update(Path(path).read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def pictures(options):
+    """Every row that is not there yet, then the tables."""
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for repeat in range(options.repeats):
+        for content, style in find_pairs(options):
+            for method in options.methods.split(","):
+                job = {"method": method, "pair": [content, style], "size": options.size, "device": options.device}
+                names = Path(content).stem, Path(style).stem
+                job |= {"repeat": repeat, "name": " x ".join(names)}
+                key = key_of(job)
+                job["picture"] = str(folder / ".".join([*names, str(options.size), method, key, "png"]))
+                kept = folder / f"{key}.json"
+                if not kept.exists():
+                    row = job | in_child(job)
+                    kept.with_suffix(".part").write_text(json.dumps(row))
+                    kept.with_suffix(".part").rename(kept)
+                    print(f"{job['name']:<32}{method:<10}{row['seconds']:8.1f} s", file=sys.stderr)
+                rows.append(json.loads(kept.read_text()))
+    write_csv(rows, folder / f"figures-{options.size}.csv")
+    draw(rows, folder / f"curves-{options.size}.png")
+    report(rows)
+
+
+def find_pairs(options):
+    """The pairs to run: the samples, or the files of two folders in turn."""
+    from tfstyle import images
+
+    if options.contents and options.styles:
+        contents, styles = (sorted(map(str, Path(folder).iterdir())) for folder in (options.contents, options.styles))
+        pairs = [(contents[i % len(contents)], styles[i % len(styles)]) for i in range(options.pairs)]
+    else:
+        pairs = [tuple(str(images.SAMPLES / f"{name}.jpg") for name in pair) for pair in SAMPLE_PAIRS]
+    return pairs[: options.pairs]
+
+
+def write_csv(rows, path):
+    """A line a run."""
+    costs = ("evaluations", "first_step", "seconds", "processor_seconds", "memory")
+    names = ("name", "method", "size", "repeat", *costs, *FIGURES)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows([row[name] for name in names] for row in rows)
+
+
+def draw(rows, path):
+    """Style errors over seconds and over the content error, mean over the pairs, one curve a method."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, 3)
+    axes = ((1, 2), (1, 4), (6, 4))  # Places in a curve's points: seconds, Gram, sliced Wasserstein and content error.
+    names = {1: "seconds", 2: "Gram error", 4: "sliced Wasserstein error", 6: "content error"}
+    for method, runs in by_method(rows).items():
+        length = min(len(run["curve"]) for run in runs)
+        points = [[statistics.mean(run["curve"][i][k] for run in runs) for i in range(length)] for k in range(8)]
+        for panel, (x, y) in zip(panels, axes, strict=True):
+            panel.plot(points[x], points[y], marker=".", label=method if panel is panels[0] else None)
+    for panel, (x, y) in zip(panels, axes, strict=True):
+        panel.set(xlabel=names[x], ylabel=names[y], xscale="log" if x == 1 else "linear")
+    figure.legend(loc="outside right upper")
+    figure.savefig(path, dpi=110)
+
+
+def by_method(rows):
+    """Method → its rows, in the order of the pairs."""
+    return {method: [row for row in rows if row["method"] == method] for method in {row["method"]: 0 for row in rows}}
+
+
+def report(rows):
+    """Means over the pairs; then ours against the baselines: ratio of the means, and pairs on which ours is lower."""
+    runs = by_method(rows)
+    shown = ("seconds", "processor_seconds", *FIGURES)
+    print("\n| method | evaluations | memory GB | " + " | ".join(shown) + " |\n" + "|---" * (len(shown) + 3) + "|")
+    for method, own in runs.items():
+        mean = {name: statistics.mean(row[name] for row in own) for name in ("evaluations", "memory", *shown)}
+        cells = [method, f"{mean['evaluations']:.0f}", f"{mean['memory'] / 1e9:.2f}"]
+        print("| " + " | ".join(cells + [f"{mean[name]:.3f}" for name in shown]) + " |")
+    compared = ("gram", "sliced_wasserstein", "content", "processor_seconds")
+    print("\n| ours / baseline | " + " | ".join(compared) + " |\n" + "|---" * 5 + "|")
+    for ours, baseline in itertools.product(("draft", "balanced", "best"), ("plain", "johnson", "crowson")):
+        if ours in runs and baseline in runs:
+            cells = [versus(runs[ours], runs[baseline], name) for name in compared]
+            print(f"| {ours} / {baseline} | " + " | ".join(cells) + " |")
+    if "ladder" in runs and "johnson" in runs:
+        goals = [row["losses"][-1][1] for row in runs["johnson"]]
+        needed = [evaluations_to(row, goal) for row, goal in zip(runs["ladder"], goals, strict=True)]
+        print(f"\nevaluations of the ladder to johnson's loss at 500, pair by pair: {needed}")
+
+
+def versus(ours, baseline, name):
+    """Ratio of the means, and on how many pairs ours is lower."""
+    lower = sum(a[name] < b[name] for a, b in zip(ours, baseline, strict=True))
+    ratio = sum(row[name] for row in ours) / sum(row[name] for row in baseline)
+    return f"{ratio:.3f} ({lower} of {len(ours)})"
+
+
+def evaluations_to(row, loss):
+    """Evaluations until the total loss is no higher; None if it never is."""
+    return next((count for count, total in row["losses"] if total <= loss), None)
+
+
+def steps(options):
+    """Seconds a step in turn, in one process; memory; a second picture; one pass at four sizes."""
+    import tensorflow as tf
+
+    from tfstyle import images
+    from tfstyle.recipes import get_recipe
+
+    pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
+    content, style = read_pair(pair, options.size)
+    tutorial = get_recipe("tensorflow-tutorial", steps=100000)
+    half = dataclasses.replace(tutorial, precision="bfloat16")
+    with tf.device(options.device):
+        loops = {
+            "sgemm floor": sgemm(content.shape[1] * content.shape[2]),
+            "plain": plain_loop(content, style),
+            "float32": our_steps(tutorial, content, style),
+            "bfloat16": our_steps(half, content, style),
+        }
+        seconds = {name: [] for name in loops}
+        for repeat in range(options.repeats + 2):
+            for name, loop in loops.items():
+                began = time.perf_counter()
+                value = next(loop)
+                if repeat >= 2:  # The first steps compile.
+                    seconds[name].append(value if name == "sgemm floor" else time.perf_counter() - began)
+        for name, values in seconds.items():
+            print(f"{name:<24}{statistics.median(values):8.3f} s a step")
+        for over, under in (("float32", "sgemm floor"), ("float32", "plain"), ("bfloat16", "float32")):
+            ratios = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
+            name = f"{over} / {under}"
+            print(f"{name:<24}{statistics.median(ratios):8.3f}   ({min(ratios):.3f} to {max(ratios):.3f})")
+        again(pair, options.size)
+    for name, fields in {
+        "Adam, float32": {"optimizer": "adam", "learning_rate": 0.02},
+        "L-BFGS, float32": {},
+        "L-BFGS, bfloat16": {"precision": "bfloat16"},
+    }.items():
+        used = in_child({"fields": fields, "pair": pair, "size": 1024})["memory"]
+        print(f"{name:<24}{used / 1e9:8.2f} GB above the library, 1024 px")
+
+
+def sgemm(pixels):
+    """Yields the seconds of a step (1.551 million operations a pixel) at the rate of a matrix product."""
+    import tensorflow as tf
+
+    matrix = tf.random.stateless_normal([2048, 2048], seed=(0, 0))
+    product = tf.function(lambda: tf.reduce_sum(matrix @ matrix))
+    while True:
+        began = time.perf_counter()
+        float(product())
+        yield 1.551104e6 * pixels * (time.perf_counter() - began) / (2.0 * 2048**3)
+
+
+def again(pair, size):
+    """A second picture's wait before its first step, and the network that paints in one pass at four sizes."""
+    from tfstyle.feedforward.inference import paint
+    from tfstyle.feedforward.networks import adain
+    from tfstyle.recipes import get_recipe
+    from tfstyle.transfer import Transfer
+
+    recipe = get_recipe("balanced", size=size)
+    content, style = read_pair(pair, size)
+    transfer = Transfer(recipe)
+    for picture in ("first", "second"):
+        began = time.perf_counter()
+        next(transfer.steps(content, style, recipe))
+        print(f"{picture + ' picture':<24}{time.perf_counter() - began:8.3f} s to the first step")
+    for side in (256, 512, 1024, 2048):
+        content, style = read_pair(pair, side)
+        paint(adain(), content, [style])
+        began = time.perf_counter()
+        paint(adain(), content, [style]).numpy()
+        print(f"one pass, {side:<14}{time.perf_counter() - began:8.3f} s")
+
+
+def main():
+    """Reads the options and runs a part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("steps", "pictures", "row"), help="row: one run, as the others call it")
+    parser.add_argument("job", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, default=256, help="long side in pixels [256]")
+    parser.add_argument("--pairs", type=int, default=10, help="how many pairs [10; of the samples there are 12]")
+    parser.add_argument("--contents", help="folder of photographs, with --styles, instead of the samples")
+    parser.add_argument("--styles", help="folder of paintings")
+    parser.add_argument("--repeats", type=int, default=1, help="counted steps, or runs of each picture [1]")
+    parser.add_argument("--device", default="", help="as TensorFlow names it, CPU:0 or GPU:0 [its own choice]")
+    parser.add_argument("--methods", default=",".join(METHODS), help="which, separated by commas [all]")
+    parser.add_argument("--output", default="benchmark", help="folder for pictures, figures and curves [benchmark]")
+    options = parser.parse_args()
+    if options.part == "row":
+        job = json.loads(options.job)
+        print(json.dumps(memory_row(job) if "fields" in job else picture_row(job)))
+    else:
+        {"steps": steps, "pictures": pictures}[options.part](options)
+
+
+if __name__ == "__main__":
+    main()
