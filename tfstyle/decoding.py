@@ -79,14 +79,17 @@ def decode_pil(image: Image.Image) -> Picture:
         return _decoded(image, None)
 
 
-def probe(path: Path) -> None:
+def probe(path: Path) -> tuple[int, int]:
     """Checks a file's header without decoding its pixels.
+
+    Returns:
+        The two sides in pixels, as stored; a photograph's orientation may exchange them.
 
     Raises:
         InputError: if the file is missing, too large or of a kind that is not read.
     """
-    with _reporting(str(path)), _opened(path):
-        pass
+    with _reporting(str(path)), _opened(path) as file:
+        return file.size
 
 
 @contextmanager

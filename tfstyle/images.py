@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,8 @@ from tfstyle.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf
+
+_log = logging.getLogger("tfstyle")
 
 SAMPLES = Path(__file__).parent / "data" / "samples"
 """The embedded pictures, free to redistribute: three photographs and four paintings."""
@@ -67,6 +70,27 @@ def read(source: Any, *, background: str = "white") -> Picture:
         return picture
     image = picture.image * picture.alpha + color * (1.0 - picture.alpha)
     return dataclasses.replace(picture, image=image, notes=(*picture.notes, "alpha composited on the background"))
+
+
+def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """The pictures in a folder, in the order of their names; what cannot be read is named in the log and passed over.
+
+    Yields:
+        Path and sides, as `decoding.probe` tells them.
+
+    Raises:
+        InputError: if it is no folder, or one that cannot be read.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: is not a folder that can be read ({error.strerror}).") from error
+    for path in paths:
+        if path.is_file():
+            try:
+                yield path, decoding.probe(path)
+            except InputError as error:
+                _log.warning("passed over %s", error)
 
 
 def parse_color(text: str) -> tuple[int, int, int]:

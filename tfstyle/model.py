@@ -112,11 +112,11 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         pooling=recipe.pooling,
         input_scale=recipe.resolved_input_scale(),
         edge=recipe.edge,
-        dtype=_policy(recipe.precision),
+        dtype=policy(recipe.precision),
     )
 
 
-def _policy(precision: str) -> str:
-    """Keras' dtype policy for a recipe's precision; "auto" is bfloat16 where that is faster."""
+def policy(precision: str) -> str:
+    """Keras' dtype policy for a precision: "float32", "bfloat16", or "auto", bfloat16 where that is faster."""
     fast = precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast())
     return "mixed_bfloat16" if fast else "float32"

@@ -60,6 +60,50 @@ def make_targets(model: StyleContentModel, recipe: Recipe, content: tf.Tensor, s
     }
 
 
+def loss_terms(
+    model: StyleContentModel, recipe: Recipe, variable: tf.Tensor, targets: Targets, weights: Mapping[str, Any]
+) -> dict[str, tf.Tensor]:
+    """What a recipe makes small, term by term.
+
+    Args:
+        model: describes the image.
+        recipe: gives the layers, their weights, the losses and the space.
+        variable: [batch, height, width, 3] in the recipe's space.
+        targets: as from `make_targets`; one painting's statistics serve a whole batch.
+        weights: factors of the terms "content", "style" and "total_variation"; a term whose weight in the recipe is 0
+            is left out.
+
+    Returns:
+        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", and "total_variation".
+    """
+    layers = {
+        "content": dict(zip(recipe.content_layers, recipe.content_layer_weights, strict=True)),
+        "style": dict(zip(recipe.style_layers, recipe.style_layer_weights, strict=True)),
+    }
+    compare = {"content": losses.squared_error, "style": losses.style_loss(recipe.style_loss)[1]}
+    described = model(from_space(variable, recipe.space))
+    pixels = tf.cast(tf.size(variable[..., 0]), variable.dtype)
+    terms: dict[str, tf.Tensor] = {}
+    for kind in layers:
+        if not getattr(recipe, f"{kind}_weight"):
+            continue
+        factor = losses.reduction(recipe.reduction, kind, pixels)
+        by_layer = losses.layer_losses(
+            described[kind], targets[kind], layers[kind], compare=compare[kind], relative=recipe.relative
+        )
+        for layer, loss in by_layer.items():
+            terms[f"{kind}/{layer}"] = weights[kind] * factor(described[kind][layer]) * loss
+        terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
+    if recipe.tv_weight:
+        terms["total_variation"] = weights["total_variation"] * losses.total_variation(recipe.tv_form)(variable)
+    return terms
+
+
+def total(terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """The sum of the terms that are not parts of another."""
+    return tf.add_n([term for name, term in terms.items() if "/" not in name])
+
+
 def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, weights: Mapping[str, Any]) -> Objective:
     """The function of the image that a recipe makes small.
 
@@ -67,40 +111,17 @@ def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, w
         model: describes the image.
         recipe: gives the layers, their weights, the losses and the space.
         targets: from `make_targets`.
-        weights: factors of the terms "content", "style" and "total_variation"; a term whose weight in the recipe is 0
-            is left out.
+        weights: as for `loss_terms`.
 
     Returns:
         variable [1, height, width, 3] in the recipe's space → `Evaluation`.
     """
-    layers = {
-        "content": dict(zip(recipe.content_layers, recipe.content_layer_weights, strict=True)),
-        "style": dict(zip(recipe.style_layers, recipe.style_layer_weights, strict=True)),
-    }
-    compare = {"content": losses.squared_error, "style": losses.style_loss(recipe.style_loss)[1]}
-    used = [kind for kind in layers if getattr(recipe, f"{kind}_weight")]
-
-    def terms_of(variable: tf.Tensor) -> dict[str, tf.Tensor]:
-        described = model(from_space(variable, recipe.space))
-        pixels = tf.cast(tf.size(variable[..., 0]), variable.dtype)
-        terms: dict[str, tf.Tensor] = {}
-        for kind in used:
-            factor = losses.reduction(recipe.reduction, kind, pixels)
-            by_layer = losses.layer_losses(
-                described[kind], targets[kind], layers[kind], compare=compare[kind], relative=recipe.relative
-            )
-            for layer, loss in by_layer.items():
-                terms[f"{kind}/{layer}"] = weights[kind] * factor(described[kind][layer]) * loss
-            terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
-        if recipe.tv_weight:
-            terms["total_variation"] = weights["total_variation"] * losses.total_variation(recipe.tv_form)(variable)
-        return terms
 
     def value_and_gradient(variable: tf.Tensor) -> Evaluation:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variable)
-            terms = terms_of(variable)
-            loss = tf.add_n([term for name, term in terms.items() if "/" not in name])
+            terms = loss_terms(model, recipe, variable, targets, weights)
+            loss = total(terms)
         return Evaluation(loss, tape.gradient(loss, variable), terms | {"total": loss})
 
     return value_and_gradient

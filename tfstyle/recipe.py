@@ -45,7 +45,7 @@ STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 """The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""
 
 
-def _option(default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf) -> Any:
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf) -> Any:
     """A field that is also an option of the command line; `low` is the smallest value allowed."""
     return field(default=default, metadata={"help": help, "choices": choices, "kind": type(default), "low": low})
 
@@ -55,7 +55,7 @@ class Recipe:
     """Everything that decides a picture, apart from the two pictures it is made from.
 
     The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `tv_weight` · total variation, the sums
-    over layers with the per-layer weights w. Fields made by `_option` are options of the command line under the same
+    over layers with the per-layer weights w. Fields made by `option` are options of the command line under the same
     name.
 
     Attributes:
@@ -133,24 +133,22 @@ class Recipe:
     scale_factor: float = 2.0
     scale_steps: tuple[int, ...] = (100,)
 
-    size: int = _option(512, "long side of the result in pixels; 0 is the photograph's own", low=0)
-    steps: int = _option(0, "steps in all, shared among the scales as the recipe does", low=0)
-    content_weight: float = _option(1.0, "how much the photograph's shapes count", low=0.0)
-    style_weight: float = _option(1.0, "how much the painting's manner counts (the whole style term)", low=0.0)
-    tv_weight: float = _option(0.0, "how much smoothness counts (total variation)", low=0.0)
-    style_scale: float = _option(
-        1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1
-    )
-    init: str = _option("content", "the image to start from: content, noise, adain (one pass) or a picture file")
-    seed: int = _option(0, "seed of the start noise", low=0)
-    weights: str = _option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
-    pooling: str = _option("max", "pooling between blocks", choices=("max", "average"))
-    precision: str = _option(
+    size: int = option(512, "long side of the result in pixels; 0 is the photograph's own", low=0)
+    steps: int = option(0, "steps in all, shared among the scales as the recipe does", low=0)
+    content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
+    style_weight: float = option(1.0, "how much the painting's manner counts (the whole style term)", low=0.0)
+    tv_weight: float = option(0.0, "how much smoothness counts (total variation)", low=0.0)
+    style_scale: float = option(1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1)
+    init: str = option("content", "the image to start from: content, noise, adain (one pass) or a picture file")
+    seed: int = option(0, "seed of the start noise", low=0)
+    weights: str = option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
+    pooling: str = option("max", "pooling between blocks", choices=("max", "average"))
+    precision: str = option(
         "float32",
         "of the convolutions; auto is bfloat16 where the processor computes it faster",
         choices=("auto", "float32", "bfloat16"),
     )
-    input_scale: str = _option(
+    input_scale: str = option(
         "auto",
         "pixel range the weights were trained on: keras (BGR, 0-255), torch (RGB, normalised), none (RGB, 0-1), "
         "or auto: torch for a .pth file, else keras",
@@ -160,7 +158,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Checks every value that could have been typed; raises ValueError with one line."""
         for item in option_fields():
-            _check_option(item, getattr(self, item.name))
+            check_option(item, getattr(self, item.name))
         for kind in ("content", "style"):
             layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
             for layer in layers:
@@ -257,13 +255,17 @@ _CHOICES = {
 _RUN_FIELDS = ("size", "steps", "style_scale", "init", "seed")
 
 
-def option_fields() -> tuple[dataclasses.Field, ...]:
-    """The fields of `Recipe` that are options of the command line, in its order."""
-    return tuple(item for item in dataclasses.fields(Recipe) if item.metadata)
+def option_fields(kind: type = Recipe) -> tuple[dataclasses.Field, ...]:
+    """The fields of a dataclass, such as `Recipe`, that are options of the command line, in its order."""
+    return tuple(item for item in dataclasses.fields(kind) if item.metadata)
 
 
-def _check_option(item: dataclasses.Field, value: Any) -> None:
-    """Raises ValueError unless `value` may stand in the field."""
+def check_option(item: dataclasses.Field, value: Any) -> None:
+    """Checks a value for a field made by `option`.
+
+    Raises:
+        ValueError: unless it may stand there.
+    """
     choices, kind, low = item.metadata["choices"], item.metadata["kind"], item.metadata["low"]
     if choices and value not in choices:
         raise ValueError(unknown_name(item.name, value, choices))

@@ -52,6 +52,7 @@ _COMMANDS = {
     "stylize": ("stylize", "run"),
     "demo": ("stylize", "run"),
     "fast": ("fast", "run"),
+    "train": ("train", "run"),
     "inspect": ("reports", "inspect"),
     "doctor": ("reports", "doctor"),
     "recipes": ("explore", "recipes"),

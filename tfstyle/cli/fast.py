@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def _jobs(options: argparse.Namespace, content: Path, styles: list[Path]) -> Ite
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
     images.check_place(folder)
-    photographs = list(_readable(content, quiet=options.quiet))
+    photographs = [path for path, _ in images.readable(content)]
     if not photographs:
         raise InputError(f"{content}: holds no picture that can be read.")
     for photograph in photographs:
@@ -69,17 +68,3 @@ def _jobs(options: argparse.Namespace, content: Path, styles: list[Path]) -> Ite
         if folder.is_dir():
             images.check_output(output, overwrite=options.overwrite)
         yield photograph, output
-
-
-def _readable(folder: Path, *, quiet: bool) -> Iterator[Path]:
-    """The pictures in a folder, in order; what cannot be read is named and passed over."""
-    for path in sorted(folder.iterdir()):
-        if not path.is_file():
-            continue
-        try:
-            decoding.probe(path)
-        except InputError as error:
-            if not quiet:
-                print(f"tfstyle: passed over {error}", file=sys.stderr)
-            continue
-        yield path

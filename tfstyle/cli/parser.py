@@ -7,7 +7,8 @@ import sys
 from typing import Any, NoReturn
 
 import tfstyle
-from tfstyle.recipe import option_fields
+from tfstyle.feedforward.options import AdaINOptions, FastOptions
+from tfstyle.recipe import Recipe, option_fields
 from tfstyle.recipes import RECIPES
 
 _EXIT_CODES = (
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_sweep(commands)
     _add_features(commands)
     _add_export(commands)
+    _add_train(commands)
 
     compare = _command(commands, "compare", "measure pictures made by any program, in style and in content")
     _add_pictures(compare)
@@ -122,6 +124,31 @@ def _add_export(commands: Any) -> None:
     _add_folder(export, "the folder to make")
 
 
+def _add_train(commands: Any) -> None:
+    help = "train a network that paints in one pass"
+    train = commands.add_parser("train", help=help, description=help[0].upper() + help[1:] + ".", epilog=_EXIT_CODES)
+    kinds = train.add_subparsers(dest="kind", required=True, metavar="KIND")
+    fast = _command(kinds, "fast", "train a network that paints in the manner of one painting")
+    fast.add_argument("style", metavar="STYLE", help="the painting")
+    adain = _command(kinds, "adain", "train AdaIN's decoder, which paints in the manner of any painting")
+    adain.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
+    for kind, numbers in ((fast, FastOptions), (adain, AdaINOptions)):
+        _add_training(kind, numbers)
+
+
+def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
+    """What every training has: photographs, a folder, and the numbers that are fields of a dataclass."""
+    command.add_argument("--photos", metavar="DIR", required=True, help="a folder of photographs to learn from")
+    command.add_argument("--samples", metavar="DIR", help="photographs of the sample sheets [the embedded ones]")
+    command.add_argument(
+        "-o", "--output", "--out", metavar="DIR", required=True, help="the folder for network, state, losses and sheets"
+    )
+    command.add_argument("--resume", action="store_true", help="go on with the training in the folder")
+    command.add_argument("--overwrite", action="store_true", help="give up the training in the folder, begin anew")
+    command.add_argument("--mirrored", action="store_true", help="share each batch among all devices")
+    _add_fields(command.add_argument_group("training"), numbers, defaults=True)
+
+
 def _add_pictures(command: argparse.ArgumentParser) -> None:
     command.add_argument("content", metavar="CONTENT", help="the photograph")
     command.add_argument("style", metavar="STYLE", help="the painting")
@@ -148,15 +175,20 @@ def _add_recipe_options(command: argparse.ArgumentParser) -> None:
     """The recipe's name, and an option for each field that is one."""
     recipe = command.add_argument_group("recipe", "each option replaces one number of the recipe")
     recipe.add_argument("--recipe", metavar="NAME", default="default", help=f"one of {', '.join(RECIPES)} [balanced]")
-    for item in option_fields():
+    _add_fields(recipe, Recipe)
+
+
+def _add_fields(group: Any, fields_of: type, *, defaults: bool = False) -> None:
+    """An option for each field of a dataclass that is one; what is not typed is not in the result."""
+    for item in option_fields(fields_of):
         kind, choices = item.metadata["kind"], item.metadata["choices"]
-        recipe.add_argument(
+        group.add_argument(
             f"--{item.name.replace('_', '-')}",
             type=kind,
             choices=choices or None,
             metavar=None if choices else {int: "N", float: "X", str: "WORD"}[kind],
             default=argparse.SUPPRESS,
-            help=item.metadata["help"],
+            help=item.metadata["help"] + (f" [{item.default:{'' if kind is str else 'g'}}]" if defaults else ""),
         )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from tfstyle import vgg, weights
-from tfstyle.environment import tf
+from tfstyle.environment import keras, tf
 
 ADAIN_LAYER = "block4_conv1"
 """The layer whose features AdaIN decodes."""
 
 _UPSAMPLED_BEFORE = ("decoder_conv2", "decoder_conv6", "decoder_conv8")
 """Convolutions of the decoder in front of which the features are doubled, mirroring the encoder's pools."""
+
+_DECODER_FILTERS = (256, 256, 256, 256, 128, 128, 64, 64, 3)
 
 
 def adaptive_instance_normalisation(features: tf.Tensor, own: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -57,25 +60,62 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
 
 
 class AdaIN:
-    """Arbitrary style in one pass: the embedded encoder and decoder, compiled once for all sizes.
+    """Arbitrary style in one pass: the embedded encoder and a decoder, compiled once for all sizes.
+
+    Args:
+        decoder: a trained one; the embedded if None.
 
     Attributes:
         encode: image [1, height, width, 3] in [0, 1] → features [1, height // 8, width // 8, 512], sides at least 16.
-        decode: such features → image (the function `decode`).
+        decode: such features → image: the decoder given, or the function `decode` with the embedded weights.
 
     References:
         Huang, Belongie (ICCV 2017), section 5; weights as in NOTICE.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, decoder: AdaINDecoder | None = None) -> None:
         self._encoder = vgg.load_vgg([ADAIN_LAYER], edge="reflect")
-        arrays = weights.read_embedded("adain-decoder")
+        paint = decoder or functools.partial(decode, arrays=weights.read_embedded("adain-decoder"))
         any_size, any_features = tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 512])
         self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
-        self.decode = tf.function(lambda features: decode(features, arrays), input_signature=[any_features])
+        self.decode = tf.function(lambda features: paint(features), input_signature=[any_features])
 
 
 @functools.cache
 def adain() -> AdaIN:
     """The network, loaded once a process and kept for the next picture."""
     return AdaIN()
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class AdaINDecoder(keras.Model):
+    """The decoder as a Keras model, to be trained and saved: features [batch, h, w, 512] → [batch, 8 h, 8 w, 3].
+
+    Weights are random until `assign` is called or a saved model is loaded.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights, named as those of the embedded file."""
+        inputs = input_shape[-1]
+        self._arrays = {}
+        for number, filters in enumerate(_DECODER_FILTERS, 1):
+            for part, shape in (("kernel", (3, 3, inputs, filters)), ("bias", (filters,))):
+                first = "he_normal" if part == "kernel" else "zeros"
+                name = f"decoder_conv{number}"
+                weight = self.add_weight(name=f"{name}_{part}", shape=shape, initializer=first, dtype="float32")
+                self._arrays[f"{name}.{part}"] = weight
+            inputs = filters
+        self.built = True
+
+    def assign(self, arrays: weights.Arrays) -> None:
+        """Takes over arrays named as in the embedded file."""
+        for name, weight in self._arrays.items():
+            weight.assign(arrays[name])
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Paints features; see `decode`."""
+        arrays = {name: tf.cast(weight, self.compute_dtype) for name, weight in self._arrays.items()}
+        return tf.cast(decode(tf.cast(features, self.compute_dtype), arrays), tf.float32)

@@ -1,0 +1,118 @@
+"""Crops: the same for the same number, from every picture in turn, and what is passed over is named."""
+
+import numpy as np
+import pytest
+from conftest import image
+from PIL import Image
+
+from tfstyle import images
+from tfstyle.errors import InputError
+from tfstyle.feedforward import dataset
+
+
+@pytest.fixture
+def folder(rng, tmp_path):
+    """Five photographs of different greys, none of them square."""
+    place = tmp_path / "photos"
+    place.mkdir()
+    for number in range(5):
+        images.write(np.full((1, 40 + number, 70 - number, 3), number / 5), place / f"{number}.png")
+    return place
+
+
+def greys(pieces):
+    return [round(float(piece.mean()) * 5) for piece in pieces]
+
+
+def test_every_picture_comes_once_a_round_in_an_order_of_its_own(folder):
+    crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32, seed=1)
+    rounds = [greys(crops(item) for item in range(5 * number, 5 * number + 5)) for number in range(4)]
+    assert all(sorted(found) == [0, 1, 2, 3, 4] for found in rounds)
+    assert len({tuple(found) for found in rounds}) > 1
+
+
+def test_an_item_is_a_function_of_seed_and_number(rng, tmp_path):
+    for number in range(3):
+        images.write(image(rng, 60, 90 + number), tmp_path / f"{number}.png")
+    paths = dataset.list_pictures(tmp_path, crop=24)
+    first, second = (dataset.Crops(paths, size=24, seed=4) for _ in range(2))
+    for item in (7, 2, 7, 10**12):
+        assert first(item).shape == (24, 24, 3)
+        assert first(item).dtype == np.float32
+        np.testing.assert_array_equal(first(item), second(item))
+    assert np.abs(first(2) - dataset.Crops(paths, size=24, seed=5)(2)).max() > 0
+    assert np.abs(first(2) - first(2 + 3 * 40)).max() > 0
+
+
+def test_a_stream_begins_at_any_step(folder):
+    crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32, seed=3)
+    whole = [batch.numpy() for batch in dataset.batches(crops, size=32, batch=2).take(6)]
+    late = [batch.numpy() for batch in dataset.batches(crops, size=32, batch=2, start=4).take(2)]
+    assert whole[0].shape == (2, 32, 32, 3)
+    np.testing.assert_array_equal(whole[4:], late)
+    np.testing.assert_array_equal(whole[1], [crops(2), crops(3)])
+
+
+def test_pieces_show_between_half_and_all_of_a_pictures_short_side(tmp_path):
+    # Each pixel's value is its own row, so a piece's span of values is the height it shows; 32 of 200 rows is 0.16.
+    rows = np.linspace(0.0, 1.0, 200, dtype="float32")
+    images.write(np.broadcast_to(rows[None, :, None, None], (1, 200, 300, 3)), tmp_path / "ramp.png")
+    crops = dataset.Crops([tmp_path / "ramp.png"], size=32)
+    spans = [np.ptp(crops(item)) for item in range(40)]
+    assert 0.45 < min(spans) < 0.6
+    assert 0.9 < max(spans) <= 1.0
+
+
+def test_mirrored_as_often_as_not(tmp_path):
+    columns = np.linspace(0.0, 1.0, 48, dtype="float32")
+    images.write(np.broadcast_to(columns[None, None, :, None], (1, 32, 48, 3)), tmp_path / "ramp.png")
+    crops = dataset.Crops([tmp_path / "ramp.png"], size=32)
+    mirrored = sum(crops(item)[0, 0, 0] > crops(item)[0, -1, 0] for item in range(60))
+    assert 20 < mirrored < 40
+
+
+def test_a_picture_of_the_crops_own_size_is_enough(rng, tmp_path):
+    pixels = image(rng, 32, 32)
+    images.write(pixels, tmp_path / "one.png")
+    crops = dataset.Crops(dataset.list_pictures(tmp_path, crop=32), size=32)
+    piece = crops(0)
+    assert min(np.abs(piece - pixels[0]).max(), np.abs(piece[:, ::-1] - pixels[0]).max()) < 0.01
+
+
+def test_what_is_no_picture_or_too_small_is_named(folder, rng, caplog):
+    (folder / "notes.txt").write_text("no picture")
+    images.write(image(rng, 20, 90), folder / "small.png")
+    assert len(dataset.list_pictures(folder, crop=32)) == 5
+    assert "notes.txt" in caplog.text
+    assert "small.png: is 90x20, smaller than a crop of 32 pixels" in caplog.text
+
+
+def test_a_file_found_damaged_later_is_named_and_another_stands_in(folder, caplog):
+    data = (folder / "2.png").read_bytes()
+    (folder / "2.png").write_bytes(data[: len(data) // 2])
+    crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32)
+    found = greys(crops(item) for item in range(10))
+    assert 2 not in found
+    assert set(found) == {0, 1, 3, 4}
+    assert caplog.text.count("2.png") == 1
+
+
+@pytest.mark.parametrize(("name", "message"), [("empty", "holds no photograph of at least 32"), ("none", "folder")])
+def test_a_folder_without_photographs_is_one_line(name, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        dataset.list_pictures(tmp_path / name, crop=32)
+
+
+def test_only_damaged_files_are_one_line(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with pytest.raises(InputError, match="no p"):
+        dataset.Crops(dataset.list_pictures(tmp_path, crop=32), size=32)
+
+
+def test_pictures_beyond_the_cache_are_read_again(folder, monkeypatch):
+    monkeypatch.setattr(dataset, "MOST_CACHED", 0)
+    crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32, seed=1)
+    assert sorted(greys(crops(item) for item in range(5))) == [0, 1, 2, 3, 4]
+    assert not crops._cache

@@ -1,0 +1,45 @@
+"""Numbers of a training: their ranges, and which may change when it is resumed."""
+
+import pytest
+
+from tfstyle.feedforward.options import AdaINOptions, FastOptions
+from tfstyle.recipe import option_fields
+
+
+@pytest.mark.parametrize("kind", [FastOptions, AdaINOptions])
+def test_every_field_is_an_option_of_the_command_line(kind):
+    assert {item.name for item in option_fields(kind)} == set(vars(kind()))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", 0, "steps should be at least 1"),
+        ("size", 16, "size should be at least 32"),
+        ("batch", 0, "batch should be at least 1"),
+        ("learning_rate", 0.0, "learning_rate should be at least"),
+        ("style_weight", float("nan"), "style_weight should be a finite float"),
+        ("seed", -1, "seed should be at least 0"),
+        ("precision", "half", "unknown precision 'half'"),
+        ("width", "slimm", "did you mean 'slim'"),
+    ],
+)
+def test_a_number_out_of_range_is_one_line(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        FastOptions(**{field: value})
+
+
+def test_content_and_style_may_not_both_count_nothing():
+    with pytest.raises(ValueError, match="both 0"):
+        AdaINOptions(content_weight=0.0, style_weight=0.0)
+
+
+def test_steps_may_change_when_a_training_is_resumed_and_the_crop_may_not():
+    fixed = FastOptions(steps=9, size=64).fixed()
+    assert fixed["size"] == 64
+    assert not {"steps", "save_every", "precision"} & set(fixed)
+
+
+@pytest.mark.parametrize(("word", "name"), [("mixed", "bfloat16"), ("float32", "float32"), ("auto", "auto")])
+def test_mixed_precision_is_bfloat16(word, name):
+    assert FastOptions(precision=word).network_precision == name

@@ -1,0 +1,72 @@
+"""Options → a network: `tfstyle train fast` and `tfstyle train adain`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tfstyle import decoding, images
+from tfstyle.cli.stylize import quiet_tensorflow
+from tfstyle.errors import InputError
+from tfstyle.feedforward import dataset, records
+from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
+from tfstyle.recipe import option_fields
+
+SHEET_SIZE, SHEET_MOST = 384, 6
+"""Long side of the photographs on a sample sheet, in pixels, and how many it shows."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the kind of training asked for; the path of the network goes to standard output."""
+    print({"fast": _fast, "adain": _adain}[options.kind](options))
+
+
+def _fast(options: argparse.Namespace) -> Path:
+    numbers, photographs, folder = _checked(options, FastOptions)
+    painting = Path(options.style)
+    sides = decoding.probe(painting)
+    if min(sides) < numbers.size:
+        raise InputError(
+            f"{painting}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
+            "picture or a smaller --size."
+        )
+    with quiet_tensorflow(options.debug):
+        from tfstyle.feedforward import training
+    return training.train_fast(painting, photographs, _run(options, numbers, folder), options=numbers)
+
+
+def _adain(options: argparse.Namespace) -> Path:
+    numbers, photographs, folder = _checked(options, AdaINOptions)
+    paintings = dataset.list_pictures(Path(options.styles), crop=numbers.size, what="painting")
+    with quiet_tensorflow(options.debug):
+        from tfstyle.feedforward import training
+    return training.train_adain(paintings, photographs, _run(options, numbers, folder), options=numbers)
+
+
+def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[Any, list[Path], Path]:
+    """Numbers, photographs and folder, after every check that needs no TensorFlow."""
+    typed = {item.name for item in option_fields(kind)} & set(vars(options))
+    numbers = kind(**{name: getattr(options, name) for name in typed})
+    folder = Path(options.output)
+    records.check(folder, resume=options.resume, overwrite=options.overwrite)
+    return numbers, dataset.list_pictures(Path(options.photos), crop=numbers.size), folder
+
+
+def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
+    """The place of a training, with the photographs of its sample sheet: those named, or the embedded ones."""
+    from tfstyle import environment
+    from tfstyle.feedforward import fitting, training
+
+    environment.grow_gpu_memory()
+    if options.samples:
+        paths = dataset.list_pictures(Path(options.samples), crop=1)[:SHEET_MOST]
+    else:
+        paths = [images.SAMPLES / f"{name}.jpg" for name in ("chelsea", "colosseum", "neuschwanstein")]
+    return training.Run(
+        folder,
+        resume=options.resume,
+        mirrored=options.mirrored,
+        samples=[images.fit(images.read(path).image, SHEET_SIZE) for path in paths],
+        callbacks=[] if options.quiet else [fitting.Progress(numbers.steps)],
+    )

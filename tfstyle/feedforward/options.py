@@ -1,0 +1,73 @@
+"""Numbers → a training: how long, on how large crops, with which weights. No TensorFlow here.
+
+The options of `tfstyle train`, their defaults and their types are read from these fields, as those of `tfstyle stylize`
+are from `Recipe`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tfstyle.recipe import check_option, option, option_fields
+
+PRECISIONS = ("auto", "float32", "mixed")
+WIDTHS = ("slim", "full")
+
+_MAY_CHANGE = ("steps", "save_every", "precision")
+"""Fields that may differ when a training is resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """Everything that decides a training, apart from its pictures.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    steps: int = option(4000, "steps in all", low=1)
+    size: int = option(256, "side of the crops, in pixels", low=32)
+    batch: int = option(4, "crops in a step", low=1)
+    learning_rate: float = option(1e-3, "of Adam at the first step; it falls to a twentieth", low=1e-12)
+    content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
+    style_weight: float = option(1.0, "how much the painting's manner counts", low=0.0)
+    tv_weight: float = option(1.0, "how much smoothness counts", low=0.0)
+    seed: int = option(0, "of first weights, order of the photographs and places of the crops", low=0)
+    precision: str = option("auto", "of the convolutions; auto is mixed where that is faster", choices=PRECISIONS)
+    save_every: int = option(200, "steps from one state, sample sheet and line of losses to the next", low=1)
+
+    def __post_init__(self) -> None:
+        """Refuses numbers out of range."""
+        for item in option_fields(type(self)):
+            check_option(item, getattr(self, item.name))
+        if not self.content_weight + self.style_weight > 0:
+            raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
+
+    @property
+    def network_precision(self) -> str:
+        """The precision as `model.policy` names it."""
+        return "bfloat16" if self.precision == "mixed" else self.precision
+
+    def fixed(self) -> dict[str, Any]:
+        """The numbers that must be the same when a training is resumed."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _MAY_CHANGE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastOptions(TrainingOptions):
+    """A transformer's training."""
+
+    style_size: int = option(384, "long side of the painting, in pixels: how large its strokes are", low=64)
+    width: str = option("slim", "of the network: slim is four times as fast", choices=WIDTHS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaINOptions(TrainingOptions):
+    """The AdaIN decoder's training."""
+
+    learning_rate: float = option(1e-4, "of Adam at the first step; it falls to a twentieth", low=1e-12)
+    style_weight: float = option(3.0, "how much the paintings' manner counts", low=0.0)
+    tv_weight: float = option(0.0, "how much smoothness counts", low=0.0)
+    start: str = option("embedded", "weights to begin from", choices=("embedded", "random"))

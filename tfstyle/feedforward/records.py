@@ -1,0 +1,72 @@
+"""Folder ⇄ what a training leaves: its state, network, losses, curves and sample sheets. No TensorFlow here."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from tfstyle import images, plots
+from tfstyle.errors import OutputError
+
+STATE, NETWORK, LOSSES, CURVES, SHEETS = "state.npz", "network.keras", "losses.csv", "losses.png", "samples"
+"""What a training's folder holds; `SHEETS` is a folder of 000200.jpg, …"""
+
+
+def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Says before any work is done that a training could not use a folder.
+
+    Args:
+        folder: new, empty, or of an earlier training if `resume` or `overwrite`.
+        resume: go on with the training in it.
+        overwrite: give up the training in it.
+
+    Raises:
+        OutputError: if it cannot be used.
+        ValueError: if both are asked for.
+    """
+    if resume and overwrite:
+        raise ValueError("give --resume to go on or --overwrite to begin anew, not both.")
+    images.check_place(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder with -o.")
+    trained = (folder / STATE).is_file()
+    if resume and not trained:
+        raise OutputError(f"{folder}: holds no training to go on with; leave out --resume to begin one.")
+    if folder.is_dir() and any(folder.iterdir()) and not resume:
+        if not trained:
+            raise OutputError(f"{folder}: is not empty and no training of tfstyle; choose another folder with -o.")
+        if not overwrite:
+            raise OutputError(f"{folder}: holds a training; go on with --resume, or begin anew with --overwrite.")
+
+
+def clear(folder: Path) -> None:
+    """Makes the folder, and removes what an earlier training left in it; whatever else lies there stays.
+
+    Raises:
+        OutputError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        for path in [folder / name for name in (STATE, NETWORK, LOSSES, CURVES)] + [*folder.glob(f"{SHEETS}/*.jpg")]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made or cleared ({error.strerror}).") from error
+
+
+def read_losses(folder: Path) -> list[dict[str, float]]:
+    """The lines of `LOSSES`, one an epoch: "step", "loss" and the terms.
+
+    Raises:
+        OutputError: if it is missing or not such a file.
+    """
+    try:
+        rows = csv.DictReader((folder / LOSSES).read_text().splitlines())
+        return [{name: float(value) for name, value in row.items() if value != "NA"} for row in rows]
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputError(f"{folder / LOSSES}: cannot be read; the curves are not drawn.") from error
+
+
+def draw_curves(folder: Path) -> None:
+    """Draws the style and content losses of `LOSSES` into `CURVES`."""
+    rows = [{"scale": 0.0} | row for row in read_losses(folder)]
+    images.save_atomically(folder / CURVES, plots.loss_curves({"": rows}), overwrite=True)

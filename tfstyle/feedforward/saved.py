@@ -1,0 +1,84 @@
+"""Network ⇄ file: trained networks by name or path, in Keras' own format, read in its safe mode."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tfstyle import images, weights
+from tfstyle.environment import keras
+from tfstyle.errors import WeightsError, unknown_name
+from tfstyle.feedforward.networks import AdaINDecoder
+from tfstyle.feedforward.transformer import Transformer
+
+KINDS = (Transformer, AdaINDecoder)
+"""What a file may hold."""
+
+
+def shipped() -> list[str]:
+    """Names of the networks that come with the package."""
+    return sorted(path.stem for path in weights.FOLDER.glob("*.keras"))
+
+
+def find(source: str | Path) -> Path:
+    """The file of a network.
+
+    Args:
+        source: a name in `shipped()`, or the path of a `.keras` file.
+
+    Raises:
+        WeightsError: if there is none.
+    """
+    if str(source) in shipped():
+        return weights.FOLDER / f"{source}.keras"
+    path = Path(source)
+    if path.suffix != ".keras":
+        raise WeightsError(f"{unknown_name('network', str(source), shipped())} Or give the path of a .keras file.")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such network file.")
+    return path
+
+
+def load(source: str | Path) -> Transformer | AdaINDecoder:
+    """Loads a trained network.
+
+    Args:
+        source: as for `find`.
+
+    Returns:
+        A `Transformer` or an `AdaINDecoder`.
+
+    Raises:
+        WeightsError: if there is none, or the file is damaged or holds another kind of model.
+    """
+    path = find(source)
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises anything at all on damaged files.
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: is damaged or no network of tfstyle ({cause}); train it again.") from error
+    if not isinstance(network, KINDS):
+        raise WeightsError(f"{path}: holds a {type(network).__name__}; a network from tfstyle train is needed.")
+    return network
+
+
+def save(network: keras.Model, path: Path) -> None:
+    """Writes a network whole or not at all, in float32, replacing a file that is there.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "network.keras")
+        in_float32(network).save(file)
+        images.save_atomically(path, file.read_bytes(), overwrite=True)
+
+
+def in_float32(network: keras.Model) -> keras.Model:
+    """A network of the same weights that computes in float32, whatever it was trained in."""
+    if network.dtype_policy.name == "float32":
+        return network
+    copy = type(network).from_config(network.get_config() | {"dtype": "float32"})
+    copy.build_from_config(network.get_build_config())
+    copy.set_weights(network.get_weights())
+    return copy

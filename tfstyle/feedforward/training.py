@@ -1,0 +1,238 @@
+"""Photographs and a style → a network: Johnson's transformer for one painting, AdaIN's decoder for any."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfstyle import images, losses, moments, objective, vgg, weights
+from tfstyle.environment import keras, tf
+from tfstyle.feedforward import dataset, fitting, inference, networks, records
+from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
+from tfstyle.feedforward.transformer import FILTERS, Transformer
+from tfstyle.model import StyleContentModel, model_for, policy
+from tfstyle.recipe import Recipe
+from tfstyle.recipes import DEFAULT
+
+
+def fast_recipe(options: FastOptions) -> Recipe:
+    """What a transformer is asked for: the default recipe's losses, with weights of its own."""
+    return dataclasses.replace(
+        DEFAULT,
+        name="fast",
+        content_weight=options.content_weight,
+        style_weight=options.style_weight,
+        tv_weight=options.tv_weight,
+        precision=options.network_precision,
+    )
+
+
+def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor) -> fitting.Objective:
+    """The perceptual losses of a painted batch.
+
+    Args:
+        model: describes pictures.
+        recipe: gives layers and weights.
+        painting: float32 [1, height, width, 3] in [0, 1], of any size.
+
+    Returns:
+        (network, photographs [batch, height, width, 3]) → the terms of `objective.loss_terms`.
+
+    References:
+        Johnson, Alahi, Fei-Fei (ECCV 2016), equations 2 to 4.
+    """
+    style = objective.make_targets(model, recipe, painting, painting)["style"]
+    factors = {
+        "content": recipe.content_weight,
+        "style": recipe.style_weight,
+        "total_variation": recipe.tv_weight,
+    }
+
+    def terms(network: keras.Model, photographs: tf.Tensor) -> dict[str, tf.Tensor]:
+        targets = {"content": model(photographs)["content"], "style": style}
+        return objective.loss_terms(model, recipe, network(photographs, training=True), targets, factors)
+
+    return terms
+
+
+def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> fitting.Objective:
+    """AdaIN's losses, each layer's relative to the size of its target.
+
+    Args:
+        encoder: sees `ADAIN_STYLE_LAYERS`, mirrored at the edge.
+        options: gives the weights.
+
+    Returns:
+        (decoder, (photographs, paintings)), both [batch, height, width, 3] → "content": how far the features of what
+        is painted lie from those it was painted from; "style": the same of means and deviations and the paintings';
+        and "total_variation".
+
+    References:
+        Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 12
+        and 13.
+    """
+    last = networks.ADAIN_LAYER
+
+    def described(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {layer: moments.mean_deviation(moments.moments(values)) for layer, values in features.items()}
+
+    def terms(decoder: keras.Model, pair: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        photographs, paintings = pair
+        seen, target = encoder(photographs)[last], described(encoder(paintings))
+        own = moments.mean_deviation(moments.moments(seen))
+        wanted = networks.adaptive_instance_normalisation(seen, own, target[last])
+        painted = decoder(wanted, training=True)
+        found = encoder(painted)
+        share = {layer: options.style_weight / len(target) for layer in target}
+        kept = losses.layer_losses(found, {last: wanted}, {last: options.content_weight}, relative=True)
+        style = losses.layer_losses(described(found), target, share, relative=True)
+        smooth = options.tv_weight * losses.total_variation_squared(painted)
+        return {"content": kept[last], "style": tf.add_n(list(style.values())), "total_variation": smooth}
+
+    return terms
+
+
+ADAIN_STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", networks.ADAIN_LAYER)
+"""Layers whose mean and deviation AdaIN's decoder is trained to reach."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Where a training takes place and what goes on around it.
+
+    Attributes:
+        folder: what `records.check` has found usable.
+        samples: photographs of the sample sheet, at least one, [1, height, width, 3] in [0, 1].
+        resume: go on with the state in it.
+        mirrored: share each batch among all devices.
+        callbacks: Keras callbacks.
+    """
+
+    folder: Path
+    samples: Sequence[Any]
+    resume: bool = False
+    mirrored: bool = False
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+    def strategy(self, batch: int) -> tf.distribute.Strategy:
+        """One device or all.
+
+        Raises:
+            ValueError: if they cannot share a batch evenly.
+        """
+        strategy = tf.distribute.MirroredStrategy() if self.mirrored else tf.distribute.get_strategy()
+        if batch % strategy.num_replicas_in_sync:
+            raise ValueError(
+                f"batch should be a multiple of the {strategy.num_replicas_in_sync} devices that share it, not {batch}."
+            )
+        return strategy
+
+    def fit(
+        self,
+        trainer: fitting.Trainer,
+        batches_from: Callable[[int], tf.data.Dataset],
+        options: TrainingOptions,
+        fixed: dict[str, Any],
+        *,
+        paint: Callable[[tf.Tensor], Any],
+    ) -> Path:
+        """Trains a compiled trainer in the folder; returns the network's file. Raises what `fitting.fit` does."""
+        fixed = options.fixed() | fixed
+        if self.resume:
+            fitting.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
+        else:
+            records.clear(self.folder)
+        shown = fitting.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
+        fitting.fit(
+            trainer,
+            batches_from,
+            self.folder,
+            steps=options.steps,
+            every=options.save_every,
+            fixed=fixed,
+            callbacks=[*self.callbacks, shown],
+        )
+        return self.folder / records.NETWORK
+
+
+def train_fast(painting: Path, photographs: Sequence[Path], run: Run, *, options: FastOptions) -> Path:
+    """Trains a transformer to paint any photograph in the manner of one painting.
+
+    Args:
+        painting: a picture file.
+        photographs: picture files, as from `dataset.list_pictures`.
+        run: where.
+        options: the numbers.
+
+    Returns:
+        The file of the network, in `run.folder`.
+
+    Raises:
+        InputError: if a picture cannot be used.
+        ValueError, WeightsError: if the training cannot be resumed so.
+        DivergedError, OutputError, Interrupted: as `fitting.fit`.
+    """
+    crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
+    image = images.fit(images.read(painting).image, options.style_size)
+    recipe = fast_recipe(options)
+    with run.strategy(options.batch).scope():
+        network = Transformer(FILTERS[options.width], dtype=policy(options.network_precision))
+        network.build((None, None, None, 3))
+        fitting.initialise(network, options.seed)
+        trainer = fitting.Trainer(network, fast_objective(model_for(recipe), recipe, image))
+        trainer.compile(fitting.adam(options))
+
+        def batches_from(step: int) -> tf.data.Dataset:
+            return dataset.batches(crops, size=options.size, batch=options.batch, start=step)
+
+        fixed = {"kind": "fast", "style": painting.name, "photographs": [path.name for path in photographs]}
+        return run.fit(trainer, batches_from, options, fixed, paint=network)
+
+
+def train_adain(paintings: Sequence[Path], photographs: Sequence[Path], run: Run, *, options: AdaINOptions) -> Path:
+    """Trains AdaIN's decoder to paint any photograph in the manner of any painting.
+
+    Args:
+        paintings, photographs: picture files, as from `dataset.list_pictures`.
+        run: where; its sample sheet shows the first painting.
+        options: the numbers.
+
+    Returns:
+        The file of the decoder, in `run.folder`.
+
+    Raises:
+        As `train_fast`.
+    """
+    crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
+    styles = dataset.Crops(paintings, size=options.size, seed=options.seed + 1)
+    image = images.fit(images.read(paintings[0]).image, 2 * options.size)
+    with run.strategy(options.batch).scope():
+        network_policy = policy(options.network_precision)
+        encoder = vgg.load_vgg(ADAIN_STYLE_LAYERS, edge="reflect", dtype=network_policy)
+        decoder = networks.AdaINDecoder(dtype=network_policy)
+        decoder.build((None, None, None, 512))
+        if options.start == "embedded":
+            decoder.assign(weights.read_embedded("adain-decoder"))
+        else:
+            fitting.initialise(decoder, options.seed)
+        trainer = fitting.Trainer(decoder, adain_objective(encoder, options))
+        trainer.compile(fitting.adam(options))
+
+        def batches_from(step: int) -> tf.data.Dataset:
+            parts = (
+                dataset.batches(pictures, size=options.size, batch=options.batch, start=step)
+                for pictures in (crops, styles)
+            )
+            return tf.data.Dataset.zip(tuple(parts))
+
+        fixed = {
+            "kind": "adain",
+            "styles": [path.name for path in paintings],
+            "photographs": [path.name for path in photographs],
+        }
+        shown = networks.AdaIN(decoder)
+        return run.fit(
+            trainer, batches_from, options, fixed, paint=lambda photograph: inference.paint(shown, photograph, [image])
+        )

@@ -1,0 +1,137 @@
+"""Image → image in one pass: Johnson's transformer, one network for one style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tfstyle.environment import keras, tf
+from tfstyle.feedforward.networks import adaptive_instance_normalisation
+
+FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
+"""Width → filters at full, half and quarter resolution; full is the paper's."""
+
+CELL = 4
+"""Pixels of a position of the residual body."""
+
+HALO = 64
+"""Pixels around a tile that what is painted depends on, given the statistics: 54 in whole cells."""
+
+Statistics = Sequence[tf.Tensor]
+"""Means and deviations [batch, 2, channels] of the features in front of each normalisation, in order."""
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class InstanceNormalisation(keras.layers.Layer):
+    """Gives each channel of each picture a learned mean and deviation; in float32, whatever the policy.
+
+    References:
+        Ulyanov, Vedaldi, Lempitsky: Instance Normalization: The Missing Ingredient for Fast Stylization (2016), eq. 2.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**(kwargs | {"dtype": "float32"}))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates a mean and a deviation for each channel."""
+        self.shift = self.add_weight(name="shift", shape=input_shape[-1:], initializer="zeros")
+        self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
+        self.built = True
+
+    def describe(self, features: tf.Tensor) -> tf.Tensor:
+        """Means and deviations [batch, 2, channels] of features [batch, height, width, channels]."""
+        mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
+        return tf.stack([mean, tf.sqrt(variance + 1e-5)], axis=1)
+
+    def call(self, features: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
+        """Normalises features by their own means and deviations, or by those given."""
+        target = tf.stack([tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.scale)])[None]
+        own = self.describe(features) if own is None else own
+        return adaptive_instance_normalisation(features, own, target)
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class Transformer(keras.Model):
+    """A network that paints in one manner: two strided convolutions, residual blocks, two doublings.
+
+    Args:
+        filters: at full, half and quarter resolution.
+        blocks: residual blocks.
+        **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
+
+    Call it on float32 [batch, height, width, 3] in [0, 1], sides at least 16; it returns the same shape, in [0, 1].
+
+    Differs from the paper: reflection padding in front of every convolution instead of 40 pixels once, doubling by
+    nearest neighbour and a convolution instead of a transposed one (no checkerboard; Odena, Dumoulin, Olah:
+    Deconvolution and Checkerboard Artifacts, 2016), instance instead of batch normalisation.
+
+    References:
+        Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (ECCV 2016),
+        supplement, table 1.
+    """
+
+    def __init__(self, filters: Sequence[int] = FILTERS["slim"], *, blocks: int = 5, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
+        self.filters, self.blocks = tuple(int(number) for number in filters), blocks
+        first, second, third = self.filters
+        body = [(f"residual{number}_{half}", third, 3, 1) for number in range(1, blocks + 1) for half in "ab"]
+        plan = [("inner", first, 9, 1), ("half", second, 3, 2), ("quarter", third, 3, 2), *body]
+        plan += [("double", second, 3, 1), ("whole", first, 3, 1), ("painted", 3, 9, 1)]
+        self.convolutions = [
+            keras.layers.Conv2D(count, side, stride, padding="valid", name=name, dtype=self.dtype_policy)
+            for name, count, side, stride in plan
+        ]
+        self.normalisations = [InstanceNormalisation(name=f"{name}_norm") for name, *_ in plan[:-1]]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights of every layer."""
+        inputs = input_shape[-1]
+        for convolution in self.convolutions:
+            convolution.build((None, None, None, inputs))
+            inputs = convolution.filters
+        for convolution, normalisation in zip(self.convolutions, self.normalisations, strict=False):
+            normalisation.build((None, None, None, convolution.filters))
+        self.built = True
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Paints; see the class."""
+        return self.paint(image)[0]
+
+    def paint(self, image: tf.Tensor, statistics: Statistics | None = None) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Paints, and tells by which statistics.
+
+        Args:
+            image: as for a call.
+            statistics: to normalise by, for a part of a larger picture; its own if None.
+
+        Returns:
+            The painted image, and the statistics of its own or those given.
+        """
+        height, width = tf.shape(image)[1], tf.shape(image)[2]
+        whole_cells = [[0, 0], [0, -height % CELL], [0, -width % CELL], [0, 0]]
+        x = tf.pad(tf.cast(image, self.compute_dtype), whole_cells, "SYMMETRIC")
+        used: list[tf.Tensor] = []
+
+        def normalised(x: tf.Tensor) -> tf.Tensor:
+            """The next convolution and its normalisation."""
+            convolution, normalisation = self.convolutions[len(used)], self.normalisations[len(used)]
+            x = convolution(_mirrored(x, convolution.kernel_size[0] // 2))
+            used.append(normalisation.describe(x) if statistics is None else statistics[len(used)])
+            return tf.cast(normalisation(x, used[-1]), self.compute_dtype)
+
+        for _ in range(3):
+            x = tf.nn.relu(normalised(x))
+        for _ in range(self.blocks):
+            x += normalised(tf.nn.relu(normalised(x)))
+        for _ in range(2):
+            x = tf.nn.relu(normalised(tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)))
+        x = self.convolutions[-1](_mirrored(x, 4))
+        return tf.sigmoid(tf.cast(x, tf.float32))[:, :height, :width], used
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything `__init__` needs."""
+        return super().get_config() | {"filters": list(self.filters), "blocks": self.blocks}
+
+
+def _mirrored(x: tf.Tensor, margin: int) -> tf.Tensor:
+    return tf.pad(x, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
