@@ -15,8 +15,10 @@ from tfstyle.color import keep_colors
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError
-from tfstyle.feedforward.inference import paint
-from tfstyle.feedforward.networks import adain
+from tfstyle.feedforward import saved
+from tfstyle.feedforward.inference import paint, transform
+from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
+from tfstyle.feedforward.transformer import Transformer
 from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
 from tfstyle.transfer import Transfer, memory_needed
@@ -106,8 +108,9 @@ def stylize(
 
 def fast(
     content: Any,
-    styles: Sequence[Any],
+    styles: Sequence[Any] = (),
     *,
+    model: str | os.PathLike | Transformer | AdaINDecoder | None = None,
     blend: Sequence[float] | None = None,
     alpha: float = 1.0,
     preserve_color: bool = False,
@@ -121,11 +124,15 @@ def fast(
     """Paints a photograph in the manner of any paintings in one pass: in seconds, a sketch of what `stylize` does.
 
         image = tfstyle.fast("photo.jpg", ["painting.jpg"])
+        image = tfstyle.fast("photo.jpg", model="starry-night")
 
     Args:
         content: the photograph, as for `images.read`.
-        styles: one painting or several, likewise, each at its own size.
-        blend, alpha, tile: as for `feedforward.inference.paint`.
+        styles: one painting or several, likewise, each at its own size; none for a model of one style.
+        model: a network from `tfstyle train`: its name, as for `feedforward.saved.load`, or itself; AdaIN with the
+            embedded decoder if None.
+        blend, alpha: as for `feedforward.inference.paint`; not for a model of one style.
+        tile: as for `feedforward.inference.paint` or `transform`.
         preserve_color: keep the photograph's colours and take only the painting's light and dark.
         size: long side of the result in pixels; 0 is the photograph's own.
         output, background, quality, overwrite: as for `stylize`.
@@ -137,7 +144,14 @@ def fast(
         ValueError: if a value is not valid.
         InputError: if a picture cannot be read or is too small.
         OutputError: if the result could not be written.
+        WeightsError: if the model cannot be used.
     """
+    network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
+    one_style = isinstance(network, Transformer)
+    if one_style and (len(styles) or blend is not None or alpha != 1.0):
+        raise ValueError("a network of one style takes no painting, blend or alpha; leave them out.")
+    if not one_style and not len(styles):
+        raise ValueError("name at least one painting, or a network of one style with --model.")
     if size < 0:
         raise ValueError(f"size should be at least 0, not {size!r}.")
     environment.grow_gpu_memory()
@@ -146,12 +160,21 @@ def fast(
     photograph = _read(content, background).image
     photograph = images.fit(photograph, size or max(photograph.shape[1:3]))
     paintings = [_read(style, background).image for style in styles]
-    image = paint(adain(), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
+    if isinstance(network, Transformer):
+        image = transform(network, photograph, tile=tile)
+    else:
+        image = paint(_adain(network), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
     if preserve_color:
         image = keep_colors(image, photograph)
     if output is not None:
         images.write(image, output, quality=quality, overwrite=overwrite)
     return image
+
+
+@functools.lru_cache(maxsize=2)
+def _adain(decoder: AdaINDecoder | None) -> AdaIN:
+    """The embedded network, or the one with a decoder of your own, compiled once for the next picture."""
+    return adain() if decoder is None else AdaIN(decoder)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from tfstyle.cli.parser import make_parser
+from tfstyle.cli.parser import parse
 from tfstyle.errors import Interrupted, MemoryLimitError, TfstyleError
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; usage errors and `--help` exit by themselves, as argparse does.
     """
-    options = make_parser().parse_args(arguments)
+    options = parse(arguments)
     _set_up_logging(options)
     try:
         _run(options)

@@ -108,11 +108,12 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Runs `tfstyle export extractor`."""
+    """Runs `tfstyle export extractor`, or exports a trained network."""
+    if options.what != "extractor":
+        _export_network(options)
+        return
     style, content = _layers(options.style_layers, STYLE_LAYERS), _layers(options.content_layers, ("block4_conv2",))
-    if (options.directory is None) == (options.output is None):
-        raise ValueError("name one folder to export into: tfstyle export extractor -o DIR.")
-    folder = Path(options.output or options.directory)
+    folder = _export_folder(options)
     weights.check(options.weights)
     with quiet_tensorflow(options.debug):
         from tfstyle.model import StyleContentModel
@@ -122,3 +123,23 @@ def export(options: argparse.Namespace) -> None:
         model = StyleContentModel(style, content, weights=options.weights, pooling=options.pooling)
         export_extractor(model, folder, format=options.format, overwrite=options.overwrite)
     print(folder)
+
+
+def _export_network(options: argparse.Namespace) -> None:
+    """Exports a network by its name or file."""
+    folder = _export_folder(options)
+    with quiet_tensorflow(options.debug):
+        from tfstyle.feedforward import saved
+        from tfstyle.serving.export import check_export, export_network
+    check_export(folder, format=options.format, overwrite=options.overwrite)
+    network = saved.load(options.what)
+    with quiet_tensorflow(options.debug):
+        export_network(network, folder, format=options.format, overwrite=options.overwrite)
+    print(folder)
+
+
+def _export_folder(options: argparse.Namespace) -> Path:
+    """The one folder named."""
+    if (options.directory is None) == (options.output is None):
+        raise ValueError(f"name one folder to export into: tfstyle export {options.what} -o DIR.")
+    return Path(options.output or options.directory)

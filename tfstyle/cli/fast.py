@@ -17,16 +17,22 @@ def run(options: argparse.Namespace) -> None:
     images.parse_color(options.background)
     check_quality(options.quality)
     blend = _blend(options.blend)
+    if not styles and not options.model:
+        raise ValueError("name at least one painting, or a network of one style with --model.")
     for style in styles:
         decoding.probe(style)
-    jobs = list(_jobs(options, content, styles))
+    manner = Path(styles[0] if styles else options.model)
+    jobs = list(_jobs(options, content, manner))
     with quiet_tensorflow(options.debug):
         from tfstyle import api
+        from tfstyle.feedforward import saved
+    network = saved.load(options.model) if options.model else None
     for photograph, output in jobs:
         output.parent.mkdir(exist_ok=True)
         api.fast(
             photograph,
             styles,
+            model=network,
             blend=blend,
             alpha=options.alpha,
             preserve_color=options.preserve_color,
@@ -48,15 +54,15 @@ def _blend(text: str | None) -> list[float] | None:
         raise ValueError(f"blend should be numbers separated by commas, one a style, not {text!r}.") from None
 
 
-def _jobs(options: argparse.Namespace, content: Path, styles: list[Path]) -> Iterator[tuple[Path, Path]]:
+def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[tuple[Path, Path]]:
     """Each photograph with the file its painting goes to, checked before any work is done."""
     if not content.is_dir():
         decoding.probe(content)
-        output = result_path(options, content, styles[0])
+        output = result_path(options, content, manner)
         images.check_output(output, overwrite=options.overwrite)
         yield content, output
         return
-    folder = Path(options.output) if options.output else content.with_name(f"{content.resolve().name}-{styles[0].stem}")
+    folder = Path(options.output) if options.output else content.with_name(f"{content.resolve().name}-{manner.stem}")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
     images.check_place(folder)
@@ -64,7 +70,7 @@ def _jobs(options: argparse.Namespace, content: Path, styles: list[Path]) -> Ite
     if not photographs:
         raise InputError(f"{content}: holds no picture that can be read.")
     for photograph in photographs:
-        output = folder / f"{photograph.stem}.{styles[0].stem}.png"
+        output = folder / f"{photograph.stem}.{manner.stem}.png"
         if folder.is_dir():
             images.check_output(output, overwrite=options.overwrite)
         yield photograph, output

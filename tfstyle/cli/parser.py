@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import tfstyle
@@ -23,6 +24,17 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options in the words of a command line; usage errors and `--help` exit."""
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "fast" and not options.styles and not any(word.startswith("-") for word in rest):
+        options.styles, rest = rest, []  # Before Python 3.12.7 an optional STYLE behind an option is left over.
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -69,7 +81,8 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_fast(commands: Any) -> None:
     fast = _command(commands, "fast", "paint in one pass, a sketch in seconds: one photograph or a folder")
     fast.add_argument("content", metavar="CONTENT", help="the photograph, or a folder of them")
-    fast.add_argument("styles", metavar="STYLE", nargs="+", help="one painting or several")
+    fast.add_argument("styles", metavar="STYLE", nargs="*", help="one painting or several; none for --model NAME")
+    fast.add_argument("--model", metavar="NAME", help="starry-night, or a .keras file from tfstyle train [AdaIN]")
     fast.add_argument("--alpha", type=float, default=1.0, metavar="X", help="how much style, 0 to 1 [1]")
     fast.add_argument("--blend", metavar="A,B", help="weight of each painting [equal]")
     fast.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
@@ -114,7 +127,7 @@ def _add_features(commands: Any) -> None:
 
 def _add_export(commands: Any) -> None:
     export = _command(commands, "export", "write a network that other programs load")
-    export.add_argument("what", choices=("extractor",), help="the style and content extractor")
+    export.add_argument("what", metavar="WHAT", help="extractor, starry-night, or a .keras file from tfstyle train")
     export.add_argument("directory", metavar="DIR", nargs="?", help="the folder to make; or -o DIR")
     export.add_argument("--style-layers", metavar="A,B", help="[the five style layers]")
     export.add_argument("--content-layers", metavar="A,B", help="[block4_conv2]")

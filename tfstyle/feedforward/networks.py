@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from tfstyle import vgg, weights
@@ -35,6 +36,21 @@ def adaptive_instance_normalisation(features: tf.Tensor, own: tf.Tensor, target:
     return (features - own[:, 0]) / own[:, 1] * target[:, 1] + target[:, 0]
 
 
+def describe(features: tf.Tensor) -> tf.Tensor:
+    """Means and deviations [batch, 2, channels] of features [batch, height, width, channels], in float32.
+
+    The same numbers as `moments.mean_deviation`, without the products of channels that tiles would add up.
+    """
+    mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
+    return tf.stack([mean, tf.sqrt(variance + 1e-5)], axis=1)
+
+
+def doubled(features: tf.Tensor) -> tf.Tensor:
+    """Each position four times: twice as high and twice as wide, by nearest neighbour."""
+    # `tf.image.resize` measures from pixel centres, which gives the same here but is no longer in ONNX.
+    return tf.compat.v1.image.resize_nearest_neighbor(features, 2 * tf.shape(features)[1:3])
+
+
 def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     """Paints an image from features of `ADAIN_LAYER`.
 
@@ -51,7 +67,7 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     names = [name.removesuffix(".kernel") for name in arrays if name.endswith(".kernel")]
     for name in names:
         if name in _UPSAMPLED_BEFORE:
-            features = tf.repeat(tf.repeat(features, 2, axis=1), 2, axis=2)
+            features = doubled(features)
         padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
         features = tf.nn.conv2d(padded, arrays[f"{name}.kernel"], 1, "VALID") + arrays[f"{name}.bias"]
         if name != names[-1]:
@@ -79,6 +95,45 @@ class AdaIN:
         any_size, any_features = tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 512])
         self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
         self.decode = tf.function(lambda features: paint(features), input_signature=[any_features])
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class ArbitraryStyle(keras.Model):
+    """AdaIN as one Keras model, for export: [image, painting] → the painted image.
+
+    Args:
+        decoder: paints features.
+        **kwargs: of `keras.Model`.
+
+    Call it on two float32 [batch, height, width, 3] in [0, 1], sides at least `smallest_side`; it returns the image's
+    shape, in [0, 1].
+    """
+
+    smallest_side = 16
+
+    def __init__(self, decoder: AdaINDecoder, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
+        self.encoder = vgg.load_vgg([ADAIN_LAYER], edge="reflect")
+        self.decoder = decoder
+        self.built = True
+
+    def call(self, pictures: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Paints; see the class."""
+        image, painting = pictures
+        features = self.encoder(in_whole_cells(image, 8))[ADAIN_LAYER]
+        style = self.encoder(in_whole_cells(painting, 8))[ADAIN_LAYER]
+        normalised = adaptive_instance_normalisation(features, describe(features), describe(style))
+        painted = self.decoder(normalised)
+        return tf.clip_by_value(painted[:, : tf.shape(image)[1], : tf.shape(image)[2]], 0.0, 1.0)
+
+
+def in_whole_cells(image: tf.Tensor, cell: int) -> tf.Tensor:
+    """The image with mirrored rows and columns up to multiples of `cell`; a gather, which every export format knows."""
+    for axis in (1, 2):
+        length = tf.shape(image)[axis]
+        positions = tf.range(length + (cell - length % cell) % cell)  # Of a negative number ONNX has another remainder.
+        image = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
+    return image
 
 
 @functools.cache

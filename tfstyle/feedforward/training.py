@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import images, losses, moments, objective, vgg, weights
+from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.feedforward import dataset, fitting, inference, networks, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
@@ -18,10 +18,16 @@ from tfstyle.recipes import DEFAULT
 
 
 def fast_recipe(options: FastOptions) -> Recipe:
-    """What a transformer is asked for: the default recipe's losses, with weights of its own."""
+    """What a transformer is asked for: the default recipe's relative losses, at layers and with weights of its own.
+
+    One pass cannot place strokes as an optimiser does: it needs the photograph held at a shallower layer, and deep
+    layers of the style that count as much as shallow ones, or it learns a fine hatching and nothing larger.
+    """
     return dataclasses.replace(
         DEFAULT,
         name="fast",
+        content_layers=("block3_conv3",),
+        style_layer_weights=(0.2,) * 5,
         content_weight=options.content_weight,
         style_weight=options.style_weight,
         tv_weight=options.tv_weight,
@@ -76,13 +82,12 @@ def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> fitting.Objectiv
     last = networks.ADAIN_LAYER
 
     def described(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {layer: moments.mean_deviation(moments.moments(values)) for layer, values in features.items()}
+        return {layer: networks.describe(values) for layer, values in features.items()}
 
     def terms(decoder: keras.Model, pair: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         photographs, paintings = pair
         seen, target = encoder(photographs)[last], described(encoder(paintings))
-        own = moments.mean_deviation(moments.moments(seen))
-        wanted = networks.adaptive_instance_normalisation(seen, own, target[last])
+        wanted = networks.adaptive_instance_normalisation(seen, networks.describe(seen), target[last])
         painted = decoder(wanted, training=True)
         found = encoder(painted)
         share = {layer: options.style_weight / len(target) for layer in target}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.networks import adaptive_instance_normalisation
+from tfstyle.feedforward.networks import adaptive_instance_normalisation, describe, doubled, in_whole_cells
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""
@@ -16,6 +16,9 @@ CELL = 4
 
 HALO = 64
 """Pixels around a tile that what is painted depends on, given the statistics: 54 in whole cells."""
+
+SMALLEST = 8
+"""Smallest side of a picture, in pixels: mirroring needs four neighbours."""
 
 Statistics = Sequence[tf.Tensor]
 """Means and deviations [batch, 2, channels] of the features in front of each normalisation, in order."""
@@ -38,15 +41,10 @@ class InstanceNormalisation(keras.layers.Layer):
         self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
         self.built = True
 
-    def describe(self, features: tf.Tensor) -> tf.Tensor:
-        """Means and deviations [batch, 2, channels] of features [batch, height, width, channels]."""
-        mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
-        return tf.stack([mean, tf.sqrt(variance + 1e-5)], axis=1)
-
     def call(self, features: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
         """Normalises features by their own means and deviations, or by those given."""
         target = tf.stack([tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.scale)])[None]
-        own = self.describe(features) if own is None else own
+        own = describe(features) if own is None else own
         return adaptive_instance_normalisation(features, own, target)
 
 
@@ -59,7 +57,8 @@ class Transformer(keras.Model):
         blocks: residual blocks.
         **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
-    Call it on float32 [batch, height, width, 3] in [0, 1], sides at least 16; it returns the same shape, in [0, 1].
+    Call it on float32 [batch, height, width, 3] in [0, 1], sides at least `SMALLEST`; it returns the same
+    shape, in [0, 1].
 
     Differs from the paper: reflection padding in front of every convolution instead of 40 pixels once, doubling by
     nearest neighbour and a convolution instead of a transposed one (no checkerboard; Odena, Dumoulin, Olah:
@@ -108,15 +107,14 @@ class Transformer(keras.Model):
             The painted image, and the statistics of its own or those given.
         """
         height, width = tf.shape(image)[1], tf.shape(image)[2]
-        whole_cells = [[0, 0], [0, -height % CELL], [0, -width % CELL], [0, 0]]
-        x = tf.pad(tf.cast(image, self.compute_dtype), whole_cells, "SYMMETRIC")
+        x = in_whole_cells(tf.cast(image, self.compute_dtype), CELL)
         used: list[tf.Tensor] = []
 
         def normalised(x: tf.Tensor) -> tf.Tensor:
             """The next convolution and its normalisation."""
             convolution, normalisation = self.convolutions[len(used)], self.normalisations[len(used)]
             x = convolution(_mirrored(x, convolution.kernel_size[0] // 2))
-            used.append(normalisation.describe(x) if statistics is None else statistics[len(used)])
+            used.append(describe(x) if statistics is None else statistics[len(used)])
             return tf.cast(normalisation(x, used[-1]), self.compute_dtype)
 
         for _ in range(3):
@@ -124,7 +122,7 @@ class Transformer(keras.Model):
         for _ in range(self.blocks):
             x += normalised(tf.nn.relu(normalised(x)))
         for _ in range(2):
-            x = tf.nn.relu(normalised(tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)))
+            x = tf.nn.relu(normalised(doubled(x)))
         x = self.convolutions[-1](_mirrored(x, 4))
         return tf.sigmoid(tf.cast(x, tf.float32))[:, :height, :width], used
 

@@ -17,6 +17,8 @@ from typing import Any
 from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import OutputError, SetupError, unknown_name
+from tfstyle.feedforward.networks import AdaINDecoder, ArbitraryStyle
+from tfstyle.feedforward.transformer import SMALLEST, Transformer
 from tfstyle.model import StyleContentModel
 
 FORMATS = ("savedmodel", "onnx", "litert")
@@ -65,15 +67,62 @@ def export_extractor(
         SetupError: if a format needs a package that is not installed.
         ValueError: if the format is unknown.
     """
-    directory = Path(directory)
+    facts = {"statistic": model.statistic, "smallest_side": model.vgg.smallest_side}
+    return _export(flat_extractor(model), facts, Path(directory), format=format, overwrite=overwrite)
+
+
+def flat_network(network: Transformer | AdaINDecoder) -> keras.Model:
+    """A trained network with named inputs and one named output.
+
+    Args:
+        network: as from `feedforward.saved.load`.
+
+    Returns:
+        A functional model of `image`, and for a decoder of `style` beside it, float32 [N, H, W, 3] in [0, 1], N, H
+        and W free, to {"painting": the same, of the image's size}.
+    """
+    image, style = (keras.Input((None, None, 3), name=name, dtype="float32") for name in ("image", "style"))
+    if isinstance(network, Transformer):
+        inputs, painted = [image], network(image)
+    else:
+        inputs = [image, style]
+        painted = ArbitraryStyle(network)(inputs)
+    return keras.Model(inputs, {"painting": keras.layers.Identity(name="painting", dtype="float32")(painted)})
+
+
+def export_network(
+    network: Transformer | AdaINDecoder,
+    directory: str | os.PathLike,
+    *,
+    format: str = "savedmodel",
+    overwrite: bool = False,
+) -> Path:
+    """Writes a trained network that strangers' programs can load.
+
+    Args:
+        network: as from `feedforward.saved.load`.
+        directory, format, overwrite: as for `export_extractor`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError, SetupError, ValueError: as `export_extractor`.
+    """
+    smallest = SMALLEST if isinstance(network, Transformer) else ArbitraryStyle.smallest_side
+    flat = flat_network(network)
+    return _export(flat, {"smallest_side": smallest}, Path(directory), format=format, overwrite=overwrite)
+
+
+def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format: str, overwrite: bool) -> Path:
+    """Writes a functional model; `facts` stand in `signature.json` beside its inputs and outputs."""
     check_export(directory, format=format, overwrite=overwrite)
-    flat = flat_extractor(model)
     try:
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as scratch:
             whole = Path(scratch, "whole")
             (whole / "1").mkdir(parents=True)
             _write(flat, whole / "1", format)
-            (whole / "signature.json").write_text(json.dumps(signature(flat, model, format), indent=2) + "\n")
+            (whole / "signature.json").write_text(json.dumps(signature(flat, format) | facts, indent=2) + "\n")
             (whole / "NOTICE").write_text(_notice(), encoding="utf-8")
             if directory.exists():
                 shutil.rmtree(directory)
@@ -106,7 +155,8 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
 def _write(flat: keras.Model, folder: Path, format: str) -> None:
     """The model in one format."""
     side = 2**5
-    flat(tf.zeros([1, side, side + 1, 3]))  # Keras exports only what has been called.
+    example = tf.zeros([1, side, side + 1, 3])
+    flat([example] * len(flat.inputs))  # Keras exports only what has been called.
     if format == "savedmodel":
         served, endpoint = _served(flat)
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
@@ -121,25 +171,24 @@ def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
     """The module to save and its signature. `Model.export` would store every variable twice."""
     served = tf.Module()
     served.weights = [variable.value for variable in flat.variables]
-    image = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
-    served.serve = tf.function(lambda image: flat(image, training=False), input_signature=[image])
+    images = [tf.TensorSpec([None, None, None, 3], tf.float32, name=given.name) for given in flat.inputs]
+    served.serve = tf.function(lambda *images: flat(list(images), training=False), input_signature=images)
     return served, served.serve.get_concrete_function()
 
 
-def signature(flat: keras.Model, model: StyleContentModel, format: str) -> dict[str, Any]:
-    """What `signature.json` says: input, outputs, their shapes, and how the model was made."""
+def signature(flat: keras.Model, format: str) -> dict[str, Any]:
+    """What `signature.json` says of any model: inputs, outputs, their shapes, and how it was made."""
     version = importlib.metadata.version("tfstyle")
+    picture = {"dtype": "float32", "shape": ["N", "H", "W", 3], "range": [0, 1], "color": "sRGB"}
     return {
         "format": format,
         "made_by": f"tfstyle {version}",
         "signature": "serving_default",
-        "input": {"image": {"dtype": "float32", "shape": ["N", "H", "W", 3], "range": [0, 1], "color": "sRGB"}},
+        "input": {given.name: picture for given in flat.inputs},
         "outputs": {
             name: {"dtype": "float32", "shape": ["N", *(size if size else "free" for size in output.shape[1:])]}
             for name, output in sorted(flat.output.items())
         },
-        "statistic": model.statistic,
-        "smallest_side": model.vgg.smallest_side,
     }
 
 
