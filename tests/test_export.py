@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT, image, miniature
+from test_saved import decoder
+from test_transformer import small
 
 from tfstyle.errors import OutputError, SetupError
+from tfstyle.feedforward import inference, networks
 from tfstyle.serving import export
 
 SHAPES = [(64, 64), (97, 131), (48, 33)]
@@ -123,6 +126,44 @@ def test_litert_computes_the_same(tmp_path, rng):
     for kind, layers in expected.items():
         for layer, value in layers.items():
             np.testing.assert_allclose(found[f"{kind}_{layer}"], value, rtol=1e-4, atol=1e-5)
+
+
+def painted_by(folder, format, pictures):
+    """What a program that knows nothing of tfstyle makes of an exported network."""
+    if format == "savedmodel":
+        run = tf.saved_model.load(folder / "1").signatures["serving_default"]
+        return run(**{name: tf.constant(picture) for name, picture in pictures.items()})["painting"].numpy()
+    if format == "litert":
+        interpreter = tf.lite.Interpreter(str(folder / "1" / "model.tflite"))
+        return interpreter.get_signature_runner("serving_default")(**pictures)["painting"]
+    from onnx.reference import ReferenceEvaluator
+
+    return ReferenceEvaluator(str(folder / "1" / "model.onnx")).run(["painting"], pictures)[0]
+
+
+@pytest.mark.parametrize("format", export.FORMATS)
+def test_an_exported_transformer_paints_the_same_at_any_size(format, tmp_path, rng):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx")
+    network = small(blocks=1)
+    export.export_network(network, tmp_path / "net", format=format)
+    for size in ((33, 47), (24, 18)):
+        picture = image(rng, *size)
+        found = painted_by(tmp_path / "net", format, {"image": picture})
+        np.testing.assert_allclose(found, network(picture), atol=1e-4)
+    told = json.loads((tmp_path / "net" / "signature.json").read_text())
+    assert (told["input"].keys(), told["outputs"].keys()) == ({"image"}, {"painting"})
+    assert (told["format"], told["smallest_side"]) == (format, 8)
+
+
+@pytest.mark.parametrize("format", ["savedmodel", "litert"])
+def test_an_exported_decoder_takes_photograph_and_painting(format, tmp_path, rng):
+    network = decoder()
+    export.export_network(network, tmp_path / "net", format=format)
+    pictures = {"image": image(rng, 40, 57), "style": image(rng, 64, 33)}
+    found = painted_by(tmp_path / "net", format, pictures)
+    expected = inference.paint(networks.AdaIN(network), pictures["image"], [pictures["style"]])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.slow

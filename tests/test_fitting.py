@@ -23,7 +23,7 @@ def squares(network, batch):
 
 
 def make_trainer(optimizer=None, seed=3, **kwargs):
-    network = Transformer((4, 5, 6), blocks=1, **kwargs)
+    network = Transformer((4, 5, 6), blocks=0, **kwargs)
     network.build((None, None, None, 3))
     fitting.initialise(network, seed)
     trainer = fitting.Trainer(network, squares)
@@ -117,7 +117,7 @@ def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path
     fitting.save_state(trainer, path, fixed=OPTIONS.fixed())
     with pytest.raises(ValueError, match="was made with batch 2, not 8"):
         fitting.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
-    wider = Transformer((4, 5, 7), blocks=1)
+    wider = Transformer((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
     other = fitting.Trainer(wider, squares)
     other.compile(fitting.adam(OPTIONS))

@@ -27,16 +27,16 @@ class TrainingOptions:
         ValueError: if a number is out of range.
     """
 
-    steps: int = option(4000, "steps in all", low=1)
+    steps: int = option(2600, "steps in all", low=1)
     size: int = option(256, "side of the crops, in pixels", low=32)
-    batch: int = option(4, "crops in a step", low=1)
+    batch: int = option(2, "crops in a step", low=1)
     learning_rate: float = option(1e-3, "of Adam at the first step; it falls to a twentieth", low=1e-12)
-    content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
+    content_weight: float = option(0.5, "how much the photograph's shapes count", low=0.0)
     style_weight: float = option(1.0, "how much the painting's manner counts", low=0.0)
     tv_weight: float = option(1.0, "how much smoothness counts", low=0.0)
     seed: int = option(0, "of first weights, order of the photographs and places of the crops", low=0)
     precision: str = option("auto", "of the convolutions; auto is mixed where that is faster", choices=PRECISIONS)
-    save_every: int = option(200, "steps from one state, sample sheet and line of losses to the next", low=1)
+    save_every: int = option(100, "steps from one state, sample sheet and line of losses to the next", low=1)
 
     def __post_init__(self) -> None:
         """Refuses numbers out of range."""
@@ -59,7 +59,7 @@ class TrainingOptions:
 class FastOptions(TrainingOptions):
     """A transformer's training."""
 
-    style_size: int = option(384, "long side of the painting, in pixels: how large its strokes are", low=64)
+    style_size: int = option(512, "long side of the painting, in pixels: how large its strokes are", low=64)
     width: str = option("slim", "of the network: slim is four times as fast", choices=WIDTHS)
 
 
@@ -68,6 +68,7 @@ class AdaINOptions(TrainingOptions):
     """The AdaIN decoder's training."""
 
     learning_rate: float = option(1e-4, "of Adam at the first step; it falls to a twentieth", low=1e-12)
+    content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
     style_weight: float = option(3.0, "how much the paintings' manner counts", low=0.0)
     tv_weight: float = option(0.0, "how much smoothness counts", low=0.0)
     start: str = option("embedded", "weights to begin from", choices=("embedded", "random"))

@@ -1,0 +1,166 @@
+"""`tfstyle train`, and what its networks are good for: as people run them, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import SAMPLES, image
+from test_cli import assert_one_line, command
+from test_transformer import small
+
+from tfstyle import cli, images
+from tfstyle.cli.parser import make_parser, parse
+from tfstyle.feedforward import records, saved
+
+TINY = ["--steps", "2", "--size", "32", "--batch", "1", "--style-size", "64", "--precision", "float32"]
+
+
+@pytest.fixture
+def photos(rng, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(2):
+        images.write(image(rng, 40, 60), folder / f"{number}.png")
+    (folder / "notes.txt").write_text("no picture")
+    images.write(image(rng, 50, 70), tmp_path / "painting.png")
+    return folder
+
+
+def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
+    painting, out = tmp_path / "painting.png", tmp_path / "out"
+    words = ["train", "fast", str(painting), "--photos", str(photos), *TINY]
+    assert cli.main([*words, "--out", str(out)]) == 0
+    found = capsys.readouterr()
+    assert found.out == f"{out / records.NETWORK}\n"
+    assert "notes.txt" in found.err
+    files = {records.NETWORK, records.STATE, records.LOSSES, records.CURVES, records.SHEETS}
+    assert {path.name for path in out.iterdir()} == files
+    assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out)]), 4, "go on with --resume")
+    assert cli.main([*words, "-q", "-o", str(out), "--steps", "3", "--resume"]) == 0
+    assert records.read_losses(out)[-1]["step"] == 3
+    capsys.readouterr()
+    assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out), "--seed", "5", "--resume"]), 2, "seed 0, not 5")
+    assert cli.main(["fast", str(photos / "0.png"), "--model", str(out / records.NETWORK)]) == 0
+    assert capsys.readouterr().out == f"{photos / '0.network.png'}\n"
+    assert images.read(photos / "0.network.png").image.shape == (1, 40, 60, 3)
+    assert cli.main(["export", str(out / records.NETWORK), "-o", str(tmp_path / "net")]) == 0
+    assert json.loads((tmp_path / "net" / "signature.json").read_text())["outputs"].keys() == {"painting"}
+
+
+def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
+    words = ["train", "fast", tmp_path / "painting.png", "--photos", photos, "-o", tmp_path / "out", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfstyle", *map(str, words), "--steps", "100000", "--save-every", "1", "-q"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.time() + 240
+    while not (tmp_path / "out" / records.STATE).exists() and time.time() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err.count("\n")) == (130, 1)
+    assert err.startswith("interrupted; ")
+    assert "the same command with --resume goes on" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["PAINTING", "--photos", "none"], 3, "is not a folder that can be read"),
+        (["PAINTING", "--photos", "EMPTY"], 3, "holds no photograph of at least 256 pixels"),
+        (["PAINTING", "--photos", "PHOTOS"], 3, "holds no photograph of at least 256 pixels"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "40", "--batch", "0"], 2, "batch should be at least 1"),
+        (["none.jpg", "--photos", "PHOTOS", "--size", "32"], 3, "no such file"),
+        (["SMALL", "--photos", "PHOTOS", "--size", "32"], 3, "is 40x20, smaller than a crop of 32 pixels"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--resume"], 4, "holds no training to go on with"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "PHOTOS"], 4, "is not empty and no training"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "none/out"], 4, "there is no folder"),
+    ],
+)
+def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, photos, rng, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    images.write(image(rng, 20, 40), tmp_path / "small.png")
+    names = {"PAINTING": "painting.png", "PHOTOS": "photos", "EMPTY": "empty", "SMALL": "small.png"}
+    places = {word: str(tmp_path / name) for word, name in names.items()}
+    before = sorted(tmp_path.rglob("*"))
+    output = [] if "-o" in words else ["-o", str(tmp_path / "out")]
+    arguments = ["train", "fast", "-q", *(places.get(word, word) for word in words), *output]
+    assert_one_line(capsys, cli.main(arguments), code, message)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["PHOTO"], 2, "name at least one painting, or a network"),
+        (["PHOTO", "--model", "starry-nigth"], 7, "did you mean 'starry-night'"),
+        (["PHOTO", "--model", "none.keras"], 7, "no such network file"),
+        (["PHOTO", "--model", "BAD"], 7, "is damaged or no network of tfstyle"),
+        (["PHOTO", "PHOTO", "--model", "GOOD"], 2, "takes no painting"),
+        (["PHOTO", "--model", "GOOD", "--alpha", "0.5"], 2, "takes no painting, blend or alpha"),
+        (["PHOTO", "--model", "GOOD", "--tile", "8"], 2, "tile should be at least 64"),
+    ],
+)
+def test_fast_refuses_models_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):
+    saved.save(small(), tmp_path / "good.keras")
+    (tmp_path / "bad.keras").write_text("no network")
+    places = {"PHOTO": photos / "0.png", "GOOD": tmp_path / "good.keras", "BAD": tmp_path / "bad.keras"}
+    before = sorted(tmp_path.rglob("*"))
+    assert_one_line(capsys, cli.main(["fast", *(str(places.get(word, word)) for word in words)]), code, message)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_export_refuses_what_it_does_not_know(tmp_path, capsys):
+    assert_one_line(capsys, cli.main(["export", "extracter", "-o", str(tmp_path / "x")]), 7, "unknown network")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words", [["a.jpg", "b.jpg", "-o", "c"], ["a.jpg", "-o", "c", "b.jpg"], ["-o", "c", "a.jpg", "b.jpg"]]
+)
+def test_a_painting_may_stand_anywhere(words):
+    options = parse(["fast", *words])
+    assert (options.content, options.styles, options.output) == ("a.jpg", ["b.jpg"], "c")
+
+
+def test_what_is_left_over_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit):
+        parse(["fast", "a.jpg", "b.jpg", "--colour"])
+    assert "unrecognized arguments: --colour" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["fast", "adain"])
+def test_the_help_tells_every_default(kind, capsys):
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["train", kind, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("steps in all [2600]", "side of the crops, in pixels [256]", "crops in a step [2]"):
+        assert words in text
+
+
+def test_train_help_loads_nothing_heavy():
+    code = "import sys; from tfstyle.cli.parser import make_parser; make_parser(); print('tensorflow' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+def test_the_shipped_network_paints_a_sample_in_its_manner(tmp_path):
+    """End to end; nearer to The Starry Night than the photograph is, and still the photograph."""
+    from tfstyle import metrics, vgg
+
+    output = tmp_path / "cat.png"
+    result = command("fast", SAMPLES / "chelsea.jpg", "--model", "starry-night", "-o", output)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{output}\n", "")
+    content, style = (images.fit(images.read(SAMPLES / f"{n}.jpg").image, 256) for n in ("chelsea", "starry_night"))
+    painted = images.fit(images.read(output).image, 256)
+    network = vgg.load_vgg(metrics.LAYERS)
+    before, after = (metrics.compare(network, content, style, picture) for picture in (content, painted))
+    assert after.sliced_wasserstein < 0.7 * before.sliced_wasserstein
+    assert np.isfinite(after.content)
+    assert after.content < metrics.compare(network, content, style, images.resize(style, *content.shape[1:3])).content

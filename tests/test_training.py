@@ -1,0 +1,198 @@
+"""Objectives by a plain computation, and whole trainings on tiny data: resumed, shared, of one photograph."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import MINI_BLOCKS, ROOT, image, miniature
+from test_transformer import small
+
+from tfstyle import images, losses, vgg, weights
+from tfstyle.environment import keras
+from tfstyle.errors import InputError
+from tfstyle.feedforward import networks, records, saved, training
+from tfstyle.feedforward.options import AdaINOptions, FastOptions
+from tfstyle.feedforward.transformer import Transformer
+
+LAYERS = {"style_layers": ("block1_conv1", "block2_conv1"), "content_layers": ("block2_conv2",)}
+
+
+def mini_recipe(options):
+    recipe = training.fast_recipe(options)
+    return dataclasses.replace(recipe, style_layer_weights=(0.7, 0.3), **LAYERS)
+
+
+@pytest.fixture
+def mini(monkeypatch):
+    """Trainings on the miniature network and a small transformer."""
+    make = training.fast_recipe
+    monkeypatch.setattr(
+        training, "fast_recipe", lambda o: dataclasses.replace(make(o), style_layer_weights=(0.7, 0.3), **LAYERS)
+    )
+    monkeypatch.setattr(training, "model_for", lambda recipe: miniature())
+    monkeypatch.setattr(training, "Transformer", lambda filters, dtype: Transformer((4, 5, 6), blocks=0, dtype=dtype))
+
+
+@pytest.fixture
+def pictures(rng, tmp_path):
+    for number in range(3):
+        images.write(image(rng, 40, 60), tmp_path / f"photo{number}.png")
+    images.write(1.0 - image(rng, 50, 70), tmp_path / "painting.png")
+    return sorted(tmp_path.glob("photo*.png")), tmp_path / "painting.png"
+
+
+def run(folder, rng, **options):
+    return training.Run(folder, [image(rng, 33, 47)], **options)
+
+
+def test_the_objective_is_a_plain_computation(rng):
+    options = FastOptions(content_weight=0.5, style_weight=2.0, tv_weight=3.0, precision="float32")
+    recipe, model, painting = mini_recipe(options), miniature(), 1.0 - image(rng, 50, 70)
+    photographs = np.concatenate([image(rng, 32, 36), image(rng, 32, 36)])
+    network = small()
+    terms = training.fast_objective(model, recipe, painting)(network, tf.constant(photographs))
+    painted = network(photographs)
+    seen, wanted, style = model(painted), model(photographs)["content"], model(painting)["style"]
+    content = np.mean((seen["content"]["block2_conv2"] - wanted["block2_conv2"]) ** 2)
+    assert float(terms["content"]) == pytest.approx(0.5 * content / np.mean(wanted["block2_conv2"] ** 2), rel=1e-3)
+    expected = sum(
+        share * np.mean((seen["style"][layer] - style[layer]) ** 2) / (np.mean(style[layer] ** 2) + 1e-6)
+        for layer, share in zip(recipe.style_layers, (0.7, 0.3), strict=True)
+    )
+    assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-3)
+    smooth = losses.total_variation_squared(painted)
+    assert float(terms["total_variation"]) == pytest.approx(3.0 * float(smooth), rel=1e-4)
+
+
+def test_adains_objective_is_a_plain_computation(rng):
+    layers = ("block1_conv1", networks.ADAIN_LAYER)
+    encoder = vgg.VGG(layers, edge="reflect", input_scale="torch", blocks=MINI_BLOCKS)
+    encoder.build((None, None, None, 3))
+    photographs, paintings = image(rng, 32, 48), 1.0 - image(rng, 32, 48)
+    painted = tf.constant(image(rng, 32, 48))
+    given = []
+
+    def decoder(features, training):
+        given.append(features.numpy())
+        return painted
+
+    terms = training.adain_objective(encoder, AdaINOptions(style_weight=2.0, content_weight=0.5))(
+        decoder, (photographs, paintings)
+    )
+    last = networks.ADAIN_LAYER
+    style, found = encoder(paintings), encoder(painted)
+    assert np.allclose(given[0].mean((1, 2)), style[last].numpy().mean((1, 2)), rtol=1e-3, atol=1e-3)
+    content = np.mean((found[last] - given[0]) ** 2) / (np.mean(given[0] ** 2) + 1e-6)
+    assert float(terms["content"]) == pytest.approx(0.5 * content, rel=1e-3)
+    total = 0.0
+    for layer in layers:
+        own, target = (
+            np.stack([x.mean((1, 2)), np.sqrt(x.var((1, 2)) + 1e-5)], 1)
+            for x in (found[layer].numpy(), style[layer].numpy())
+        )
+        total += np.mean((own - target) ** 2) / (np.mean(target**2) + 1e-6) / 2
+    assert float(terms["style"]) == pytest.approx(2.0 * total, rel=1e-3)
+
+
+def test_a_training_lowers_its_loss_and_leaves_everything(mini, pictures, rng, tmp_path):
+    photographs, painting = pictures
+    options = FastOptions(steps=12, precision="float32", size=32, save_every=4, learning_rate=0.01, style_size=64)
+    path = training.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
+    assert path == tmp_path / "out" / records.NETWORK
+    rows = records.read_losses(tmp_path / "out")
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
+    sheets = [file.name for file in sorted((tmp_path / "out" / records.SHEETS).iterdir())]
+    assert sheets == ["000000.jpg", "000004.jpg", "000008.jpg", "000012.jpg"]
+    assert saved.load(path)(image(rng, 33, 47)).shape == (1, 33, 47, 3)
+
+
+def test_a_training_of_one_photograph_resumed_equals_one_uninterrupted(mini, pictures, rng, tmp_path):
+    photographs, painting = pictures
+    whole = FastOptions(steps=5, size=40, batch=1, save_every=2, style_size=64, precision="float32")
+    training.train_fast(painting, photographs[:1], run(tmp_path / "a", rng), options=whole)
+    with pytest.raises(KeyboardInterrupt):
+        training.train_fast(painting, photographs[:1], run(tmp_path / "b", rng, callbacks=[Impatient()]), options=whole)
+    training.train_fast(painting, photographs[:1], run(tmp_path / "b", rng, resume=True), options=whole)
+    with np.load(tmp_path / "a" / records.STATE) as one, np.load(tmp_path / "b" / records.STATE) as other:
+        assert one.files == other.files
+        for name in one.files[1:]:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-6)
+
+
+class Impatient(keras.callbacks.Callback):
+    """Ctrl-C after the third step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.step == 3:
+            raise KeyboardInterrupt
+
+
+def test_other_photographs_cannot_be_resumed_with(mini, pictures, rng, tmp_path):
+    photographs, painting = pictures
+    options = FastOptions(steps=1, size=32, batch=1, style_size=64, precision="float32")
+    training.train_fast(painting, photographs, run(tmp_path / "a", rng), options=options)
+    with pytest.raises(ValueError, match="was made with photographs"):
+        training.train_fast(painting, photographs[1:], run(tmp_path / "a", rng, resume=True), options=options)
+
+
+def test_a_decoder_is_trained_and_paints(pictures, rng, tmp_path):
+    photographs, painting = pictures
+    options = AdaINOptions(steps=2, size=32, batch=1, save_every=2)
+    path = training.train_adain([painting], photographs, run(tmp_path / "out", rng), options=options)
+    trained = saved.load(path)
+    start = weights.read_embedded("adain-decoder")["decoder_conv9.kernel"]
+    change = np.abs(trained.get_weights()[-2] - start).max()
+    assert 0 < change < 0.01
+
+
+def test_only_damaged_photographs_leave_nothing(pictures, rng, tmp_path):
+    photographs, painting = pictures
+    for path in photographs:
+        path.write_bytes(path.read_bytes()[:90])
+    with pytest.raises(InputError):
+        training.train_fast(painting, photographs, run(tmp_path / "out", rng), options=FastOptions(size=32))
+    assert not (tmp_path / "out").exists()
+
+
+SHARED = """
+import sys
+import numpy as np
+import tensorflow as tf
+sys.path.insert(0, sys.argv[1])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import test_fitting as made
+from tfstyle.environment import keras
+from tfstyle.feedforward import fitting, training
+from pathlib import Path
+
+folder = Path(sys.argv[2])
+alone = made.make_trainer(keras.optimizers.SGD(0.5))
+made.run(alone, folder / "alone", 3)
+run = training.Run(folder / "shared", [], mirrored=True)
+strategy = run.strategy(2)
+assert strategy.num_replicas_in_sync == 2
+with strategy.scope():
+    shared = made.make_trainer(keras.optimizers.SGD(0.5), seed=3)
+    made.run(shared, folder / "shared", 2)
+    again = made.make_trainer(keras.optimizers.SGD(0.5), seed=9)
+    fitting.restore_state(again, folder / "shared" / "state.npz", fixed=made.OPTIONS.fixed())
+    made.run(again, folder / "shared", 3)
+made.assert_same_state(again, alone, tolerance=1e-5)
+try:
+    run.strategy(3)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_two_devices_share_a_batch_and_learn_what_one_does(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", SHARED, ROOT / "tests", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout == "batch should be a multiple of the 2 devices that share it, not 3.\n"
