@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfstyle import weights
+from tfstyle.feedforward import fitting
+from tfstyle.feedforward.networks import AdaINDecoder
+from tfstyle.feedforward.transformer import Transformer
 from tfstyle.model import StyleContentModel
 from tfstyle.recipe import Recipe
 
@@ -60,3 +64,23 @@ def mini_recipe(**overrides):
         "weights": "embedded",
     }
     return Recipe(**(options | overrides))
+
+
+def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, **options):
+    """A transformer with few filters and seeded weights, no normalisation of which is trivial."""
+    network = Transformer(filters, blocks=blocks, **options)
+    network.build((None, None, None, 3))
+    fitting.initialise(network, seed)
+    numbers = np.random.default_rng(seed)
+    for normalisation in network.normalisations:
+        normalisation.shift.assign(numbers.normal(size=normalisation.shift.shape))
+        normalisation.scale.assign(numbers.normal(1.0, 0.2, size=normalisation.scale.shape))
+    return network
+
+
+def embedded_decoder(**options):
+    """AdaIN's decoder as a Keras model, with the embedded weights."""
+    network = AdaINDecoder(**options)
+    network.build((None, None, None, 512))
+    network.assign(weights.read_embedded("adain-decoder"))
+    return network

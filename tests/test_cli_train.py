@@ -9,9 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SAMPLES, image
+from conftest import SAMPLES, image, small_transformer
 from test_cli import assert_one_line, command
-from test_transformer import small
 
 from tfstyle import cli, images
 from tfstyle.cli.parser import make_parser, parse
@@ -108,7 +107,7 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
     ],
 )
 def test_fast_refuses_models_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):
-    saved.save(small(), tmp_path / "good.keras")
+    saved.save(small_transformer(), tmp_path / "good.keras")
     (tmp_path / "bad.keras").write_text("no network")
     places = {"PHOTO": photos / "0.png", "GOOD": tmp_path / "good.keras", "BAD": tmp_path / "bad.keras"}
     before = sorted(tmp_path.rglob("*"))

@@ -7,9 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, image, miniature
-from test_saved import decoder
-from test_transformer import small
+from conftest import ROOT, embedded_decoder, image, miniature, small_transformer
 
 from tfstyle.errors import OutputError, SetupError
 from tfstyle.feedforward import inference, networks
@@ -145,7 +143,7 @@ def painted_by(folder, format, pictures):
 def test_an_exported_transformer_paints_the_same_at_any_size(format, tmp_path, rng):
     if format == "onnx":
         pytest.importorskip("tf2onnx")
-    network = small(blocks=1)
+    network = small_transformer(blocks=1)
     export.export_network(network, tmp_path / "net", format=format)
     for size in ((33, 47), (24, 18)):
         picture = image(rng, *size)
@@ -158,7 +156,7 @@ def test_an_exported_transformer_paints_the_same_at_any_size(format, tmp_path, r
 
 @pytest.mark.parametrize("format", ["savedmodel", "litert"])
 def test_an_exported_decoder_takes_photograph_and_painting(format, tmp_path, rng):
-    network = decoder()
+    network = embedded_decoder()
     export.export_network(network, tmp_path / "net", format=format)
     pictures = {"image": image(rng, 40, 57), "style": image(rng, 64, 33)}
     found = painted_by(tmp_path / "net", format, pictures)

@@ -224,3 +224,14 @@ def test_a_free_name_takes_the_next_number(tmp_path):
     beside = lambda name: name.with_name(f"{name.stem}-steps")  # noqa: E731
     assert images.free_name(path, beside=beside) == tmp_path / "p-3.png"
     assert isinstance(images.free_name(path), Path)
+
+
+def test_a_folders_pictures_come_by_name_with_their_sides(rng, tmp_path, caplog):
+    for name, size in (("b", (20, 30)), ("a", (40, 25))):
+        images.write(image(rng, *size), tmp_path / f"{name}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "inner").mkdir()
+    assert list(images.readable(tmp_path)) == [(tmp_path / "a.png", (25, 40)), (tmp_path / "b.png", (30, 20))]
+    assert caplog.text.count("passed over") == 1
+    with pytest.raises(InputError, match="is not a folder that can be read"):
+        list(images.readable(tmp_path / "none"))

@@ -1,11 +1,12 @@
 """AdaIN against a forward pass in NumPy and its own definition."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
-from conftest import image
+from conftest import embedded_decoder, image
 
 from tfstyle import moments, vgg, weights
-from tfstyle.feedforward import networks
+from tfstyle.feedforward import inference, networks
 
 
 def convolve(x, kernel, bias):
@@ -63,3 +64,32 @@ def test_the_encoder_is_vgg_with_mirrored_edges(rng):
     np.testing.assert_allclose(
         networks.AdaIN().encode(pixels), plain(pixels)[networks.ADAIN_LAYER], rtol=1e-4, atol=1e-4
     )
+
+
+def test_described_is_the_moments_mean_and_deviation(rng):
+    features = rng.normal(2.0, 3.0, size=(2, 5, 8, 4)).astype("float32")
+    np.testing.assert_allclose(networks.describe(features), mean_deviation(features), rtol=1e-4)
+
+
+def test_doubled_repeats_rows_and_columns(rng):
+    features = rng.normal(size=(2, 3, 5, 4)).astype("float32")
+    np.testing.assert_array_equal(networks.doubled(features), features.repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("size", [(8, 16), (9, 15), (13, 10)])
+def test_whole_cells_are_mirrored(size, rng):
+    pixels = image(rng, *size)
+    margins = [(0, 0), *((0, -side % 8) for side in size), (0, 0)]
+    np.testing.assert_array_equal(networks.in_whole_cells(pixels, 8), np.pad(pixels, margins, "symmetric"))
+
+
+def test_a_decoder_as_a_model_is_the_function(rng):
+    features = rng.uniform(0, 2, size=(1, 3, 5, 512)).astype("float32")
+    expected = networks.decode(tf.constant(features), weights.read_embedded("adain-decoder"))
+    np.testing.assert_allclose(embedded_decoder()(features), expected, atol=1e-5)
+
+
+def test_any_style_as_one_model_is_adain(rng):
+    pictures = image(rng, 33, 47), image(rng, 40, 26)
+    found = networks.ArbitraryStyle(embedded_decoder())(pictures)
+    np.testing.assert_allclose(found, inference.paint(networks.adain(), pictures[0], [pictures[1]]), atol=1e-4)

@@ -4,8 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import image
-from test_transformer import small
+from conftest import embedded_decoder, image, small_transformer
 
 from tfstyle import weights
 from tfstyle.environment import keras
@@ -13,16 +12,9 @@ from tfstyle.errors import WeightsError
 from tfstyle.feedforward import networks, saved
 
 
-def decoder(**options):
-    network = networks.AdaINDecoder(**options)
-    network.build((None, None, None, 512))
-    network.assign(weights.read_embedded("adain-decoder"))
-    return network
-
-
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_transformer_comes_back_as_it_was_in_float32(dtype, rng, tmp_path):
-    network = small(filters=(3, 4, 5), blocks=1, dtype=dtype)
+    network = small_transformer(filters=(3, 4, 5), blocks=1, dtype=dtype)
     saved.save(network, tmp_path / "x.keras")
     again = saved.load(tmp_path / "x.keras")
     assert (again.filters, again.blocks, again.dtype_policy.name) == ((3, 4, 5), 1, "float32")
@@ -36,13 +28,13 @@ def test_a_transformer_comes_back_as_it_was_in_float32(dtype, rng, tmp_path):
 
 def test_a_decoder_comes_back_as_it_was(rng, tmp_path):
     features = rng.uniform(size=(1, 3, 4, 512)).astype("float32")
-    saved.save(decoder(dtype="mixed_bfloat16"), tmp_path / "x.keras")
+    saved.save(embedded_decoder(dtype="mixed_bfloat16"), tmp_path / "x.keras")
     expected = networks.decode(features, weights.read_embedded("adain-decoder"))
     np.testing.assert_allclose(saved.load(tmp_path / "x.keras")(features), expected, atol=1e-5)
 
 
 def test_what_is_no_network_is_one_line(tmp_path):
-    saved.save(small(), tmp_path / "good.keras")
+    saved.save(small_transformer(), tmp_path / "good.keras")
     data = (tmp_path / "good.keras").read_bytes()
     (tmp_path / "cut.keras").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.keras").write_text("no network")

@@ -7,8 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MINI_BLOCKS, ROOT, image, miniature
-from test_transformer import small
+from conftest import MINI_BLOCKS, ROOT, image, miniature, small_transformer
 
 from tfstyle import images, losses, vgg, weights
 from tfstyle.environment import keras
@@ -52,7 +51,7 @@ def test_the_objective_is_a_plain_computation(rng):
     options = FastOptions(content_weight=0.5, style_weight=2.0, tv_weight=3.0, precision="float32")
     recipe, model, painting = mini_recipe(options), miniature(), 1.0 - image(rng, 50, 70)
     photographs = np.concatenate([image(rng, 32, 36), image(rng, 32, 36)])
-    network = small()
+    network = small_transformer()
     terms = training.fast_objective(model, recipe, painting)(network, tf.constant(photographs))
     painted = network(photographs)
     seen, wanted, style = model(painted), model(photographs)["content"], model(painting)["style"]

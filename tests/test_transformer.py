@@ -3,21 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image
+from conftest import image, small_transformer
 
 from tfstyle.environment import keras
-from tfstyle.feedforward import fitting, transformer
-
-
-def small(seed=2, filters=(4, 5, 6), blocks=2, **options):
-    network = transformer.Transformer(filters, blocks=blocks, **options)
-    network.build((None, None, None, 3))
-    fitting.initialise(network, seed)
-    numbers = np.random.default_rng(seed)
-    for normalisation in network.normalisations:
-        normalisation.shift.assign(numbers.normal(size=normalisation.shift.shape))
-        normalisation.scale.assign(numbers.normal(1.0, 0.2, size=normalisation.scale.shape))
-    return network
+from tfstyle.feedforward import transformer
 
 
 def convolve(x, layer):
@@ -52,32 +41,32 @@ def paint_by_numpy(network, pixels):
 
 
 def test_it_is_its_plain_forward_pass(rng):
-    network, pixels = small(), rng.uniform(size=(1, 20, 28, 3)).astype("float32")
+    network, pixels = small_transformer(), rng.uniform(size=(1, 20, 28, 3)).astype("float32")
     np.testing.assert_allclose(network(pixels)[0], paint_by_numpy(network, pixels), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (33, 47), (64, 9), (13, 50), (40, 30)])
 def test_any_size_comes_back_at_its_own_and_in_range(size, rng):
-    painted = small()(image(rng, *size)).numpy()
+    painted = small_transformer()(image(rng, *size)).numpy()
     assert painted.shape == (1, *size, 3)
     assert painted.min() >= 0.0
     assert painted.max() <= 1.0
 
 
 def test_an_odd_size_is_the_mirrored_larger_one_cut(rng):
-    network, pixels = small(), rng.uniform(size=(1, 21, 30, 3)).astype("float32")
+    network, pixels = small_transformer(), rng.uniform(size=(1, 21, 30, 3)).astype("float32")
     mirrored = np.pad(pixels, ((0, 0), (0, 3), (0, 2), (0, 0)), "symmetric")
     np.testing.assert_allclose(network(pixels), network(mirrored)[:, :21, :30], atol=1e-6)
 
 
 def test_pictures_of_a_batch_do_not_see_each_other(rng):
-    network, pictures = small(), rng.uniform(size=(3, 16, 20, 3)).astype("float32")
+    network, pictures = small_transformer(), rng.uniform(size=(3, 16, 20, 3)).astype("float32")
     alone = np.concatenate([network(picture[None]) for picture in pictures])
     np.testing.assert_allclose(network(pictures), alone, atol=1e-5)
 
 
 def test_its_own_statistics_given_change_nothing(rng):
-    network, pixels = small(), image(rng, 24, 36)
+    network, pixels = small_transformer(), image(rng, 24, 36)
     painted, statistics = network.paint(pixels)
     assert [found.shape[-1] for found in statistics] == [layer.filters for layer in network.convolutions[:-1]]
     np.testing.assert_allclose(network.paint(pixels, statistics)[0], painted, atol=1e-6)
@@ -104,10 +93,10 @@ def test_instance_normalisation_stays_in_float32_under_a_mixed_policy():
 
 def test_a_global_policy_changes_nothing(rng):
     pixels = image(rng, 16, 20)
-    expected = small()(pixels)
+    expected = small_transformer()(pixels)
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        np.testing.assert_allclose(small()(pixels), expected, atol=1e-6)
+        np.testing.assert_allclose(small_transformer()(pixels), expected, atol=1e-6)
     finally:
         keras.config.set_dtype_policy("float32")
 

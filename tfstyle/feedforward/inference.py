@@ -11,7 +11,7 @@ from tfstyle import images, moments
 from tfstyle.environment import tf
 from tfstyle.errors import InputError
 from tfstyle.feedforward.networks import AdaIN, adaptive_instance_normalisation, in_whole_cells
-from tfstyle.feedforward.transformer import HALO, SMALLEST, Transformer
+from tfstyle.feedforward.transformer import BODY_CELL, HALO, SMALLEST, Transformer
 
 CELL = 8
 """Pixels of a position of the encoder's features."""
@@ -118,7 +118,7 @@ def transform(network: Transformer, content: tf.Tensor, *, tile: int = 1024) -> 
         return network(content)
     reduced = images.fit(content, round(max(height, width) * tile / math.sqrt(height * width)))
     _, statistics = network.paint(reduced)
-    padded = in_whole_cells(content, CELL)
+    padded = in_whole_cells(content, BODY_CELL)
     whole = _Tile(0, padded.shape[1], 0, padded.shape[2])
     image = _assembled(padded, tile, HALO, lambda seen: network.paint(seen.cut(padded, outer=whole), statistics)[0])
     return image[:, :height, :width]

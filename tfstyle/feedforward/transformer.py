@@ -11,7 +11,7 @@ from tfstyle.feedforward.networks import adaptive_instance_normalisation, descri
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""
 
-CELL = 4
+BODY_CELL = 4
 """Pixels of a position of the residual body."""
 
 HALO = 64
@@ -107,7 +107,7 @@ class Transformer(keras.Model):
             The painted image, and the statistics of its own or those given.
         """
         height, width = tf.shape(image)[1], tf.shape(image)[2]
-        x = in_whole_cells(tf.cast(image, self.compute_dtype), CELL)
+        x = in_whole_cells(tf.cast(image, self.compute_dtype), BODY_CELL)
         used: list[tf.Tensor] = []
 
         def normalised(x: tf.Tensor) -> tf.Tensor:
