@@ -34,10 +34,10 @@ def test_content_and_style_may_not_both_count_nothing():
         AdaINOptions(content_weight=0.0, style_weight=0.0)
 
 
-def test_steps_may_change_when_a_training_is_resumed_and_the_crop_may_not():
+def test_steps_and_weights_may_change_when_a_training_is_resumed_and_the_data_may_not():
     fixed = FastOptions(steps=9, size=64).fixed()
     assert fixed["size"] == 64
-    assert not {"steps", "save_every", "precision"} & set(fixed)
+    assert set(fixed) == {"size", "batch", "learning_rate", "seed", "style_size", "width"}
 
 
 @pytest.mark.parametrize(("word", "name"), [("mixed", "bfloat16"), ("float32", "float32"), ("auto", "auto")])

@@ -65,6 +65,15 @@ def test_an_unknown_name_is_one_line(source, message):
         saved.load(source)
 
 
+def test_a_changed_shipped_network_is_refused(tmp_path, monkeypatch):
+    data = bytearray(saved.find("starry-night").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "starry-night.keras").write_bytes(data)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    with pytest.raises(WeightsError, match="SHA-256 differs"):
+        saved.load("starry-night")
+
+
 def test_the_shipped_networks_are_small_and_load():
     assert saved.shipped() == ["starry-night"]
     path = saved.find("starry-night")

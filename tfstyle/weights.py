@@ -30,6 +30,11 @@ EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
 )
 """SHA-256 of the embedded files, as `scripts/build_weights.py` makes them."""
 
+NETWORK_HASHES: Mapping[str, str] = MappingProxyType(
+    {"starry-night": "0000000000000000000000000000000000000000000000000000000000000000"}
+)
+"""SHA-256 of the embedded networks of one style, files of `feedforward.saved`."""
+
 _SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _MAX_HEADER = 100_000_000  # The format's own limit.
 
@@ -50,7 +55,7 @@ class NetworkWeights(NamedTuple):
 
 def embedded_path(name: str) -> Path:
     """Where the embedded file of that name lies."""
-    return FOLDER / f"{name}.safetensors"
+    return FOLDER / f"{name}{'.keras' if name in NETWORK_HASHES else '.safetensors'}"
 
 
 def file_hash(path: Path) -> str:

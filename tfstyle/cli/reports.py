@@ -85,7 +85,7 @@ def doctor(options: argparse.Namespace) -> None:
     free = available_memory()
     print(f"{'memory:':<13}{'unknown' if free is None else f'{free / 1e9:.1f} GB free'}")
     damaged = []
-    for name, expected in weights.EMBEDDED_HASHES.items():
+    for name, expected in {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}.items():
         found = weights.file_hash(weights.embedded_path(name))
         damaged += [] if found == expected else [name]
         print(f"{'weights:':<13}{name} {found} {'ok' if found == expected else 'DAMAGED'}")

@@ -48,7 +48,7 @@ def describe(features: tf.Tensor) -> tf.Tensor:
 def doubled(features: tf.Tensor) -> tf.Tensor:
     """Each position four times: twice as high and twice as wide, by nearest neighbour."""
     # `tf.image.resize` measures from pixel centres, which gives the same here but is no longer in ONNX.
-    return tf.compat.v1.image.resize_nearest_neighbor(features, 2 * tf.shape(features)[1:3])
+    return tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
 
 
 def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:

@@ -15,8 +15,8 @@ from tfstyle.recipe import check_option, option, option_fields
 PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")
 
-_MAY_CHANGE = ("steps", "save_every", "precision")
-"""Fields that may differ when a training is resumed."""
+_MAY_CHANGE = ("steps", "save_every", "precision", "content_weight", "style_weight", "tv_weight")
+"""Fields that may differ when a training is resumed: weights are often found on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ KINDS = (Transformer, AdaINDecoder)
 
 def shipped() -> list[str]:
     """Names of the networks that come with the package."""
-    return sorted(path.stem for path in weights.FOLDER.glob("*.keras"))
+    return sorted(weights.NETWORK_HASHES)
 
 
 def find(source: str | Path) -> Path:
@@ -30,7 +30,7 @@ def find(source: str | Path) -> Path:
         WeightsError: if there is none.
     """
     if str(source) in shipped():
-        return weights.FOLDER / f"{source}.keras"
+        return weights.embedded_path(str(source))
     path = Path(source)
     if path.suffix != ".keras":
         raise WeightsError(f"{unknown_name('network', str(source), shipped())} Or give the path of a .keras file.")
@@ -52,6 +52,8 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
         WeightsError: if there is none, or the file is damaged or holds another kind of model.
     """
     path = find(source)
+    if str(source) in shipped() and weights.file_hash(path) != weights.NETWORK_HASHES[str(source)]:
+        raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything at all on damaged files.
