@@ -68,32 +68,39 @@ def test_one_step_is_the_optimisers_on_the_gradient_of_the_sum():
     assert float(logs["step"]) == trainer.step == 1
 
 
-@pytest.mark.parametrize("stop", [3, 5])
-def test_resumed_equals_uninterrupted(stop, tmp_path):
-    """At the end of an epoch and in the middle of one; weights, both moments of Adam, and the step."""
-    whole, first, second = make_trainer(), make_trainer(), make_trainer(seed=99)
-    run(whole, tmp_path / "whole", 7)
-    run(first, tmp_path / "split", stop)
-    fitting.restore_state(second, tmp_path / "split" / records.STATE, fixed=OPTIONS.fixed())
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Seven steps without a pause."""
+    trainer = make_trainer()
+    run(trainer, tmp_path_factory.mktemp("whole"), 7)
+    return trainer
+
+
+def test_resumed_after_an_epoch_equals_uninterrupted(whole, tmp_path):
+    """Weights, both moments of Adam, and the step."""
+    first, second = make_trainer(), make_trainer(seed=99)
+    run(first, tmp_path, 3)
+    fitting.restore_state(second, tmp_path / records.STATE, fixed=OPTIONS.fixed())
     assert_same_state(second, first, tolerance=0)
-    run(second, tmp_path / "split", 7)
+    run(second, tmp_path, 7)
     assert_same_state(second, whole)
-    steps = [row["step"] for row in records.read_losses(tmp_path / "split")]
-    assert steps[-1] == 7
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6, 7]
 
 
-def test_ctrl_c_writes_the_state_and_says_how_to_go_on(tmp_path):
-    class Impatient(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if self.model.step == 4:
-                raise KeyboardInterrupt
+class Impatient(keras.callbacks.Callback):
+    """Ctrl-C after the fourth step, amid an epoch."""
 
-    stopped, whole, resumed = make_trainer(), make_trainer(), make_trainer(seed=5)
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.step == 4:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_writes_the_state_and_resumed_it_equals_uninterrupted(whole, tmp_path):
+    stopped, resumed = make_trainer(), make_trainer(seed=5)
     with pytest.raises(Interrupted, match="holds step 4; the same command with --resume goes on"):
-        run(stopped, tmp_path / "a", 7, callbacks=[Impatient()])
-    fitting.restore_state(resumed, tmp_path / "a" / records.STATE, fixed=OPTIONS.fixed())
-    run(resumed, tmp_path / "a", 7)
-    run(whole, tmp_path / "b", 7)
+        run(stopped, tmp_path, 7, callbacks=[Impatient()])
+    fitting.restore_state(resumed, tmp_path / records.STATE, fixed=OPTIONS.fixed())
+    run(resumed, tmp_path, 7)
     assert_same_state(resumed, whole)
 
 
