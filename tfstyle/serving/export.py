@@ -83,7 +83,7 @@ def flat_network(network: Transformer | AdaINDecoder) -> keras.Model:
     """
     image, style = (keras.Input((None, None, 3), name=name, dtype="float32") for name in ("image", "style"))
     if isinstance(network, Transformer):
-        inputs, painted = [image], network(image)
+        inputs, painted = image, network(image)
     else:
         inputs = [image, style]
         painted = ArbitraryStyle(network)(inputs)
@@ -156,7 +156,7 @@ def _write(flat: keras.Model, folder: Path, format: str) -> None:
     """The model in one format."""
     side = 2**5
     example = tf.zeros([1, side, side + 1, 3])
-    flat([example] * len(flat.inputs))  # Keras exports only what has been called.
+    flat(_as_declared([example] * len(flat.inputs)))  # Keras exports only what has been called.
     if format == "savedmodel":
         served, endpoint = _served(flat)
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
@@ -167,12 +167,17 @@ def _write(flat: keras.Model, folder: Path, format: str) -> None:
         (folder / _FILES[format]).write_bytes(converter.convert())
 
 
+def _as_declared(pictures: list[Any]) -> Any:
+    """What a functional model of as many inputs is called with: a list, or the only one itself."""
+    return pictures if len(pictures) > 1 else pictures[0]
+
+
 def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
     """The module to save and its signature. `Model.export` would store every variable twice."""
     served = tf.Module()
     served.weights = [variable.value for variable in flat.variables]
     images = [tf.TensorSpec([None, None, None, 3], tf.float32, name=given.name) for given in flat.inputs]
-    served.serve = tf.function(lambda *images: flat(list(images), training=False), input_signature=images)
+    served.serve = tf.function(lambda *images: flat(_as_declared(list(images)), training=False), input_signature=images)
     return served, served.serve.get_concrete_function()
 
 
