@@ -63,7 +63,6 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
         ({"optimizer": "lbfg"}, "unknown optimizer 'lbfg'; did you mean 'lbfgs'"),
         ({"space": "cafe", "clip": False}, "did you mean 'caffe'"),
         ({"statistic": "gram"}, "needs the statistic 'mean_gram'"),
-        ({"relative": True}, "and relative=False"),
         ({"space": "torch"}, "clip keeps the image in"),
         ({"size": 100.5}, "size should be a finite int"),
         ({"size": True}, "size should be a finite int"),

@@ -88,9 +88,7 @@ def loss_terms(
         if not getattr(recipe, f"{kind}_weight"):
             continue
         factor = losses.reduction(recipe.reduction, kind, pixels)
-        by_layer = losses.layer_losses(
-            described[kind], targets[kind], layers[kind], compare=compare[kind], relative=recipe.relative
-        )
+        by_layer = losses.layer_losses(described[kind], targets[kind], layers[kind], compare=compare[kind])
         for layer, loss in by_layer.items():
             terms[f"{kind}/{layer}"] = weights[kind] * factor(described[kind][layer]) * loss
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])

@@ -66,7 +66,6 @@ class Recipe:
         style_layers, style_layer_weights: layers whose statistic is moved to the painting's, and their w.
         statistic: what is compared at the style layers, a name in `moments.STATISTICS`.
         style_loss: how it is compared, a name in `losses.STYLE_LOSSES`.
-        relative: divide each layer's loss by the mean square of its target (`losses.layer_losses`).
         reduction: "mean" over entries, or "sum" as Keras' example (`losses.reduction`).
         tv_form: which published total variation (`losses.TOTAL_VARIATIONS`).
         taps: "relu" looks at a layer after its ReLU, "conv" before.
@@ -104,7 +103,6 @@ class Recipe:
     style_layer_weights: tuple[float, ...] = (0.2,) * 5
     statistic: str = "gram"
     style_loss: str = "squared_error"
-    relative: bool = False
     reduction: str = "mean"
     tv_form: str = "squared"
     taps: str = "relu"
@@ -174,8 +172,8 @@ class Recipe:
                 raise ValueError(unknown_name(name, getattr(self, name), choices))
         if not self.content_weight + self.style_weight > 0:
             raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
-        if self.style_loss == "wasserstein" and (self.statistic != "mean_gram" or self.relative):
-            raise ValueError("the style loss 'wasserstein' needs the statistic 'mean_gram' and relative=False.")
+        if self.style_loss == "wasserstein" and self.statistic != "mean_gram":
+            raise ValueError("the style loss 'wasserstein' needs the statistic 'mean_gram'.")
         if self.clip and self.space != "unit":
             raise ValueError(f"clip keeps the image in [0, 1] and needs the space 'unit', not {self.space!r}.")
 

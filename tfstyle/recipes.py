@@ -14,7 +14,7 @@ from tfstyle.recipe import Recipe, layer_names
 BALANCED = Recipe(
     name="balanced",
     summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
-    # The style loss, its layer weights and the total variation are those of `crowson`, where they are averaged Adam's.
+    # The style loss and its layer weights are those of `crowson`.
     source="tfstyle, tuned by figures and by eye on 12 pairs and decided on 12 others (scripts/benchmark.py)",
     content_layers=("block4_conv2",),
     style_layer_weights=tuple(weight / 341 for weight in (256, 64, 16, 4, 1)),
@@ -25,9 +25,9 @@ BALANCED = Recipe(
     learning_rate=1.0,
     guard=1.5,  # Without it an early step can be so long that the run ends in a valley with light and dark exchanged.
     scale_start=128,
-    scale_steps=(60, 50, 25),
+    scale_steps=(60, 50, 30),
     content_weight=0.025,
-    tv_weight=2.0,
+    tv_weight=3.0,
 )
 
 DRAFT = dataclasses.replace(
