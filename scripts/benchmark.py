@@ -18,6 +18,7 @@ import hashlib
 import itertools
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -25,9 +26,10 @@ import sys
 import time
 from pathlib import Path
 
+from _methods import METHODS, our_steps, plain_loop, read_pair, recipe_of, run
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-METHODS = ("plain", "johnson", "ladder", "crowson", "draft", "balanced", "best", "fast")
 CONTENTS = ("neuschwanstein", "colosseum", "chelsea")
 STYLES = ("starry_night", "cafe_terrace", "harvest", "night_cafe")
 SAMPLE_PAIRS = [(CONTENTS[i % 3], STYLES[i % 4]) for i in range(12)]
@@ -36,102 +38,9 @@ LOOKS = [2.0**power for power in range(-1, 11)]
 """Evaluations, counted in pictures of the full size, at which an image is kept to be measured afterwards."""
 
 
-def recipe_of(method, size):
-    """The recipe a method runs."""
-    from tfstyle.recipes import get_recipe
-
-    if method == "johnson":
-        return get_recipe("johnson", steps=500, size=size)
-    if method == "ladder":
-        johnson = get_recipe("johnson", size=size, init="content")
-        return dataclasses.replace(johnson, history=20, scale_start=size // 4, scale_steps=(150, 100, 200))
-    return get_recipe(method, size=size)
-
-
-def plain_loop(content, style):
-    """The tutorial's loop as one would write it with Keras alone: yields the image and the loss after each step.
-
-    https://www.tensorflow.org/tutorials/generative/style_transfer: mean squared differences of five Gram matrices and
-    of block5_conv2, `tf.image.total_variation`, Adam 0.02 with beta_1 0.99 and epsilon 0.1, clipped to [0, 1].
-    """
-    import keras
-    import tensorflow as tf
-
-    from tfstyle import weights as files
-
-    layers = [f"block{block}_conv1" for block in range(1, 6)] + ["block5_conv2"]
-    network = keras.applications.VGG19(include_top=False, weights=None)
-    for layer, arrays in files.read("embedded").layers.items():
-        network.get_layer(layer).set_weights(arrays)
-    network = keras.Model(network.inputs, [network.get_layer(name).output for name in layers])
-    network.trainable = False
-    raw = [24.56, 127.76, 130.61, 534.09, 48.19, 20.63]  # The raw network's magnitudes, which the weights are for.
-
-    def describe(image):
-        features = network([keras.applications.vgg19.preprocess_input(255.0 * image)])
-        *features, content_features = [scale * f for scale, f in zip(raw, features, strict=True)]
-        sizes = [tf.cast(f.shape[1] * f.shape[2], tf.float32) for f in features]
-        grams = [tf.linalg.einsum("bijc,bijd->bcd", f, f) / n for f, n in zip(features, sizes, strict=True)]
-        return grams, content_features
-
-    image = tf.Variable(content)
-    style_targets, content_target = describe(style)[0], describe(content)[1]
-    optimizer = keras.optimizers.Adam(learning_rate=0.02, beta_1=0.99, epsilon=1e-1)
-
-    @tf.function
-    def train_step():
-        with tf.GradientTape() as tape:
-            grams, features = describe(image)
-            differences = [tf.reduce_mean((a - b) ** 2) for a, b in zip(grams, style_targets, strict=True)]
-            loss = 1e-2 * tf.add_n(differences) / 5.0 + 1e4 * tf.reduce_mean((features - content_target) ** 2)
-            loss += 30.0 * tf.reduce_sum(tf.image.total_variation(image))
-        optimizer.apply_gradients([(tape.gradient(loss, image), image)])
-        image.assign(tf.clip_by_value(image, 0.0, 1.0))
-        return loss
-
-    while True:
-        loss = float(train_step())
-        yield tf.identity(image), loss
-
-
-def our_steps(recipe, content, style):
-    """A run of tfstyle: yields evaluations (of the full size), image, and the total loss at the full size."""
-    from tfstyle.transfer import Transfer
-
-    pixels = content.shape[1] * content.shape[2]
-    for step in Transfer(recipe).steps(content, style, recipe):
-        share = step.image.shape[1] * step.image.shape[2] / pixels
-        yield share, step.image, step.losses["total"] if step.scale == step.scales else None
-
-
-def one_pass(content, style):
-    """The embedded AdaIN network."""
-    from tfstyle.feedforward.inference import paint
-    from tfstyle.feedforward.networks import adain
-
-    yield 1.0, paint(adain(), content, [style]), None
-
-
-def run(method, content, style, size):
-    """The iterator of a method."""
-    if method == "fast":
-        return one_pass(content, style)
-    if method == "plain":
-        loop = plain_loop(content, style)
-        return ((1.0, *next(loop)) for _ in range(100))
-    return our_steps(recipe_of(method, size), content, style)
-
-
 def peak():
     """The most memory this process has held, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def read_pair(pair, size):
-    """Photograph and painting with the long side of the result."""
-    from tfstyle import images
-
-    return [images.fit(images.read(path).image, size) for path in pair]
 
 
 def picture_row(job):
@@ -222,12 +131,13 @@ def pictures(options):
 
 
 def find_pairs(options):
-    """The pairs to run: the samples, or the files of two folders in turn."""
+    """The pairs to run: the samples, or the files of two folders in a fixed random order."""
     from tfstyle import images
 
     if options.contents and options.styles:
         contents, styles = (sorted(map(str, Path(folder).iterdir())) for folder in (options.contents, options.styles))
-        pairs = [(contents[i % len(contents)], styles[i % len(styles)]) for i in range(options.pairs)]
+        pairs = list(itertools.product(contents, styles))
+        random.Random(0).shuffle(pairs)
     else:
         pairs = [tuple(str(images.SAMPLES / f"{name}.jpg") for name in pair) for pair in SAMPLE_PAIRS]
     return pairs[: options.pairs]

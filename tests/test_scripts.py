@@ -1,10 +1,12 @@
 """The scripts a person runs first, on a copy of the checkout with a Python that plays along."""
 
+import csv
 import importlib.util
 import os
 import shutil
 import stat
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -114,3 +116,55 @@ def test_the_embedded_files_are_built_again_byte_for_byte(tmp_path):
     assert {path.stem: digest for path, digest in built.items()} == dict(weights.EMBEDDED_HASHES)
     for path in built:
         assert path.read_bytes() == weights.embedded_path(path.stem).read_bytes()
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # As when it is run: it imports its methods.
+    return load("benchmark")
+
+
+def test_a_benchmark_measures_whole_runs_and_goes_on_where_it_was(tmp_path, capsys, benchmark):
+    words = ["pictures", "--size", "64", "--pairs", "1", "--methods", "draft,fast", "--output", str(tmp_path)]
+    command = [sys.executable, ROOT / "scripts" / "benchmark.py", *words]
+    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "neuschwanstein x starry_night" in first.stderr
+    with (tmp_path / "figures-64.csv").open() as file:
+        draft, fast = csv.DictReader(file)
+    assert (draft["method"], fast["method"]) == ("draft", "fast")
+    assert float(fast["evaluations"]) == 1.0
+    assert 0.0 < float(draft["first_step"]) < float(draft["seconds"])
+    assert float(draft["gram"]) < float(fast["gram"])
+    pictures = {path.name.split(".")[3] for path in tmp_path.glob("neuschwanstein.*.png")}
+    assert pictures == {"draft", "fast"}
+    assert (tmp_path / "curves-64.png").read_bytes().startswith(b"\x89PNG")
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stderr == ""
+    assert again.stdout == first.stdout
+
+
+def test_a_benchmark_row_is_known_by_all_that_decides_it(tmp_path, benchmark):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    job = {"method": "crowson", "size": 64, "device": "", "repeat": 0}
+    job["pair"] = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+    others = [
+        job | {"size": 65},
+        job | {"method": "johnson"},
+        job | {"device": "CPU:0"},
+        job | {"pair": job["pair"][::-1]},
+    ]
+    keys = {benchmark.key_of(j) for j in [job, *others]}
+    assert len(keys) == 5
+    assert benchmark.key_of(dict(job)) in keys
+
+
+def test_a_benchmark_compares_means_and_pairs(benchmark):
+    ours, theirs = [{"gram": g} for g in (0.1, 0.5)], [{"gram": g} for g in (0.4, 0.4)]
+    assert benchmark.versus(ours, theirs, "gram") == "0.750 (1 of 2)"
+    row = {"losses": [(1.0, 9.0), (2.5, 4.0), (4.0, 3.0)]}
+    assert [benchmark.evaluations_to(row, loss) for loss in (4.0, 2.0)] == [2.5, None]
+
+
+def test_the_pairs_of_a_benchmark_are_all_different(benchmark):
+    assert len(set(benchmark.SAMPLE_PAIRS)) == 12

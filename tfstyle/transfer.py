@@ -1,14 +1,15 @@
 """Content, style, recipe → steps: the compiled train step, coarse to fine.
 
-A `Transfer` holds what is worth keeping between pictures: the network, and for each size one variable, one optimiser
-and one compiled train step. `Transfer.steps` yields; who wants a progress bar or a file consumes.
+A `Transfer` holds what is worth keeping between pictures: the network, the objective traced once for all sizes, and for
+each size one variable, one optimiser and one compiled train step. `Transfer.steps` yields; who wants a progress bar or
+a file consumes.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tfstyle import images
@@ -16,8 +17,8 @@ from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError
 from tfstyle.feedforward.inference import paint
 from tfstyle.feedforward.networks import adain
-from tfstyle.model import StyleContentModel, model_for
-from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
+from tfstyle.model import model_for
+from tfstyle.objective import Evaluation, Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
 from tfstyle.recipe import Recipe, scale_sizes, steps_per_scale
 
@@ -53,12 +54,12 @@ class Canvas:
     """The image at one size: the variable, its optimiser and the compiled train step.
 
     Args:
-        model: describes the image.
+        evaluate: (targets, weights, image) → `Evaluation`.
         recipe: its compiled part is what the train step does.
         height, width: size in pixels.
     """
 
-    def __init__(self, model: StyleContentModel, recipe: Recipe, height: int, width: int) -> None:
+    def __init__(self, evaluate: Callable[..., Evaluation], recipe: Recipe, height: int, width: int) -> None:
         self._space, self._decay, self._clips = recipe.space, recipe.average, recipe.clip
         self._variable = tf.Variable(tf.zeros([1, height, width, 3]), trainable=False, name="image")
         self._average = tf.Variable(tf.zeros_like(self._variable) if self._decay else 0.0, trainable=False)
@@ -67,8 +68,7 @@ class Canvas:
 
         @tf.function
         def train_step(targets: Targets, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            objective = make_objective(model, recipe, targets, weights)
-            loss, gradient, terms = objective(self._variable.read_value())
+            loss, gradient, terms = evaluate(targets, weights, self._variable.read_value())
             self.optimizer.apply(loss, gradient)
             self._record()
             return terms
@@ -126,6 +126,13 @@ class Transfer:
         self._targets = tf.function(
             lambda content, style: make_targets(self.model, self.recipe, content, style),
             input_signature=[any_size, any_size],
+        )
+        described = self._targets.get_concrete_function().structured_outputs
+        target_specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), described)
+        weight_specs = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
+        self._evaluate = tf.function(
+            lambda targets, weights, image: make_objective(self.model, self.recipe, targets, weights)(image),
+            input_signature=[target_specs, weight_specs, any_size],
         )
 
     def steps(
@@ -189,7 +196,7 @@ class Transfer:
     def _canvas(self, height: int, width: int) -> Canvas:
         """The canvas of a size, made when first needed."""
         if (height, width) not in self._canvases:
-            self._canvases[height, width] = Canvas(self.model, self.recipe, height, width)
+            self._canvases[height, width] = Canvas(self._evaluate, self.recipe, height, width)
         return self._canvases[height, width]
 
     def _forget_all_but(self, sizes: set[tuple[int, int]]) -> None:
