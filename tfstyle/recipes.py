@@ -26,7 +26,7 @@ BALANCED = Recipe(
     guard=1.5,  # Without it an early step can be so long that the run ends in a valley with light and dark exchanged.
     scale_start=128,
     scale_steps=(60, 50, 30),
-    content_weight=0.025,
+    content_weight=0.015,
     tv_weight=3.0,
 )
 
