@@ -269,3 +269,21 @@ def total_variation(name: str) -> Callable:
     if name not in TOTAL_VARIATIONS:
         raise ValueError(unknown_name("total variation", name, TOTAL_VARIATIONS))
     return TOTAL_VARIATIONS[name]
+
+
+def color_difference(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """How far an image's colours are from another's: mean absolute difference in Y, mean Huber loss (δ = 1) in U and V.
+
+    Args:
+        image, target: float32 [batch, height, width, 3], sRGB, in [0, 1].
+
+    Returns:
+        A scalar ≥ 0, 0 only where both are equal.
+
+    References:
+        Chen, Liu, Chen: AnimeGAN: A Novel Lightweight GAN for Photo Animation (ISICA 2019), equation 7.
+    """
+    difference = tf.image.rgb_to_yuv(image) - tf.image.rgb_to_yuv(target)
+    size = tf.abs(difference)
+    huber = tf.where(size < 1.0, 0.5 * size**2, size - 0.5)
+    return tf.reduce_mean(size[..., 0]) + tf.reduce_mean(huber[..., 1]) + tf.reduce_mean(huber[..., 2])

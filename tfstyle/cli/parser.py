@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import tfstyle
-from tfstyle.feedforward.options import AdaINOptions, FastOptions
+from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions
 from tfstyle.recipe import Recipe, option_fields
 from tfstyle.recipes import RECIPES
 
@@ -145,8 +145,12 @@ def _add_train(commands: Any) -> None:
     fast.add_argument("style", metavar="STYLE", help="the painting")
     adain = _command(kinds, "adain", "train AdaIN's decoder, which paints in the manner of any painting")
     adain.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
-    for kind, numbers in ((fast, FastOptions), (adain, AdaINOptions)):
+    gan = _command(kinds, "gan", "train a generator against a discriminator, which paints in the manners of a folder")
+    gan.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
+    for kind, numbers in ((fast, FastOptions), (adain, AdaINOptions), (gan, GANOptions)):
         _add_training(kind, numbers)
+    for kind in (fast, adain):
+        kind.add_argument("--mirrored", action="store_true", help="share each batch among all devices")
 
 
 def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
@@ -158,7 +162,6 @@ def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
     )
     command.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     command.add_argument("--overwrite", action="store_true", help="give up the training in the folder, begin anew")
-    command.add_argument("--mirrored", action="store_true", help="share each batch among all devices")
     _add_fields(command.add_argument_group("training"), numbers, defaults=True)
 
 

@@ -1,4 +1,4 @@
-"""Options → a network: `tfstyle train fast` and `tfstyle train adain`."""
+"""Options → a network: `tfstyle train fast`, `train adain` and `train gan`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfstyle import decoding, images
 from tfstyle.cli.stylize import quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.feedforward import dataset, records
-from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
+from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
 from tfstyle.recipe import option_fields
 
 SHEET_SIZE, SHEET_MOST = 384, 6
@@ -19,7 +19,7 @@ SHEET_SIZE, SHEET_MOST = 384, 6
 
 def run(options: argparse.Namespace) -> None:
     """Runs the kind of training asked for; the path of the network goes to standard output."""
-    print({"fast": _fast, "adain": _adain}[options.kind](options))
+    print({"fast": _fast, "adain": _adain, "gan": _gan}[options.kind](options))
 
 
 def _fast(options: argparse.Namespace) -> Path:
@@ -44,6 +44,14 @@ def _adain(options: argparse.Namespace) -> Path:
     return training.train_adain(paintings, photographs, _run(options, numbers, folder), options=numbers)
 
 
+def _gan(options: argparse.Namespace) -> Path:
+    numbers, photographs, folder = _checked(options, GANOptions)
+    paintings = dataset.list_pictures(Path(options.styles), crop=numbers.size, what="painting")
+    with quiet_tensorflow(options.debug):
+        from tfstyle.feedforward import gan
+    return gan.train_gan(paintings, photographs, _run(options, numbers, folder), options=numbers)
+
+
 def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[Any, list[Path], Path]:
     """Numbers, photographs and folder, after every check that needs no TensorFlow."""
     typed = {item.name for item in option_fields(kind)} & set(vars(options))
@@ -66,7 +74,7 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
     return training.Run(
         folder,
         resume=options.resume,
-        mirrored=options.mirrored,
+        mirrored=getattr(options, "mirrored", False),
         samples=[images.fit(images.read(path).image, SHEET_SIZE) for path in paths],
         callbacks=[] if options.quiet else [fitting.Progress(numbers.steps)],
     )

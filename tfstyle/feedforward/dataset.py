@@ -141,3 +141,11 @@ def batches(crops: Crops, *, size: int, batch: int, start: int = 0) -> tf.data.D
     numbers = tf.data.Dataset.range(start * batch, np.iinfo(np.int64).max)
     pieces = numbers.map(item, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return pieces.batch(batch, drop_remainder=True).prefetch(2)
+
+
+def pairs(first: Crops, second: Crops, *, size: int, batch: int, start: int = 0) -> tf.data.Dataset:
+    """An endless stream of pairs of batches, each as from `batches`."""
+    from tfstyle.environment import tf
+
+    parts = (batches(crops, size=size, batch=batch, start=start) for crops in (first, second))
+    return tf.data.Dataset.zip(tuple(parts))

@@ -56,7 +56,12 @@ class Trainer(keras.Model):
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
         """Takes the optimiser and builds its variables, so that a state can be restored into them."""
         super().compile(optimizer=optimizer, **({"jit_compile": False} | kwargs))
-        optimizer.build(self.network.trainable_variables)
+        optimizer.build(self.trained.trainable_variables)
+
+    @property
+    def trained(self) -> keras.Model:
+        """What the optimiser moves: the network itself."""
+        return self.network
 
     def call(self, batch: Any, training: bool = False) -> Any:
         """The network's own answer."""
@@ -100,14 +105,14 @@ class Trainer(keras.Model):
 
 
 def initialise(network: keras.Model, seed: int) -> None:
-    """Draws the kernels of a built network's convolutions anew: He's normal numbers, the same for the same seed.
+    """Draws the kernels of a built network anew: He's normal numbers, the same for the same seed.
 
     References:
         He, Zhang, Ren, Sun: Delving Deep into Rectifiers (ICCV 2015), equation 10.
     """
     numbers = np.random.default_rng(seed)
     for weight in network.trainable_variables:
-        if len(weight.shape) == 4:
+        if len(weight.shape) > 1:
             scale = math.sqrt(2.0 / math.prod(weight.shape[:-1]))
             weight.assign(numbers.normal(scale=scale, size=weight.shape).astype(np.float32))
 

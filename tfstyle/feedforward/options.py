@@ -14,6 +14,7 @@ from tfstyle.recipe import check_option, option, option_fields
 
 PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")
+GAN_LOSSES = ("bce", "lsgan", "hinge", "wgan-gp", "r1")
 
 _MAY_CHANGE = ("steps", "save_every", "precision", "content_weight", "style_weight", "tv_weight")
 """Fields that may differ when a training is resumed: weights are often found on the way."""
@@ -72,3 +73,32 @@ class AdaINOptions(TrainingOptions):
     style_weight: float = option(3.0, "how much the paintings' manner counts", low=0.0)
     tv_weight: float = option(0.0, "how much smoothness counts", low=0.0)
     start: str = option("embedded", "weights to begin from", choices=("embedded", "random"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANOptions(TrainingOptions):
+    """A generator's training against a discriminator."""
+
+    steps: int = option(10000, "steps in all", low=1)
+    size: int = option(128, "side of the crops, in pixels", low=32)
+    batch: int = option(4, "crops in a step; a quarter of them is painted from noise", low=1)
+    learning_rate: float = option(5e-4, "of the generator's Adam; it falls to a twentieth", low=1e-12)
+    discriminator_rate: float = option(1e-4, "the same of the discriminator's", low=1e-12)
+    tv_weight: float = option(0.5, "how much smoothness counts", low=0.0)
+    color_weight: float = option(0.0, "how much the photograph's colours count", low=0.0)
+    adversarial_weight: float = option(0.1, "how much the discriminator's answer counts", low=0.0)
+    code_weight: float = option(0.01, "how near the codes of paintings are kept to normal noise", low=0.0)
+    gan_loss: str = option("r1", "of both players", choices=GAN_LOSSES)
+    entropy_weight: float = option(0.01, "how much undecided answers cost the discriminator", low=0.0)
+    penalty_weight: float = option(10.0, "how much the discriminator's slope costs it", low=0.0)
+    pretraining: int = option(300, "first steps, in which the generator learns the content alone", low=0)
+    pool: int = option(50, "earlier paintings that the discriminator is shown again", low=0)
+    average: float = option(0.999, "share of the averaged weights that a step keeps, below 1", low=0.0)
+    width: str = option("slim", "of the generator: slim is four times as fast", choices=WIDTHS)
+    save_every: int = option(50, "steps from one state, sample sheet and line of losses to the next", low=1)
+
+    def __post_init__(self) -> None:
+        """Refuses numbers out of range."""
+        super().__post_init__()
+        if not self.average < 1.0:
+            raise ValueError(f"average should be below 1, not {self.average!r}; the averaged weights would not move.")

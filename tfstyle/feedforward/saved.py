@@ -9,9 +9,10 @@ from tfstyle import images, weights
 from tfstyle.environment import keras
 from tfstyle.errors import WeightsError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder
+from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
 
-KINDS = (Transformer, AdaINDecoder)
+KINDS = (Transformer, Generator, AdaINDecoder)
 """What a file may hold."""
 
 
@@ -46,7 +47,7 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
         source: as for `find`.
 
     Returns:
-        A `Transformer` or an `AdaINDecoder`.
+        A `Transformer`, which may be a `Generator`, or an `AdaINDecoder`.
 
     Raises:
         WeightsError: if there is none, or the file is damaged or holds another kind of model.

@@ -227,11 +227,7 @@ def train_adain(paintings: Sequence[Path], photographs: Sequence[Path], run: Run
         trainer.compile(fitting.adam(options))
 
         def batches_from(step: int) -> tf.data.Dataset:
-            parts = (
-                dataset.batches(pictures, size=options.size, batch=options.batch, start=step)
-                for pictures in (crops, styles)
-            )
-            return tf.data.Dataset.zip(tuple(parts))
+            return dataset.pairs(crops, styles, size=options.size, batch=options.batch, start=step)
 
         fixed = {
             "kind": "adain",

@@ -41,9 +41,9 @@ class InstanceNormalisation(keras.layers.Layer):
         self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
         self.built = True
 
-    def call(self, features: tf.Tensor, own: tf.Tensor | None = None) -> tf.Tensor:
-        """Normalises features by their own means and deviations, or by those given."""
-        target = tf.stack([tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.scale)])[None]
+    def call(self, features: tf.Tensor, own: tf.Tensor | None = None, change: tf.Tensor | float = 0.0) -> tf.Tensor:
+        """Normalises features by their own means and deviations or by those given; `change` is added to the learned."""
+        target = tf.stack([tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.scale)])[None] + change
         own = describe(features) if own is None else own
         return adaptive_instance_normalisation(features, own, target)
 
@@ -97,12 +97,15 @@ class Transformer(keras.Model):
         """Paints; see the class."""
         return self.paint(image)[0]
 
-    def paint(self, image: tf.Tensor, statistics: Statistics | None = None) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def paint(
+        self, image: tf.Tensor, statistics: Statistics | None = None, changes: Sequence[tf.Tensor | float] | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Paints, and tells by which statistics.
 
         Args:
             image: as for a call.
             statistics: to normalise by, for a part of a larger picture; its own if None.
+            changes: what is added to the means and deviations that each normalisation has learned; nothing if None.
 
         Returns:
             The painted image, and the statistics of its own or those given.
@@ -114,9 +117,10 @@ class Transformer(keras.Model):
         def normalised(x: tf.Tensor) -> tf.Tensor:
             """The next convolution and its normalisation."""
             convolution, normalisation = self.convolutions[len(used)], self.normalisations[len(used)]
-            x = convolution(_mirrored(x, convolution.kernel_size[0] // 2))
+            x = convolution(mirrored(x, convolution.kernel_size[0] // 2))
             used.append(describe(x) if statistics is None else statistics[len(used)])
-            return tf.cast(normalisation(x, used[-1]), self.compute_dtype)
+            change = 0.0 if changes is None else changes[len(used) - 1]
+            return tf.cast(normalisation(x, used[-1], change=change), self.compute_dtype)
 
         for _ in range(3):
             x = tf.nn.relu(normalised(x))
@@ -124,7 +128,7 @@ class Transformer(keras.Model):
             x += normalised(tf.nn.relu(normalised(x)))
         for _ in range(2):
             x = tf.nn.relu(normalised(tf.cast(_doubled(x), self.compute_dtype)))
-        x = self.convolutions[-1](_mirrored(x, 4))
+        x = self.convolutions[-1](mirrored(x, 4))
         return tf.sigmoid(tf.cast(x, tf.float32))[:, :height, :width], used
 
     def get_config(self) -> dict[str, Any]:
@@ -132,7 +136,8 @@ class Transformer(keras.Model):
         return super().get_config() | {"filters": list(self.filters), "blocks": self.blocks}
 
 
-def _mirrored(x: tf.Tensor, margin: int) -> tf.Tensor:
+def mirrored(x: tf.Tensor, margin: int) -> tf.Tensor:
+    """Features with as many rows and columns around them as `margin` says, mirrored at the edge."""
     return tf.pad(x, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
 
 

@@ -1,0 +1,255 @@
+"""Photographs and paintings → a generator: two players, each trained against the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfstyle import losses, objective
+from tfstyle.environment import keras, tf
+from tfstyle.feedforward import adversarial, dataset, fitting
+from tfstyle.feedforward.options import GANOptions
+from tfstyle.feedforward.players import Discriminator, Generator
+from tfstyle.feedforward.training import Run
+from tfstyle.feedforward.transformer import FILTERS
+from tfstyle.model import StyleContentModel, policy
+from tfstyle.recipe import STYLE_LAYERS
+
+CONTENT_LAYER = "block4_conv1"
+"""Where the photograph's shapes are compared."""
+
+TERMS = ("content", "style", "adversarial", "fake", "real", "penalty", "accuracy")
+"""What is logged beside the generator's loss: three parts of it, and the discriminator's numbers."""
+
+_CODE, _NOISE, _SHOW, _SLOPE, _FOOL, _STREAMS = range(6)  # Random numbers of one step.
+
+Perception = Callable[..., dict[str, tf.Tensor]]
+"""(painted, photographs, paintings or None) → scalar terms."""
+
+
+def perception(model: StyleContentModel, options: GANOptions) -> Perception:
+    """What the generator is asked for besides the discriminator's good opinion.
+
+    Args:
+        model: describes pictures; all its layers count alike.
+        options: gives the weights.
+
+    Returns:
+        (painted, photographs, paintings) → "content" and "style", each relative to its target as in the default recipe,
+        "total_variation" and "color". The first pictures of `painted`, as many as there are paintings, are compared
+        with these one by one; without paintings there is "content" alone.
+    """
+
+    def mean_loss(values: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], weight: float) -> tf.Tensor:
+        shares = {layer: weight / len(values) for layer in values}
+        return tf.add_n(list(losses.layer_losses(values, targets, shares, relative=True).values()))
+
+    def terms(painted: tf.Tensor, photographs: tf.Tensor, paintings: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        seen = model(painted)
+        found = {"content": mean_loss(seen["content"], model(photographs)["content"], options.content_weight)}
+        if paintings is None:
+            return found
+        styled = {layer: statistic[: paintings.shape[0]] for layer, statistic in seen["style"].items()}
+        found["style"] = mean_loss(styled, model(paintings)["style"], options.style_weight)
+        found["total_variation"] = options.tv_weight * losses.total_variation_squared(painted)
+        found["color"] = options.color_weight * losses.color_difference(painted, photographs)
+        return found
+
+    return terms
+
+
+class GANTrainer(fitting.Trainer):
+    """A generator and a discriminator that are trained against each other.
+
+    Args:
+        generator: built; paints.
+        discriminator: built; tells paintings from what is painted.
+        perceive: as from `perception`.
+        discriminator_optimizer: moves the discriminator; the one of `compile` moves the generator.
+        options: the numbers.
+
+    `network`, which is saved and shown, is a copy of the generator with the average of its weights. `fit` takes a
+    dataset of (photographs, paintings), both [batch, size, size, 3]; its logs are "loss", `TERMS` and "step", those of
+    the discriminator 0 in pre-training.
+
+    References:
+        Yazıcı et al.: The Unusual Effectiveness of Averaging in GAN Training (ICLR 2019), section 3.2.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        perceive: Perception,
+        *,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        options: GANOptions,
+    ) -> None:
+        average = Generator.from_config(generator.get_config())
+        average.build((None, None, None, 3))
+        average.set_weights(generator.get_weights())
+        super().__init__(average, perceive, terms=TERMS)
+        self.generator, self.discriminator = generator, discriminator
+        self.perceive, self.options = perceive, options
+        self.discriminator_optimizer = discriminator_optimizer
+        discriminator_optimizer.build(discriminator.trainable_variables)
+        self.family = adversarial.family(options.gan_loss)
+        slots = -(-options.pool // options.batch) * options.batch
+        shape = (slots, options.size, options.size, 3)
+        self.pool = self.add_weight(name="pool", shape=shape, initializer="zeros", trainable=False)
+
+    @property
+    def trained(self) -> keras.Model:
+        """What the first optimiser moves: the generator."""
+        return self.generator
+
+    def state(self) -> dict[str, Sequence[Any]]:
+        """Everything that the next step depends on."""
+        return super().state() | {
+            "generator": self.generator.weights,
+            "discriminator": self.discriminator.weights,
+            "discriminator_optimizer": self.discriminator_optimizer.variables,
+            "pool": [self.pool],
+        }
+
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
+        """One step of both players, or of pre-training."""
+        photographs, paintings = batch
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        terms = tf.cond(
+            step < self.options.pretraining,
+            lambda: self._pretrain(photographs, step),
+            lambda: self._play(photographs, paintings, step),
+        )
+        self._follow(step)
+        return self.log(terms)
+
+    def _pretrain(self, photographs: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A step towards the photograph's content, whatever the code."""
+        shape = [tf.shape(photographs)[0], self.generator.code_size]
+        code = tf.random.stateless_normal(shape, self._seed(step, _NOISE))
+        with tf.GradientTape() as tape:
+            terms = self.perceive(self.generator(photographs, code), photographs)
+            terms["loss"] = objective.total(terms)
+        self._move(self.optimizer, self.generator, tape, terms["loss"])
+        return {name: tf.zeros([]) for name in TERMS} | terms
+
+    def _play(self, photographs: tf.Tensor, paintings: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A step of the discriminator, and one of the generator against it as it is then."""
+        options = self.options
+        followed = paintings[: paintings.shape[0] - paintings.shape[0] // 4]
+        with tf.GradientTape() as tape:
+            code, divergence = self._codes(followed, paintings.shape[0] - followed.shape[0], step)
+            painted = self.generator(photographs, code)
+            with tape.stop_recording():
+                judged = self._judge(paintings, painted, step)
+            terms = self.perceive(painted, photographs, followed)
+            answers = self.discriminator(adversarial.augment(painted, self._seed(step, _FOOL)))
+            terms["adversarial"] = options.adversarial_weight * adversarial.generator_loss(self.family, answers)
+            terms["code"] = options.code_weight * divergence
+            terms["loss"] = objective.total(terms)
+        self._move(self.optimizer, self.generator, tape, terms["loss"])
+        return {name: (terms | judged)[name] for name in ("loss", *TERMS)}
+
+    def _codes(self, paintings: tf.Tensor, noise: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A code of each painting and of noise, and how far the former are from the latter.
+
+        References:
+            Kingma, Welling: Auto-Encoding Variational Bayes (ICLR 2014), equations 4 and 10.
+        """
+        mean, log_variance = self.generator.code_of(paintings)
+        numbers = tf.random.stateless_normal([paintings.shape[0] + noise, mean.shape[1]], self._seed(step, _CODE))
+        drawn = mean + tf.exp(0.5 * log_variance) * numbers[: paintings.shape[0]]
+        divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
+        return tf.concat([drawn, numbers[paintings.shape[0] :]], axis=0), divergence
+
+    def _judge(self, paintings: tf.Tensor, painted: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The discriminator's step."""
+        if self.options.pool:
+            shown, pool = adversarial.replay(self.pool, painted, step - self.options.pretraining, self.options.seed)
+            self.pool.assign(pool)
+        else:
+            shown = painted
+        both = adversarial.augment(tf.concat([paintings, shown], axis=0), self._seed(step, _SHOW))
+        real, fake = tf.split(both, 2)
+        self.discriminator.refine()
+        with tf.GradientTape() as tape:
+            answers = tf.split(self.discriminator(both), 2)
+            terms = adversarial.discriminator_losses(self.family, *answers)
+            terms["penalty"] = self.family.penalty(self.discriminator, real, fake, self._seed(step, _SLOPE))
+            loss = terms["real"] + terms["fake"] + self.options.entropy_weight * terms["entropy"]
+            loss += self.options.penalty_weight * terms["penalty"]
+        self._move(self.discriminator_optimizer, self.discriminator, tape, loss)
+        return terms | {"accuracy": adversarial.accuracy(self.family, *answers)}
+
+    def _move(
+        self, optimizer: keras.optimizers.Optimizer, player: keras.Model, tape: tf.GradientTape, loss: tf.Tensor
+    ) -> None:
+        """An optimiser's step on what a player can change; what has no say in the loss has gradient 0."""
+        variables = player.trainable_variables
+        gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
+        optimizer.apply(gradients, variables)
+
+    def _follow(self, step: tf.Tensor) -> None:
+        """Moves the averaged weights; at first faster, or they would long remember the random ones."""
+        done = tf.cast(step, tf.float32)
+        keep = tf.minimum(self.options.average, (1.0 + done) / (10.0 + done))
+        for mean, weight in zip(self.network.weights, self.generator.weights, strict=True):
+            mean.assign(keep * mean + (1.0 - keep) * weight)
+
+    def _seed(self, step: tf.Tensor, stream: int) -> tf.Tensor:
+        return tf.stack([self.options.seed, _STREAMS * step + stream])
+
+
+def invented(network: Generator, photograph: tf.Tensor, codes: Sequence[tf.Tensor]) -> tf.Tensor:
+    """One photograph [1, height, width, 3] painted by several codes [1, code_size], one below the other."""
+    return tf.concat([network(photograph, code) for code in codes], axis=1)
+
+
+def train_gan(paintings: Sequence[Path], photographs: Sequence[Path], run: Run, *, options: GANOptions) -> Path:
+    """Trains a generator to paint any photograph in the manners of a set of paintings, and in manners between them.
+
+    Args:
+        paintings, photographs: picture files, as from `dataset.list_pictures`.
+        run: where; its sample sheets show each photograph by two codes of noise and by the first two paintings.
+        options: the numbers.
+
+    Returns:
+        The file of the averaged generator, in `run.folder`.
+
+    Raises:
+        As `training.train_fast`.
+    """
+    crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
+    styles = dataset.Crops(paintings, size=options.size, seed=options.seed + 1)
+    shown = [tf.constant(styles(int(item)))[None] for item in styles.order(0).argsort()[:2]]
+    network_policy = policy(options.network_precision)
+    generator = Generator(FILTERS[options.width], dtype=network_policy)
+    discriminator = Discriminator()
+    for player in (generator, discriminator):
+        player.build((None, None, None, 3))
+        fitting.initialise(player, options.seed)
+    model = StyleContentModel(STYLE_LAYERS, [CONTENT_LAYER], dtype=network_policy)
+    of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_rate)
+    first, second = (fitting.adam(numbers, beta_1=0.5) for numbers in (options, of_discriminator))
+    trainer = GANTrainer(
+        generator, discriminator, perception(model, options), discriminator_optimizer=second, options=options
+    )
+    trainer.compile(first)
+
+    def batches_from(step: int) -> tf.data.Dataset:
+        return dataset.pairs(crops, styles, size=options.size, batch=options.batch, start=step)
+
+    def paint(photograph: tf.Tensor) -> tf.Tensor:
+        network = trainer.network
+        codes = [network.random_code(1), network.random_code(2), *(network.code_of(style)[0] for style in shown)]
+        return invented(network, photograph, codes)
+
+    fixed = {
+        "kind": "gan",
+        "styles": [path.name for path in paintings],
+        "photographs": [path.name for path in photographs],
+    }
+    return run.fit(trainer, batches_from, options, fixed, paint=paint)
