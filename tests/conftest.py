@@ -8,6 +8,7 @@ import pytest
 from tfstyle import weights
 from tfstyle.feedforward import fitting
 from tfstyle.feedforward.networks import AdaINDecoder
+from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
 from tfstyle.model import StyleContentModel
 from tfstyle.recipe import Recipe
@@ -66,9 +67,14 @@ def mini_recipe(**overrides):
     return Recipe(**(options | overrides))
 
 
-def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, **options):
+def small_generator(**options):
+    """A generator of the same kind as `small_transformer`."""
+    return small_transformer(kind=Generator, **options)
+
+
+def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=Transformer, **options):
     """A transformer with few filters and seeded weights, no normalisation of which is trivial."""
-    network = Transformer(filters, blocks=blocks, **options)
+    network = kind(filters, blocks=blocks, **options)
     network.build((None, None, None, 3))
     fitting.initialise(network, seed)
     numbers = np.random.default_rng(seed)

@@ -16,8 +16,9 @@ from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError
 from tfstyle.feedforward import saved
-from tfstyle.feedforward.inference import paint, transform
+from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
+from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
 from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
@@ -113,6 +114,7 @@ def fast(
     model: str | os.PathLike | Transformer | AdaINDecoder | None = None,
     blend: Sequence[float] | None = None,
     alpha: float = 1.0,
+    seed: int | None = None,
     preserve_color: bool = False,
     size: int = 0,
     tile: int = 1024,
@@ -125,13 +127,16 @@ def fast(
 
         image = tfstyle.fast("photo.jpg", ["painting.jpg"])
         image = tfstyle.fast("photo.jpg", model="starry-night")
+        image = tfstyle.fast("photo.jpg", model="gan/network.keras", seed=3)
 
     Args:
         content: the photograph, as for `images.read`.
-        styles: one painting or several, likewise, each at its own size; none for a model of one style.
+        styles: one painting or several, likewise, each at its own size; none for a model of one style,
+            none or some for a generator.
         model: a network from `tfstyle train`: its name, as for `feedforward.saved.load`, or itself; AdaIN with the
             embedded decoder if None.
-        blend, alpha: as for `feedforward.inference.paint`; not for a model of one style.
+        blend, alpha: as for `feedforward.inference.paint`; not for a model of one style, and no alpha for a generator.
+        seed: which of its paintings a generator invents that is given none; 0 if None.
         tile: as for `feedforward.inference.paint` or `transform`.
         preserve_color: keep the photograph's colours and take only the painting's light and dark.
         size: long side of the result in pixels; 0 is the photograph's own.
@@ -147,11 +152,7 @@ def fast(
         WeightsError: if the model cannot be used.
     """
     network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-    one_style = isinstance(network, Transformer)
-    if one_style and (len(styles) or blend is not None or alpha != 1.0):
-        raise ValueError("a network of one style takes no painting, blend or alpha; leave them out.")
-    if not one_style and not len(styles):
-        raise ValueError("name at least one painting, or a network of one style with --model.")
+    _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
         raise ValueError(f"size should be at least 0, not {size!r}.")
     environment.grow_gpu_memory()
@@ -160,7 +161,10 @@ def fast(
     photograph = _read(content, background).image
     photograph = images.fit(photograph, size or max(photograph.shape[1:3]))
     paintings = [_read(style, background).image for style in styles]
-    if isinstance(network, Transformer):
+    if isinstance(network, Generator):
+        code = choose_code(network, paintings, blend=blend, seed=seed or 0)
+        image = transform(network, photograph, code=code, tile=tile)
+    elif isinstance(network, Transformer):
         image = transform(network, photograph, tile=tile)
     else:
         image = paint(_adain(network), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
@@ -169,6 +173,27 @@ def fast(
     if output is not None:
         images.write(image, output, quality=quality, overwrite=overwrite)
     return image
+
+
+def _check_manner(
+    network: Transformer | AdaINDecoder | None,
+    styles: int,
+    *,
+    blend: Sequence[float] | None,
+    alpha: float,
+    seed: int | None,
+) -> None:
+    """Refuses what a network cannot follow."""
+    generator = isinstance(network, Generator)
+    one_style = isinstance(network, Transformer) and not generator
+    if one_style and (styles or blend is not None or alpha != 1.0):
+        raise ValueError("a network of one style takes no painting, blend or alpha; leave them out.")
+    if not styles and not isinstance(network, Transformer):
+        raise ValueError("name at least one painting, or a network of one style with --model.")
+    if seed is not None and (styles or not generator):
+        raise ValueError("a seed is for a network from tfstyle train gan, without paintings; leave it out.")
+    if generator and (alpha != 1.0 or (blend is not None and not styles)):
+        raise ValueError("a network from tfstyle train gan takes no alpha, and a blend of paintings only.")
 
 
 @functools.lru_cache(maxsize=2)

@@ -83,11 +83,17 @@ def animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
     return stream.getvalue()
 
 
-def loss_curves(runs: Mapping[str, Sequence[Row]], *, format: str = "png") -> bytes:
-    """Style and content losses of one run or several, on a logarithmic axis.
+def loss_curves(
+    runs: Mapping[str, Sequence[Row]], *, terms: Sequence[str] = ("style", "content"), format: str = "png"
+) -> bytes:
+    """Losses of one run or several, each term on an axis of its own.
+
+    An axis is logarithmic if its values are positive and span more than a factor of 3. A 0 is left out: it was not
+    computed in that step.
 
     Args:
         runs: label → the rows of `callbacks.History`.
+        terms: which losses, in this order.
         format: of the picture, as matplotlib names it: png, svg, pdf, jpg, webp, …
 
     Returns:
@@ -95,15 +101,22 @@ def loss_curves(runs: Mapping[str, Sequence[Row]], *, format: str = "png") -> by
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, term in zip(axes, ("style", "content"), strict=True):
+    columns = 2 if len(terms) < 3 else 3
+    lines = math.ceil(len(terms) / columns)
+    figure = Figure(figsize=(4.5 * columns, 4.5 if lines == 1 else 3.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis in axes[len(terms) :]:
+        axis.remove()
+    for axis, term in zip(axes, terms, strict=False):
+        values = []
         for label, rows in runs.items():
-            points = [(row["step"], row[term]) for row in rows if row.get(term, 0.0) > 0]
+            points = [(row["step"], row[term]) for row in rows if row.get(term)]
             if points:
                 axis.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
+                values += [value for _, value in points]
         _mark_scales(axis, next(iter(runs.values())))
-        axis.set(title=f"{term} loss", xlabel="step", yscale="log")
+        wide = bool(values) and min(values) > 0 and max(values) > 3 * min(values)
+        axis.set(title=term, xlabel="step", yscale="log" if wide else "linear")
         axis.grid(alpha=0.3, which="both")
         if len(runs) > 1 and axis.lines:
             axis.legend(fontsize="small")

@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
             model=network,
             blend=blend,
             alpha=options.alpha,
+            seed=options.seed,
             preserve_color=options.preserve_color,
             size=options.size,
             tile=options.tile,

@@ -85,6 +85,7 @@ def _add_fast(commands: Any) -> None:
     fast.add_argument("--model", metavar="NAME", help="starry-night, or a .keras file from tfstyle train [AdaIN]")
     fast.add_argument("--alpha", type=float, default=1.0, metavar="X", help="how much style, 0 to 1 [1]")
     fast.add_argument("--blend", metavar="A,B", help="weight of each painting [equal]")
+    fast.add_argument("--seed", type=int, metavar="N", help="which painting a network from train gan invents [0]")
     fast.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
     fast.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [the photograph's own]")
     fast.add_argument(

@@ -39,7 +39,8 @@ def perception(model: StyleContentModel, options: GANOptions) -> Perception:
     Returns:
         (painted, photographs, paintings) → "content" and "style", each relative to its target as in the default recipe,
         "total_variation" and "color". The first pictures of `painted`, as many as there are paintings, are compared
-        with these one by one; without paintings there is "content" alone.
+        with these one by one. Without paintings the photograph itself is wanted: "content", and "color" at weight 1,
+        or bright skies would have burnt out for good before there is any style.
     """
 
     def mean_loss(values: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], weight: float) -> tf.Tensor:
@@ -50,7 +51,7 @@ def perception(model: StyleContentModel, options: GANOptions) -> Perception:
         seen = model(painted)
         found = {"content": mean_loss(seen["content"], model(photographs)["content"], options.content_weight)}
         if paintings is None:
-            return found
+            return found | {"color": losses.color_difference(painted, photographs)}
         styled = {layer: statistic[: paintings.shape[0]] for layer, statistic in seen["style"].items()}
         found["style"] = mean_loss(styled, model(paintings)["style"], options.style_weight)
         found["total_variation"] = options.tv_weight * losses.total_variation_squared(painted)
@@ -127,14 +128,14 @@ class GANTrainer(fitting.Trainer):
         return self.log(terms)
 
     def _pretrain(self, photographs: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """A step towards the photograph's content, whatever the code."""
+        """A step towards the photograph, whatever the code."""
         shape = [tf.shape(photographs)[0], self.generator.code_size]
         code = tf.random.stateless_normal(shape, self._seed(step, _NOISE))
         with tf.GradientTape() as tape:
             terms = self.perceive(self.generator(photographs, code), photographs)
             terms["loss"] = objective.total(terms)
         self._move(self.optimizer, self.generator, tape, terms["loss"])
-        return {name: tf.zeros([]) for name in TERMS} | terms
+        return {name: terms.get(name, tf.zeros([])) for name in ("loss", *TERMS)}
 
     def _play(self, photographs: tf.Tensor, paintings: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """A step of the discriminator, and one of the generator against it as it is then."""

@@ -1,4 +1,4 @@
-"""Picture → picture now: AdaIN with any styles, a transformer with its own, in tiles that leave no seam."""
+"""Picture → picture now: AdaIN with any styles, transformer and generator with theirs, in tiles that leave no seam."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tfstyle import images, moments
 from tfstyle.environment import tf
 from tfstyle.errors import InputError
 from tfstyle.feedforward.networks import AdaIN, adaptive_instance_normalisation, in_whole_cells
+from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import BODY_CELL, HALO, SMALLEST, Transformer
 
 CELL = 8
@@ -19,6 +20,10 @@ CELL = 8
 ENCODER_HALO = 32
 DECODER_HALO = 32
 """Pixels around a tile that its features, and what is painted from them, depend on: 30 and 30 in whole cells."""
+
+
+STYLE_SIDE = 256
+"""Long side at which a generator looks at a painting, in pixels: about the strokes of its training at 128."""
 
 
 class _Tile(NamedTuple):
@@ -89,12 +94,15 @@ def paint(
     return tf.clip_by_value(image[:, :height, :width], 0.0, 1.0)
 
 
-def transform(network: Transformer, content: tf.Tensor, *, tile: int = 1024) -> tf.Tensor:
-    """Paints a photograph in the one manner of a transformer.
+def transform(
+    network: Transformer, content: tf.Tensor, *, code: tf.Tensor | None = None, tile: int = 1024
+) -> tf.Tensor:
+    """Paints a photograph in the one manner of a transformer, or in one of a generator's.
 
     Args:
         network: a trained one.
         content: float32 [1, height, width, 3] in [0, 1], of any size.
+        code: of a generator's manner, as from `choose_code`.
         tile: a picture of more than tile x tile pixels is painted in pieces of that side, at least 64. All of them are
             normalised by the statistics of the whole picture, taken where it is reduced to tile x tile pixels, and see
             their surroundings, so that no seam is left.
@@ -111,17 +119,52 @@ def transform(network: Transformer, content: tf.Tensor, *, tile: int = 1024) -> 
         Thumbnail Instance Normalization (AAAI 2022), section 3.2.
     """
     _check_tile(tile)
+    _check_sides(content, "the photograph")
     height, width = content.shape[1:3]
-    if min(height, width) < SMALLEST:
-        raise InputError(f"the photograph is {width}x{height}; at least {SMALLEST} pixels are needed on each side.")
+    changes = network.changes(code) if isinstance(network, Generator) else None
     if height * width <= tile**2:
-        return network(content)
+        return network.paint(content, changes=changes)[0]
     reduced = images.fit(content, round(max(height, width) * tile / math.sqrt(height * width)))
-    _, statistics = network.paint(reduced)
+    _, statistics = network.paint(reduced, changes=changes)
     padded = in_whole_cells(content, BODY_CELL)
     whole = _Tile(0, padded.shape[1], 0, padded.shape[2])
-    image = _assembled(padded, tile, HALO, lambda seen: network.paint(seen.cut(padded, outer=whole), statistics)[0])
-    return image[:, :height, :width]
+
+    def painted(seen: _Tile) -> tf.Tensor:
+        return network.paint(seen.cut(padded, outer=whole), statistics, changes)[0]
+
+    return _assembled(padded, tile, HALO, painted)[:, :height, :width]
+
+
+def choose_code(
+    network: Generator, styles: Sequence[tf.Tensor], *, blend: Sequence[float] | None = None, seed: int = 0
+) -> tf.Tensor:
+    """The code of a generator's manner: between those of some paintings, or a random one.
+
+    Args:
+        network: a trained one.
+        styles: float32 [1, height, width, 3] in [0, 1], of any sizes; none for a random code.
+        blend: as for `paint`.
+        seed: of the random code.
+
+    Returns:
+        float32 [1, code_size].
+
+    Raises:
+        ValueError: if `blend` is out of range.
+        InputError: if a painting is too small.
+    """
+    if not styles:
+        return network.random_code(seed)
+    for style in styles:
+        _check_sides(style, "the painting")
+    reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
+    return _blended([network.code_of(style)[0] for style in reduced], blend)
+
+
+def _check_sides(image: tf.Tensor, what: str) -> None:
+    height, width = image.shape[1:3]
+    if min(height, width) < SMALLEST:
+        raise InputError(f"{what} is {width}x{height}; at least {SMALLEST} pixels are needed on each side.")
 
 
 def _check_tile(tile: int) -> None:

@@ -79,19 +79,19 @@ class AdaINOptions(TrainingOptions):
 class GANOptions(TrainingOptions):
     """A generator's training against a discriminator."""
 
-    steps: int = option(10000, "steps in all", low=1)
+    steps: int = option(6000, "steps in all", low=1)
     size: int = option(128, "side of the crops, in pixels", low=32)
     batch: int = option(4, "crops in a step; a quarter of them is painted from noise", low=1)
     learning_rate: float = option(5e-4, "of the generator's Adam; it falls to a twentieth", low=1e-12)
     discriminator_rate: float = option(1e-4, "the same of the discriminator's", low=1e-12)
     tv_weight: float = option(0.5, "how much smoothness counts", low=0.0)
     color_weight: float = option(0.0, "how much the photograph's colours count", low=0.0)
-    adversarial_weight: float = option(0.1, "how much the discriminator's answer counts", low=0.0)
-    code_weight: float = option(0.01, "how near the codes of paintings are kept to normal noise", low=0.0)
+    adversarial_weight: float = option(0.2, "how much the discriminator's answer counts", low=0.0)
+    code_weight: float = option(0.05, "how near the codes of paintings are kept to normal noise", low=0.0)
     gan_loss: str = option("r1", "of both players", choices=GAN_LOSSES)
     entropy_weight: float = option(0.01, "how much undecided answers cost the discriminator", low=0.0)
     penalty_weight: float = option(10.0, "how much the discriminator's slope costs it", low=0.0)
-    pretraining: int = option(300, "first steps, in which the generator learns the content alone", low=0)
+    pretraining: int = option(300, "first steps, in which the generator learns the photograph alone", low=0)
     pool: int = option(50, "earlier paintings that the discriminator is shown again", low=0)
     average: float = option(0.999, "share of the averaged weights that a step keeps, below 1", low=0.0)
     width: str = option("slim", "of the generator: slim is four times as fast", choices=WIDTHS)

@@ -67,6 +67,7 @@ def read_losses(folder: Path) -> list[dict[str, float]]:
 
 
 def draw_curves(folder: Path) -> None:
-    """Draws the style and content losses of `LOSSES` into `CURVES`."""
+    """Draws every column of `LOSSES` into `CURVES`, the loss first."""
     rows = [{"scale": 0.0} | row for row in read_losses(folder)]
-    images.save_atomically(folder / CURVES, plots.loss_curves({"": rows}), overwrite=True)
+    terms = ["loss", *(name for name in rows[-1] if name not in ("scale", "epoch", "step", "loss"))]
+    images.save_atomically(folder / CURVES, plots.loss_curves({"": rows}, terms=terms), overwrite=True)

@@ -18,6 +18,7 @@ from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import OutputError, SetupError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder, ArbitraryStyle
+from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import SMALLEST, Transformer
 from tfstyle.model import StyleContentModel
 
@@ -79,10 +80,14 @@ def flat_network(network: Transformer | AdaINDecoder) -> keras.Model:
 
     Returns:
         A functional model of `image`, and for a decoder of `style` beside it, float32 [N, H, W, 3] in [0, 1], N, H
-        and W free, to {"painting": the same, of the image's size}.
+        and W free, to {"painting": the same, of the image's size}. A generator has `code` beside it, float32 [N,
+        code_size], normal numbers; all zeros are the middle of its manners.
     """
     image, style = (keras.Input((None, None, 3), name=name, dtype="float32") for name in ("image", "style"))
-    if isinstance(network, Transformer):
+    if isinstance(network, Generator):
+        inputs = [image, keras.Input((network.code_size,), name="code", dtype="float32")]
+        painted = network(*inputs)
+    elif isinstance(network, Transformer):
         inputs, painted = image, network(image)
     else:
         inputs = [image, style]
@@ -154,9 +159,9 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
 
 def _write(flat: keras.Model, folder: Path, format: str) -> None:
     """The model in one format."""
-    side = 2**5
-    example = tf.zeros([1, side, side + 1, 3])
-    flat(_as_declared([example] * len(flat.inputs)))  # Keras exports only what has been called.
+    any_side = 2**5
+    example = [tf.zeros([1, *(side or any_side for side in given.shape[1:])]) for given in flat.inputs]
+    flat(_as_declared(example))  # Keras exports only what has been called.
     if format == "savedmodel":
         served, endpoint = _served(flat)
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
@@ -176,8 +181,8 @@ def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
     """The module to save and its signature. `Model.export` would store every variable twice."""
     served = tf.Module()
     served.weights = [variable.value for variable in flat.variables]
-    images = [tf.TensorSpec([None, None, None, 3], tf.float32, name=given.name) for given in flat.inputs]
-    served.serve = tf.function(lambda *images: flat(_as_declared(list(images)), training=False), input_signature=images)
+    inputs = [tf.TensorSpec(given.shape, tf.float32, name=given.name) for given in flat.inputs]
+    served.serve = tf.function(lambda *inputs: flat(_as_declared(list(inputs)), training=False), input_signature=inputs)
     return served, served.serve.get_concrete_function()
 
 
@@ -185,11 +190,15 @@ def signature(flat: keras.Model, format: str) -> dict[str, Any]:
     """What `signature.json` says of any model: inputs, outputs, their shapes, and how it was made."""
     version = importlib.metadata.version("tfstyle")
     picture = {"dtype": "float32", "shape": ["N", "H", "W", 3], "range": [0, 1], "color": "sRGB"}
+    code = {"dtype": "float32", "distribution": "normal"}
     return {
         "format": format,
         "made_by": f"tfstyle {version}",
         "signature": "serving_default",
-        "input": {given.name: picture for given in flat.inputs},
+        "input": {
+            given.name: picture if len(given.shape) == 4 else code | {"shape": ["N", given.shape[1]]}
+            for given in flat.inputs
+        },
         "outputs": {
             name: {"dtype": "float32", "shape": ["N", *(size if size else "free" for size in output.shape[1:])]}
             for name, output in sorted(flat.output.items())

@@ -1,0 +1,228 @@
+"""Two players on tiny data: each GAN loss, pre-training, resuming as if nothing had happened, and what is left."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image, miniature, small_generator
+
+from tfstyle import images, losses
+from tfstyle.environment import keras
+from tfstyle.errors import DivergedError
+from tfstyle.feedforward import adversarial, fitting, gan, records, saved, training
+from tfstyle.feedforward.options import GAN_LOSSES, GANOptions
+from tfstyle.feedforward.players import Discriminator, Generator
+
+OPTIONS = GANOptions(
+    steps=50,
+    size=32,
+    batch=4,
+    pretraining=0,
+    pool=6,
+    learning_rate=2e-3,
+    discriminator_rate=5e-3,
+    penalty_weight=1.0,
+    precision="float32",
+)
+
+
+def make_trainer(seed=3, graph=False, **options):
+    numbers = dataclasses.replace(OPTIONS, **options)
+    generator, discriminator = small_generator(seed=seed, blocks=0), Discriminator((8, 9))
+    discriminator.build((None, None, None, 3))
+    fitting.initialise(discriminator, seed)
+    perceive = gan.perception(miniature(), numbers)
+    second = keras.optimizers.Adam(numbers.discriminator_rate, beta_1=0.5)
+    trainer = gan.GANTrainer(generator, discriminator, perceive, discriminator_optimizer=second, options=numbers)
+    trainer.compile(keras.optimizers.Adam(numbers.learning_rate, beta_1=0.5), run_eagerly=not graph)
+    return trainer
+
+
+def batches_from(step):
+    """Smooth photographs, and paintings with dark stripes; functions of the step."""
+
+    def batch(number):
+        seed = tf.stack([tf.cast(number, tf.int32), 1])
+        coarse = tf.random.stateless_uniform([4, 4, 4, 3], seed)
+        photographs = tf.image.resize(coarse, (32, 32))
+        paintings = tf.image.resize(coarse[::-1], (32, 32)) * tf.constant([1.0, 0.2] * 16)[:, None, None]
+        return photographs, paintings
+
+    return tf.data.Dataset.range(step, 100000).map(batch)
+
+
+def history(trainer, steps, every=10):
+    """The means of the logs over each few steps."""
+    epochs = trainer.fit(batches_from(0), epochs=steps // every, steps_per_epoch=every, verbose=0, shuffle=False)
+    return {name: np.array(values) for name, values in epochs.history.items()}
+
+
+def check_sensible(found):
+    """Nothing blows up, the manner is learned, and the discriminator is right more often than not."""
+    for values in found.values():
+        assert np.isfinite(values).all()
+        assert np.abs(values).max() < 100
+    assert found["style"].min() < 0.8 * found["style"][0]
+    assert found["accuracy"][-3:].mean() > 0.6
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_fifty_steps_of_each_gan_loss_are_sensible(name):
+    check_sensible(history(make_trainer(gan_loss=name, graph=True), 50))
+
+
+def test_a_fake_loss_of_the_wrong_sign_is_noticed(monkeypatch):
+    right = adversarial.FAMILIES["hinge"]
+    wrong = right._replace(fake=lambda answers: -right.fake(answers))
+    monkeypatch.setattr(adversarial, "FAMILIES", {"hinge": wrong})
+    found = history(make_trainer(gan_loss="hinge", graph=True), 50)
+    with pytest.raises(AssertionError):
+        check_sensible(found)
+
+
+def test_what_is_perceived_is_a_plain_computation(rng):
+    options = dataclasses.replace(OPTIONS, content_weight=0.5, style_weight=2.0, tv_weight=3.0, color_weight=4.0)
+    model = miniature()
+    painted, photographs = (np.concatenate([image(rng, 32, 36), image(rng, 32, 36)]) for _ in range(2))
+    painting = image(rng, 32, 36)
+    terms = gan.perception(model, options)(tf.constant(painted), tf.constant(photographs), tf.constant(painting))
+    seen, wanted, style = model(painted), model(photographs)["content"], model(painting)["style"]
+    content = np.mean((seen["content"]["block2_conv2"] - wanted["block2_conv2"]) ** 2)
+    assert float(terms["content"]) == pytest.approx(0.5 * content / np.mean(wanted["block2_conv2"] ** 2), rel=1e-3)
+    expected = sum(
+        np.mean((seen["style"][layer][:1] - target) ** 2) / (np.mean(target**2) + 1e-6) / 2
+        for layer, target in style.items()
+    )
+    assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-3)
+    assert float(terms["total_variation"]) == pytest.approx(
+        3.0 * float(losses.total_variation_squared(painted)), rel=1e-4
+    )
+    assert float(terms["color"]) == pytest.approx(4.0 * float(losses.color_difference(painted, photographs)), rel=1e-4)
+    alone = gan.perception(model, options)(painted, photographs)
+    assert set(alone) == {"content", "color"}
+    assert float(alone["color"]) == pytest.approx(float(color), rel=1e-4)
+
+
+def test_pre_training_teaches_the_photograph_and_nothing_else():
+    trainer = make_trainer(pretraining=20)
+    judge, start = trainer.discriminator.get_weights(), trainer.generator.get_weights()
+    found = history(trainer, 20)
+    assert found["content"][-1] < found["content"][0]
+    assert not found["style"].any()
+    assert not found["accuracy"].any()
+    assert not trainer.pool.numpy().any()
+    assert int(trainer.discriminator_optimizer.iterations) == 0
+    for before, after in zip(judge, trainer.discriminator.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert max(np.abs(a - b).max() for a, b in zip(start, trainer.generator.get_weights(), strict=True)) > 1e-3
+
+
+def test_a_step_of_both_players_moves_everything_that_learns():
+    trainer = make_trainer()
+    before = {name: [v.numpy() for v in variables] for name, variables in trainer.state().items()}
+    (batch,) = batches_from(0).take(1)
+    trainer.train_step(batch)
+    for name in ("generator", "discriminator", "network", "discriminator_optimizer", "pool"):
+        after = [v.numpy() for v in trainer.state()[name]]
+        moved = [np.any(one != other) for one, other in zip(before[name], after, strict=True)]
+        assert np.mean(moved) > 0.8, name
+
+
+def test_the_network_is_the_average_of_the_generators_weights():
+    trainer = make_trainer()
+    mean = trainer.network.weights[0].numpy()
+    for step, (batch) in enumerate(batches_from(0).take(3)):
+        trainer.train_step(batch)
+        keep = (1 + step) / (10 + step)
+        mean = keep * mean + (1 - keep) * trainer.generator.weights[0].numpy()
+    np.testing.assert_allclose(trainer.network.weights[0], mean, rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_pool_only_new_paintings_are_shown():
+    trainer = make_trainer(pool=0)
+    assert trainer.pool.shape[0] == 0
+    (batch,) = batches_from(0).take(1)
+    assert math.isfinite(float(trainer.train_step(batch)["loss"]))
+
+
+def assert_same_state(found, expected):
+    for name, variables in expected.state().items():
+        for one, other in zip(found.state()[name], variables, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def fit(trainer, folder, steps):
+    folder.mkdir(exist_ok=True)
+    fixed = trainer.options.fixed()
+    fitting.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_resumed_equals_uninterrupted(stop, tmp_path):
+    """In pre-training and after it; both players, both optimisers, the average, the pool, the singular vectors."""
+    whole, first, second = (make_trainer(seed=seed, pretraining=3) for seed in (3, 3, 9))
+    fit(whole, tmp_path / "whole", 7)
+    fit(first, tmp_path / "split", stop)
+    fitting.restore_state(second, tmp_path / "split" / records.STATE, fixed=second.options.fixed())
+    fit(second, tmp_path / "split", 7)
+    assert second.step == whole.step == 7
+    assert_same_state(second, whole)
+
+
+def test_a_diverging_training_keeps_the_state_before(tmp_path):
+    trainer = make_trainer()
+    perceive = trainer.perceive
+
+    def blown(*pictures):
+        return {name: t / tf.cast(trainer.optimizer.iterations < 4, t.dtype) for name, t in perceive(*pictures).items()}
+
+    trainer.perceive = blown
+    with pytest.raises(DivergedError, match="not finite at step 5"):
+        fit(trainer, tmp_path / "a", 9)
+    assert np.isfinite(saved.load(tmp_path / "a" / records.NETWORK).get_weights()[0]).all()
+
+
+def test_keras_callbacks_work_unchanged(tmp_path):
+    trainer = make_trainer()
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=True),
+        keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    trainer.fit(batches_from(0), epochs=2, steps_per_epoch=2, callbacks=callbacks, verbose=0, shuffle=False)
+    assert isinstance(saved.load(tmp_path / "best.keras"), Generator)
+    header = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"epoch", "loss", "step", *gan.TERMS} <= set(header)
+
+
+@pytest.fixture
+def mini(monkeypatch):
+    """Trainings on the miniature network and small players."""
+    monkeypatch.setattr(gan, "StyleContentModel", lambda style, content, dtype: miniature())
+    monkeypatch.setattr(gan, "FILTERS", {"slim": (4, 5, 6)})
+
+
+def test_a_training_leaves_network_state_losses_curves_and_sheets(mini, rng, tmp_path):
+    for name, count in (("photo", 3), ("painting", 2)):
+        for number in range(count):
+            images.write(image(rng, 40, 60), tmp_path / f"{name}{number}.png")
+    photographs, paintings = (sorted(tmp_path.glob(f"{name}*.png")) for name in ("photo", "painting"))
+    options = dataclasses.replace(OPTIONS, steps=6, pretraining=2, save_every=2, batch=2)
+
+    def run(folder, **kwargs):
+        place = training.Run(folder, [image(rng, 33, 47)], **kwargs)
+        return gan.train_gan(paintings, photographs, place, options=options)
+
+    path = run(tmp_path / "out")
+    assert isinstance(saved.load(path), Generator)
+    rows = records.read_losses(tmp_path / "out")
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert set(gan.TERMS) < set(rows[0])
+    assert (tmp_path / "out" / records.CURVES).is_file()
+    sheets = sorted(file.name for file in (tmp_path / "out" / records.SHEETS).iterdir())
+    assert sheets == [f"{step:06d}.jpg" for step in (0, 2, 4, 6)]
+    options = dataclasses.replace(options, gan_loss="hinge")
+    with pytest.raises(ValueError, match="was made with gan_loss 'r1', not 'hinge'"):
+        run(tmp_path / "out", resume=True)

@@ -1,0 +1,124 @@
+"""Generator and discriminator: codes change the manner, kernels have norm 1, and a call changes nothing."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import image, small_generator
+
+from tfstyle.environment import keras
+from tfstyle.feedforward import adversarial, fitting, saved
+from tfstyle.feedforward.players import ENCODED, Discriminator, Generator
+
+
+def small_discriminator(seed=5, filters=(6, 7)):
+    network = Discriminator(filters)
+    network.build((None, None, None, 3))
+    fitting.initialise(network, seed)
+    return network
+
+
+def change(one, other):
+    return float(np.abs(np.asarray(one) - np.asarray(other)).mean())
+
+
+def test_a_photograph_gives_several_paintings_of_its_own_size(rng):
+    network, picture = small_generator(), tf.constant(image(rng, 33, 47))
+    paintings = [network(picture, network.random_code(seed)).numpy() for seed in range(3)]
+    for painting in paintings:
+        assert painting.shape == (1, 33, 47, 3)
+        assert 0.0 <= painting.min() < painting.max() <= 1.0
+    assert min(change(paintings[0], paintings[1]), change(paintings[1], paintings[2])) > 0.01
+    np.testing.assert_array_equal(network.random_code(2), network.random_code(2))
+
+
+def test_without_a_code_it_is_the_middle_of_all(rng):
+    network, picture = small_generator(), tf.constant(image(rng, 33, 47))
+    np.testing.assert_allclose(network(picture), network(picture, tf.zeros([1, network.code_size])), atol=1e-6)
+
+
+def test_each_of_a_batch_has_its_own_code(rng):
+    network, picture = small_generator(), tf.constant(image(rng, 24, 32))
+    codes = tf.concat([network.random_code(1), network.random_code(2)], axis=0)
+    both = network(tf.repeat(picture, 2, axis=0), codes)
+    for index in range(2):
+        np.testing.assert_allclose(both[index : index + 1], network(picture, codes[index : index + 1]), atol=1e-5)
+
+
+def test_the_encoder_knows_no_code(rng):
+    """Content features and style are those of the image, whatever is to be painted of it."""
+    network, picture = small_generator(), tf.constant(image(rng, 24, 32))
+    with_codes = [network.paint(picture, changes=network.changes(network.random_code(seed)))[1] for seed in (1, 2)]
+    for index, (one, other) in enumerate(zip(*with_codes, strict=True)):
+        assert np.allclose(one, other, atol=1e-5) == (index <= ENCODED)
+
+
+def test_the_code_of_a_painting_follows_its_colours(rng):
+    network, painting = small_generator(), image(rng, 40, 56)
+    mean, log_variance = network.code_of(tf.constant(painting))
+    assert mean.shape == log_variance.shape == (1, network.code_size)
+    assert change(mean, network.code_of(tf.constant(1.0 - painting))[0]) > 1e-3
+    assert np.abs(log_variance).max() <= 8.0
+
+
+def test_a_generator_is_saved_and_loaded_as_it_is(tmp_path, rng):
+    network, picture = small_generator(code_size=5), tf.constant(image(rng, 33, 47))
+    saved.save(network, tmp_path / "network.keras")
+    again = saved.load(tmp_path / "network.keras")
+    assert isinstance(again, Generator)
+    assert again.code_size == 5
+    np.testing.assert_array_equal(again(picture, network.random_code(4)), network(picture, network.random_code(4)))
+
+
+def test_mixed_precision_paints_nearly_the_same(rng):
+    network, picture = small_generator(), tf.constant(image(rng, 32, 40))
+    mixed = small_generator(dtype="mixed_bfloat16")
+    code = network.random_code(0)
+    np.testing.assert_allclose(mixed(picture, code), network(picture, code), atol=0.1)
+    assert mixed(picture, code).dtype == tf.float32
+
+
+@pytest.mark.parametrize("size", [(32, 48), (17, 23)])
+def test_a_discriminator_answers_once_an_image_whatever_its_size(size, rng):
+    network = small_discriminator()
+    answers = network(np.concatenate([image(rng, *size)] * 3))
+    assert answers.shape == (3,)
+    assert np.isfinite(answers).all()
+
+
+def test_a_discriminators_answer_is_a_plain_computation(rng):
+    """Kernels over their largest singular values, by NumPy; convolution and moments by TensorFlow's own."""
+    network, picture = small_discriminator(), image(rng, 32, 48)
+    network.refine(iterations=300)
+    x = 2.0 * picture - 1.0
+    kernels = [k.numpy() / np.linalg.svd(k.numpy().reshape(-1, k.shape[-1]))[1][0] for k in network.kernels]
+    for kernel in kernels[:-1]:
+        x = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+        x = tf.nn.leaky_relu(tf.nn.conv2d(x, kernel, 2, "VALID"), 0.2).numpy()
+    described = np.concatenate([x.mean((1, 2)), np.sqrt(x.var((1, 2)) + 1e-5)], axis=1)
+    np.testing.assert_allclose(network(picture), (described @ kernels[-1])[:, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_call_changes_no_weight_even_in_training_and_refine_changes_only_vectors(rng):
+    network, picture = small_discriminator(), tf.constant(image(rng, 32, 48))
+    before = network.get_weights()
+    network(picture, training=True)
+    adversarial.real_penalty(network, picture, picture, tf.constant([0, 0]))
+    for one, other in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    trainable = [weight.numpy() for weight in network.trainable_variables]
+    vectors = [vector.numpy() for vector in network.vectors]
+    network.refine()
+    for one, weight in zip(trainable, network.trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, weight.numpy())
+    assert max(change(one, vector.numpy()) for one, vector in zip(vectors, network.vectors, strict=True)) > 1e-3
+
+
+def test_a_discriminator_computes_in_float32_under_a_global_policy(rng):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        network = small_discriminator()
+        assert network(image(rng, 16, 24)).dtype == tf.float32
+        assert network.compute_dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(before)
