@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SAMPLES, image, small_transformer
+from conftest import SAMPLES, image, small_generator, small_transformer
 from test_cli import assert_one_line, command
 
 from tfstyle import cli, images
@@ -49,6 +49,63 @@ def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     assert images.read(photos / "0.network.png").image.shape == (1, 40, 60, 3)
     assert cli.main(["export", str(out / records.NETWORK), "-o", str(tmp_path / "net")]) == 0
     assert json.loads((tmp_path / "net" / "signature.json").read_text())["outputs"].keys() == {"painting"}
+
+
+def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys):
+    """With a network of its own at every step; from a seed, and from a painting."""
+    out, photo = tmp_path / "out", str(photos / "0.png")
+    words = [
+        "train",
+        "gan",
+        "-q",
+        "--photos",
+        str(photos),
+        "--styles",
+        str(photos),
+        "-o",
+        str(out),
+        "--pretraining",
+        "1",
+    ]
+    numbers = ["--steps", "2", "--size", "32", "--batch", "2", "--pool", "2", "--precision", "float32"]
+    assert cli.main([*words, *numbers]) == 0
+    assert capsys.readouterr().out == f"{out / records.NETWORK}\n"
+    assert_one_line(
+        capsys, cli.main([*words, *numbers, "--gan-loss", "bce", "--resume"]), 2, "gan_loss 'r1', not 'bce'"
+    )
+    model = ["--model", str(out / records.NETWORK)]
+    pictures = []
+    for name, manner in (("a", ["--seed", "1"]), ("b", ["--seed", "2"]), ("c", [str(tmp_path / "painting.png")])):
+        assert cli.main(["fast", photo, *manner, *model, "-o", str(tmp_path / f"{name}.png")]) == 0
+        pictures.append(images.read(tmp_path / f"{name}.png").image)
+    assert pictures[0].shape == (1, 40, 60, 3)
+    assert min(np.abs(pictures[0] - other).mean() for other in pictures[1:]) > 1e-3
+    capsys.readouterr()
+    assert cli.main(["export", str(out / records.NETWORK), "-o", str(tmp_path / "net")]) == 0
+    assert set(json.loads((tmp_path / "net" / "signature.json").read_text())["input"]) == {"image", "code"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--photos", "PHOTOS", "--styles", "EMPTY", "--size", "32"], 3, "holds no painting of at least 32 pixels"),
+        (["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "48"], 3, "holds no photograph of at least 48 pixels"),
+        (["--photos", "PHOTOS", "--styles", "none", "--size", "32"], 3, "is not a folder that can be read"),
+        (
+            ["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "32", "--average", "1"],
+            2,
+            "average should be below 1",
+        ),
+        (["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "32", "--pool", "-1"], 2, "pool should be at least 0"),
+    ],
+)
+def test_train_gan_refuses_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    places = {"PHOTOS": str(photos), "EMPTY": str(tmp_path / "empty")}
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["train", "gan", "-q", *(places.get(word, word) for word in words), "-o", str(tmp_path / "out")]
+    assert_one_line(capsys, cli.main(arguments), code, message)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
@@ -104,12 +161,18 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
         (["PHOTO", "PHOTO", "--model", "GOOD"], 2, "takes no painting"),
         (["PHOTO", "--model", "GOOD", "--alpha", "0.5"], 2, "takes no painting, blend or alpha"),
         (["PHOTO", "--model", "GOOD", "--tile", "8"], 2, "tile should be at least 64"),
+        (["PHOTO", "--model", "GOOD", "--seed", "1"], 2, "a seed is for a network from tfstyle train gan"),
+        (["PHOTO", "PHOTO", "--model", "MANY", "--seed", "1"], 2, "a seed is for a network from tfstyle train gan"),
+        (["PHOTO", "PHOTO", "--model", "MANY", "--alpha", "0.5"], 2, "takes no alpha"),
+        (["PHOTO", "--model", "MANY", "--blend", "1,2"], 2, "a blend of paintings only"),
     ],
 )
 def test_fast_refuses_models_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):
     saved.save(small_transformer(), tmp_path / "good.keras")
+    saved.save(small_generator(), tmp_path / "many.keras")
     (tmp_path / "bad.keras").write_text("no network")
-    places = {"PHOTO": photos / "0.png", "GOOD": tmp_path / "good.keras", "BAD": tmp_path / "bad.keras"}
+    places = {"PHOTO": photos / "0.png"}
+    places |= {name.upper(): tmp_path / f"{name}.keras" for name in ("good", "many", "bad")}
     before = sorted(tmp_path.rglob("*"))
     assert_one_line(capsys, cli.main(["fast", *(str(places.get(word, word)) for word in words)]), code, message)
     assert sorted(tmp_path.rglob("*")) == before
@@ -134,12 +197,19 @@ def test_what_is_left_over_is_a_usage_error(capsys):
     assert "unrecognized arguments: --colour" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["fast", "adain"])
+HELP = {
+    "fast": ("steps in all [2600]", "side of the crops, in pixels [256]", "crops in a step [2]"),
+    "adain": ("steps in all [2600]", "side of the crops, in pixels [256]", "crops in a step [2]"),
+    "gan": ("steps in all [6000]", "side of the crops, in pixels [128]", "of both players [r1]", "costs it [10]"),
+}
+
+
+@pytest.mark.parametrize("kind", HELP)
 def test_the_help_tells_every_default(kind, capsys):
     with pytest.raises(SystemExit):
         make_parser().parse_args(["train", kind, "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("steps in all [2600]", "side of the crops, in pixels [256]", "crops in a step [2]"):
+    for words in HELP[kind]:
         assert words in text
 
 

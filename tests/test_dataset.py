@@ -116,3 +116,10 @@ def test_pictures_beyond_the_cache_are_read_again(folder, monkeypatch):
     crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32, seed=1)
     assert sorted(greys(crops(item) for item in range(5))) == [0, 1, 2, 3, 4]
     assert not crops._cache
+
+
+def test_pairs_are_batches_of_both(folder):
+    crops = [dataset.Crops(dataset.list_pictures(folder, crop=32), size=32, seed=seed) for seed in (1, 2)]
+    ((first, second),) = dataset.pairs(*crops, size=32, batch=3, start=2).take(1)
+    for crop, batch in zip(crops, (first, second), strict=True):
+        np.testing.assert_array_equal(batch, np.stack([crop(item) for item in (6, 7, 8)]))

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, embedded_decoder, image, miniature, small_transformer
+from conftest import ROOT, embedded_decoder, image, miniature, small_generator, small_transformer
 
 from tfstyle.errors import OutputError, SetupError
 from tfstyle.feedforward import inference, networks
@@ -152,6 +152,21 @@ def test_an_exported_transformer_paints_the_same_at_any_size(format, tmp_path, r
     told = json.loads((tmp_path / "net" / "signature.json").read_text())
     assert (told["input"].keys(), told["outputs"].keys()) == ({"image"}, {"painting"})
     assert (told["format"], told["smallest_side"]) == (format, 8)
+
+
+@pytest.mark.parametrize("format", export.FORMATS)
+def test_an_exported_generator_takes_photograph_and_code(format, tmp_path, rng):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx")
+    network = small_generator(blocks=1)
+    export.export_network(network, tmp_path / "net", format=format)
+    for seed, size in enumerate(((33, 47), (24, 18))):
+        given = {"image": image(rng, *size), "code": network.random_code(seed).numpy()}
+        found = painted_by(tmp_path / "net", format, given)
+        np.testing.assert_allclose(found, network(given["image"], given["code"]), atol=1e-4)
+    told = json.loads((tmp_path / "net" / "signature.json").read_text())
+    assert told["input"]["code"] == {"dtype": "float32", "distribution": "normal", "shape": ["N", 8]}
+    assert told["input"]["image"]["shape"] == ["N", "H", "W", 3]
 
 
 @pytest.mark.parametrize("format", ["savedmodel", "litert"])

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import SAMPLES, image, small_transformer
+from conftest import SAMPLES, image, small_generator, small_transformer
 
 from tfstyle import images, metrics, vgg
 from tfstyle.errors import InputError
@@ -92,6 +92,31 @@ def test_a_transformers_tiles_leave_no_seam(size, rng):
 def test_a_picture_within_one_tile_is_the_networks_own(rng):
     network, content = small_transformer(), image(rng, 33, 47)
     np.testing.assert_array_equal(inference.transform(network, content, tile=64), network(content))
+
+
+def test_a_generators_tiles_leave_no_seam_in_any_manner(rng):
+    network, content = small_generator(blocks=5), image(rng, 150, 210)
+    code = inference.choose_code(network, [], seed=4)
+    changes = network.changes(code)
+    reduced = images.fit(content, round(210 * 64 / np.sqrt(150 * 210)))
+    whole = network.paint(content, network.paint(reduced, changes=changes)[1], changes)[0]
+    np.testing.assert_allclose(inference.transform(network, content, code=code, tile=64), whole, atol=1e-4)
+    small = content[:, :33, :47]
+    np.testing.assert_allclose(inference.transform(network, small, code=code, tile=64), network(small, code), atol=1e-6)
+
+
+def test_a_code_is_that_of_a_seed_of_a_painting_or_between_several(rng):
+    network = small_generator()
+    paintings = [image(rng, 40, 300), 1.0 - image(rng, 60, 50)]
+    np.testing.assert_array_equal(inference.choose_code(network, [], seed=4), network.random_code(4))
+    reduced = [images.fit(paintings[0], inference.STYLE_SIDE), paintings[1]]
+    one, other = (network.code_of(painting)[0] for painting in reduced)
+    found = inference.choose_code(network, paintings, blend=[3.0, 1.0])
+    np.testing.assert_allclose(found, 0.75 * one + 0.25 * other, atol=1e-5)
+    with pytest.raises(ValueError, match="one weight of 0 or more for each of 2 styles"):
+        inference.choose_code(network, paintings, blend=[1.0])
+    with pytest.raises(InputError, match="the painting is 9x5; at least 8 pixels"):
+        inference.choose_code(network, [image(rng, 5, 9)])
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,12 @@ def test_an_unknown_style_loss_is_answered_with_the_nearest():
 def test_an_unknown_total_variation_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'squared'"):
         losses.total_variation("square")
+
+
+def test_a_color_difference_worked_by_hand():
+    """White against black: Y differs by 1, U and V by 0. Red: Y 0.299, U −0.147, V 0.615."""
+    black, white = np.zeros((1, 2, 3, 3), "float32"), np.ones((1, 2, 3, 3), "float32")
+    red = np.zeros((1, 2, 3, 3), "float32") + np.array([1.0, 0.0, 0.0], "float32")
+    assert float(losses.color_difference(white, black)) == pytest.approx(1.0, abs=1e-4)
+    assert float(losses.color_difference(red, black)) == pytest.approx(0.299 + (0.147**2 + 0.615**2) / 2, abs=1e-3)
+    assert float(losses.color_difference(red, red)) == 0.0

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tfstyle.feedforward.options import AdaINOptions, FastOptions
+from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions
 from tfstyle.recipe import option_fields
 
 
-@pytest.mark.parametrize("kind", [FastOptions, AdaINOptions])
+@pytest.mark.parametrize("kind", [FastOptions, AdaINOptions, GANOptions])
 def test_every_field_is_an_option_of_the_command_line(kind):
     assert {item.name for item in option_fields(kind)} == set(vars(kind()))
 
@@ -43,3 +43,17 @@ def test_steps_and_weights_may_change_when_a_training_is_resumed_and_the_data_ma
 @pytest.mark.parametrize(("word", "name"), [("mixed", "bfloat16"), ("float32", "float32"), ("auto", "auto")])
 def test_mixed_precision_is_bfloat16(word, name):
     assert FastOptions(precision=word).network_precision == name
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("gan_loss", "wgan", "unknown gan_loss 'wgan'; did you mean 'wgan-gp'"),
+        ("average", 1.0, "average should be below 1"),
+        ("pool", -1, "pool should be at least 0"),
+        ("discriminator_rate", 0.0, "discriminator_rate should be at least"),
+    ],
+)
+def test_a_number_of_the_players_out_of_range_is_one_line(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        GANOptions(**{field: value})

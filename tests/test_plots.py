@@ -54,6 +54,15 @@ def test_curves_are_drawn_in_any_format_without_a_display(format, start, monkeyp
             assert b"<!-- " + word in data
 
 
+def test_every_term_has_a_curve_and_what_is_negative_is_not_logarithmic():
+    rows = [
+        {"step": float(step), "scale": 0.0, "fake": 3.0 - 4 * step, "real": 0.0, "a": 10.0**step} for step in range(4)
+    ]
+    svg = plots.loss_curves({"": rows}, terms=("fake", "real", "a", "missing"), format="svg")
+    for word in (b"fake", b"real", b"missing"):
+        assert b"<!-- " + word in svg
+
+
 def test_curves_of_a_run_without_content_are_drawn():
     assert plots.loss_curves({"": [row | {"content": 0.0} for row in ROWS]}).startswith(b"\x89PNG")
 
