@@ -60,6 +60,23 @@ def test_the_code_of_a_painting_follows_its_colours(rng):
     assert np.abs(log_variance).max() <= 8.0
 
 
+def test_what_is_usual_is_learned_and_a_code_follows_from_the_rest(rng):
+    """All at once with nothing kept: the mean and the mean distance from what was usual before."""
+    network = small_generator()
+    paintings = tf.constant(np.concatenate([image(rng, 40, 56) for _ in range(3)]))
+    style = network.style_of(paintings).numpy()
+    assert style.shape == (3, 2 * (4 + 5 + 6))
+    network.get_used_to(paintings, tf.constant(0.0))
+    np.testing.assert_allclose(network.usual, style.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network.spread, np.abs(style).mean(0) + 1e-3, rtol=1e-4, atol=1e-5)
+    network.get_used_to(paintings, tf.constant(0.75))
+    expected = 0.75 * (np.abs(style).mean(0) + 1e-3) + 0.25 * (np.abs(style - style.mean(0)).mean(0) + 1e-3)
+    np.testing.assert_allclose(network.spread, expected, rtol=1e-3, atol=1e-4)
+    network.get_used_to(paintings, tf.constant(0.0))
+    mean, _ = network.code_of(paintings)
+    assert np.abs(mean).std(axis=0).mean() > 0.1
+
+
 def test_a_generator_is_saved_and_loaded_as_it_is(tmp_path, rng):
     network, picture = small_generator(code_size=5), tf.constant(image(rng, 33, 47))
     saved.save(network, tmp_path / "network.keras")

@@ -124,7 +124,7 @@ class GANTrainer(fitting.Trainer):
             lambda: self._pretrain(photographs, step),
             lambda: self._play(photographs, paintings, step),
         )
-        self._follow(step)
+        self._follow(paintings, step)
         return self.log(terms)
 
     def _pretrain(self, photographs: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -193,10 +193,12 @@ class GANTrainer(fitting.Trainer):
         gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
         optimizer.apply(gradients, variables)
 
-    def _follow(self, step: tf.Tensor) -> None:
-        """Moves the averaged weights; at first faster, or they would long remember the random ones."""
+    def _follow(self, paintings: tf.Tensor, step: tf.Tensor) -> None:
+        """Moves all averages; at first faster, or they would long remember the random beginning."""
         done = tf.cast(step, tf.float32)
-        keep = tf.minimum(self.options.average, (1.0 + done) / (10.0 + done))
+        early = (1.0 + done) / (10.0 + done)
+        self.generator.get_used_to(paintings, tf.minimum(0.99, early))
+        keep = tf.minimum(self.options.average, early)
         for mean, weight in zip(self.network.weights, self.generator.weights, strict=True):
             mean.assign(keep * mean + (1.0 - keep) * weight)
 

@@ -13,6 +13,12 @@ from tfstyle.feedforward.transformer import FILTERS, Transformer, mirrored
 ENCODED = 3
 """Normalisations of the encoder, the first of a transformer's; the others paint."""
 
+_GENTLE = 0.2
+"""What a manner is multiplied by, so that at first all manners are much alike."""
+
+_NARROW = 3.0
+"""Taken from the logarithm of a code's variance: noise as wide as the code would teach the decoder to ignore it."""
+
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class Generator(Transformer):
@@ -55,6 +61,9 @@ class Generator(Transformer):
         self.mapping.build((None, self.code_size))
         for manner in self.manners:
             manner.build((None, 64))
+        numbers = (2 * sum(self.filters),)
+        self.usual = self.add_weight(name="usual", shape=numbers, initializer="zeros", trainable=False)
+        self.spread = self.add_weight(name="spread", shape=numbers, initializer="ones", trainable=False)
 
     def call(self, image: tf.Tensor, code: tf.Tensor | None = None) -> tf.Tensor:
         """Paints; see the class."""
@@ -71,7 +80,7 @@ class Generator(Transformer):
             [batch, 2, channels] for each normalisation, as `paint` takes them; 0 for those of the encoder.
         """
         mapped = self.mapping(code)
-        manners = [tf.reshape(manner(mapped), [-1, 2, manner.units // 2]) for manner in self.manners]
+        manners = [_GENTLE * tf.reshape(manner(mapped), [-1, 2, manner.units // 2]) for manner in self.manners]
         return [0.0] * ENCODED + manners
 
     def code_of(self, painting: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,12 +92,28 @@ class Generator(Transformer):
         Returns:
             Its mean and the logarithm of its variance, each float32 [batch, code_size].
         """
-        _, statistics = self.paint(painting)  # In a graph only the encoder of it is computed.
-        style = tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics[:ENCODED]], axis=1)
+        described = (self.style_of(painting) - self.usual) / self.spread
         for layer in self.describing:
-            style = layer(style)
-        mean, log_variance = tf.split(style, 2, axis=1)
-        return mean, tf.clip_by_value(log_variance, -8.0, 8.0)
+            described = layer(described)
+        mean, log_variance = tf.split(described, 2, axis=1)
+        return mean, tf.clip_by_value(log_variance - _NARROW, -8.0, 8.0)
+
+    def style_of(self, painting: tf.Tensor) -> tf.Tensor:
+        """The means and deviations that the encoder takes away, float32 [batch, 2 · sum of the filters]."""
+        _, statistics = self.paint(painting)  # In a graph only the encoder of it is computed.
+        return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics[:ENCODED]], axis=1)
+
+    def get_used_to(self, paintings: tf.Tensor, keep: tf.Tensor) -> None:
+        """Learns what is usual, so that a code follows from where a painting differs.
+
+        Args:
+            paintings: as an image of `Transformer`.
+            keep: share in [0, 1) of what was usual before that stays.
+        """
+        style = self.style_of(paintings)
+        away = tf.reduce_mean(tf.abs(style - self.usual), axis=0)
+        self.spread.assign(keep * self.spread + (1.0 - keep) * (away + 1e-3))
+        self.usual.assign(keep * self.usual + (1.0 - keep) * tf.reduce_mean(style, axis=0))
 
     def random_code(self, seed: int) -> tf.Tensor:
         """A code [1, code_size] of normal noise, a function of the seed."""
