@@ -23,6 +23,10 @@ CONTENT_LAYER = "block4_conv1"
 TERMS = ("content", "style", "adversarial", "fake", "real", "penalty", "accuracy")
 """What is logged beside the generator's loss: three parts of it, and the discriminator's numbers."""
 
+MOMENTS = {"beta_1": 0.5, "beta_2": 0.99}
+"""Of both players' Adam (White-box Cartoonization's): a longer memory would make the first steps after pre-training,
+whose gradients are much larger than those before, many times too long, and white spots would burn in."""
+
 _CODE, _NOISE, _SHOW, _SLOPE, _FOOL, _STREAMS = range(6)  # Random numbers of one step.
 
 Perception = Callable[..., dict[str, tf.Tensor]]
@@ -236,7 +240,7 @@ def train_gan(paintings: Sequence[Path], photographs: Sequence[Path], run: Run, 
         fitting.initialise(player, options.seed)
     model = StyleContentModel(STYLE_LAYERS, [CONTENT_LAYER], dtype=network_policy)
     of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_rate)
-    first, second = (fitting.adam(numbers, beta_1=0.5) for numbers in (options, of_discriminator))
+    first, second = (fitting.adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))
     trainer = GANTrainer(
         generator, discriminator, perception(model, options), discriminator_optimizer=second, options=options
     )

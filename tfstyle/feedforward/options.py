@@ -91,7 +91,7 @@ class GANOptions(TrainingOptions):
     gan_loss: str = option("r1", "of both players", choices=GAN_LOSSES)
     entropy_weight: float = option(0.01, "how much undecided answers cost the discriminator", low=0.0)
     penalty_weight: float = option(10.0, "how much the discriminator's slope costs it", low=0.0)
-    pretraining: int = option(300, "first steps, in which the generator learns the photograph alone", low=0)
+    pretraining: int = option(200, "first steps, in which the generator learns the photograph alone", low=0)
     pool: int = option(50, "earlier paintings that the discriminator is shown again", low=0)
     average: float = option(0.999, "share of the averaged weights that a step keeps, below 1", low=0.0)
     width: str = option("slim", "of the generator: slim is four times as fast", choices=WIDTHS)
