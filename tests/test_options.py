@@ -57,3 +57,9 @@ def test_mixed_precision_is_bfloat16(word, name):
 def test_a_number_of_the_players_out_of_range_is_one_line(field, value, message):
     with pytest.raises(ValueError, match=message):
         GANOptions(**{field: value})
+
+
+def test_the_balance_of_the_players_may_change_when_a_training_is_resumed_and_their_loss_may_not():
+    fixed = GANOptions(gan_loss="lsgan").fixed()
+    assert fixed["gan_loss"] == "lsgan"
+    assert not {"discriminator_rate", "penalty_weight", "adversarial_weight", "color_weight"} & set(fixed)

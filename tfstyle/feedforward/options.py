@@ -16,8 +16,10 @@ PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")
 GAN_LOSSES = ("bce", "lsgan", "hinge", "wgan-gp", "r1")
 
-_MAY_CHANGE = ("steps", "save_every", "precision", "content_weight", "style_weight", "tv_weight")
-"""Fields that may differ when a training is resumed: weights are often found on the way."""
+_WEIGHTS = ("content", "style", "tv", "color", "adversarial", "code", "entropy", "penalty")
+_MAY_CHANGE = ("steps", "save_every", "precision", "discriminator_rate", *(f"{name}_weight" for name in _WEIGHTS))
+"""Fields that may differ when a training is resumed: weights are often found on the way, and so is the rate at which
+the discriminator neither wins nor loses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class GANOptions(TrainingOptions):
     size: int = option(128, "side of the crops, in pixels", low=32)
     batch: int = option(4, "crops in a step; a quarter of them is painted from noise", low=1)
     learning_rate: float = option(1e-3, "of the generator's Adam; it falls to a twentieth", low=1e-12)
-    discriminator_rate: float = option(2e-4, "the same of the discriminator's", low=1e-12)
+    discriminator_rate: float = option(5e-4, "the same of the discriminator's", low=1e-12)
     tv_weight: float = option(0.5, "how much smoothness counts", low=0.0)
     color_weight: float = option(0.0, "how much the photograph's colours count", low=0.0)
     adversarial_weight: float = option(0.2, "how much the discriminator's answer counts", low=0.0)
