@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.linalg
 import tensorflow as tf
 from conftest import MINI_BLOCKS, ROOT, image, miniature, small_transformer
 
@@ -31,7 +32,7 @@ def mini(monkeypatch):
     monkeypatch.setattr(
         training, "fast_recipe", lambda o: dataclasses.replace(make(o), style_layer_weights=(0.7, 0.3), **LAYERS)
     )
-    monkeypatch.setattr(training, "model_for", lambda recipe: miniature())
+    monkeypatch.setattr(training, "model_for", lambda recipe: miniature(statistic="mean_gram"))
     monkeypatch.setattr(training, "Transformer", lambda filters, dtype: Transformer((4, 5, 6), blocks=0, dtype=dtype))
 
 
@@ -47,21 +48,30 @@ def run(folder, rng, **options):
     return training.Run(folder, [image(rng, 33, 47)], **options)
 
 
+def mean_and_covariance(statistic):
+    mean, gram = np.asarray(statistic[0], "float64"), np.asarray(statistic[1:], "float64")
+    return mean, gram - np.outer(mean, mean) + 1e-4 * np.eye(len(mean))
+
+
 def test_the_objective_is_a_plain_computation(rng):
     options = FastOptions(content_weight=0.5, style_weight=2.0, tv_weight=3.0, precision="float32")
-    recipe, model, painting = mini_recipe(options), miniature(), 1.0 - image(rng, 50, 70)
+    recipe, model, painting = mini_recipe(options), miniature(statistic="mean_gram"), 1.0 - image(rng, 50, 70)
     photographs = np.concatenate([image(rng, 32, 36), image(rng, 32, 36)])
     network = small_transformer()
     terms = training.fast_objective(model, recipe, painting)(network, tf.constant(photographs))
     painted = network(photographs)
     seen, wanted, style = model(painted), model(photographs)["content"], model(painting)["style"]
     content = np.mean((seen["content"]["block2_conv2"] - wanted["block2_conv2"]) ** 2)
-    assert float(terms["content"]) == pytest.approx(0.5 * content / np.mean(wanted["block2_conv2"] ** 2), rel=1e-3)
-    expected = sum(
-        share * np.mean((seen["style"][layer] - style[layer]) ** 2) / (np.mean(style[layer] ** 2) + 1e-6)
-        for layer, share in zip(recipe.style_layers, (0.7, 0.3), strict=True)
-    )
-    assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-3)
+    assert float(terms["content"]) == pytest.approx(0.5 * content, rel=1e-3)
+    expected = 0.0
+    for layer, share in zip(recipe.style_layers, (0.7, 0.3), strict=True):
+        target, target_covariance = mean_and_covariance(style[layer][0])
+        for one in seen["style"][layer]:  # The distance of one picture after the other, as the definition has it.
+            mean, covariance = mean_and_covariance(one)
+            shared = scipy.linalg.sqrtm(target_covariance @ covariance).real
+            distance = np.sum((mean - target) ** 2) + np.trace(covariance + target_covariance - 2 * shared)
+            expected += share * distance / len(mean) / len(photographs)
+    assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-2)
     smooth = losses.total_variation_squared(painted)
     assert float(terms["total_variation"]) == pytest.approx(3.0 * float(smooth), rel=1e-4)
 
