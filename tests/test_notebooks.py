@@ -13,6 +13,8 @@ SMALL = {
     "03_recipes_side_by_side": {"SIZE": 48, "SHARE": 0.01, "MOST": 6},
     "04_weights_and_starts": {"SIZE": 48, "STEPS": 8},
     "05_export_and_serve": {"SIZE": 48, "DEEPEST": 2},
+    "06_fast_styles": {"SIZE": 48, "STEPS": 2, "CROP": 32},
+    "07_adversarial_painter": {"SIZE": 48, "STEPS": 4, "PRETRAINING": 2, "CROP": 32},
 }
 """What stands in each notebook's cell of parameters, for the tests."""
 

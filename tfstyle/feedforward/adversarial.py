@@ -93,9 +93,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "bce": Family(_surprise, tf.nn.softplus, _surprise, 0.0, mixture_penalty),
         "lsgan": Family(_squared_from_one, tf.square, _squared_from_one, 0.5, mixture_penalty),
-        "hinge": Family(
-            lambda a: tf.nn.relu(1.0 - a), lambda a: tf.nn.relu(1.0 + a), tf.negative, 0.0, mixture_penalty
-        ),
+        "hinge": Family(_below_one, lambda answers: _below_one(-answers), tf.negative, 0.0, mixture_penalty),
         "wgan-gp": Family(tf.negative, tf.identity, tf.negative, None, mixture_penalty),
         "r1": Family(_surprise, tf.nn.softplus, _surprise, 0.0, real_penalty),
     }
