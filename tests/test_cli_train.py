@@ -15,6 +15,7 @@ from test_cli import assert_one_line, command
 from tfstyle import cli, images
 from tfstyle.cli.parser import make_parser, parse
 from tfstyle.feedforward import records, saved
+from tfstyle.feedforward.options import FastOptions
 
 TINY = ["--steps", "2", "--size", "32", "--batch", "1", "--style-size", "64", "--precision", "float32"]
 
@@ -198,8 +199,8 @@ def test_what_is_left_over_is_a_usage_error(capsys):
 
 
 HELP = {
-    "fast": ("steps in all [2600]", "side of the crops, in pixels [256]", "crops in a step [2]"),
-    "adain": ("steps in all [2600]", "side of the crops, in pixels [256]", "crops in a step [2]"),
+    "fast": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
+    "adain": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
     "gan": ("steps in all [6000]", "side of the crops, in pixels [128]", "of both players [r1]", "costs it [10]"),
 }
 

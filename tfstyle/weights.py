@@ -31,7 +31,7 @@ EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
 """SHA-256 of the embedded files, as `scripts/build_weights.py` makes them."""
 
 NETWORK_HASHES: Mapping[str, str] = MappingProxyType(
-    {"starry-night": "0000000000000000000000000000000000000000000000000000000000000000"}
+    {"starry-night": "a86f4ab9235b738ebe9561f2c274ddd3aecac6f97138a077f47aab110d20dfd5"}
 )
 """SHA-256 of the embedded networks of one style, files of `feedforward.saved`."""
 

@@ -30,11 +30,11 @@ class TrainingOptions:
         ValueError: if a number is out of range.
     """
 
-    steps: int = option(2600, "steps in all", low=1)
+    steps: int = option(1600, "steps in all", low=1)
     size: int = option(256, "side of the crops, in pixels", low=32)
     batch: int = option(2, "crops in a step", low=1)
     learning_rate: float = option(1e-3, "of Adam at the first step; it falls to a twentieth", low=1e-12)
-    content_weight: float = option(0.1, "how much the photograph's shapes count", low=0.0)
+    content_weight: float = option(0.15, "how much the photograph's shapes count", low=0.0)
     style_weight: float = option(1.0, "how much the painting's manner counts", low=0.0)
     tv_weight: float = option(1.0, "how much smoothness counts", low=0.0)
     seed: int = option(0, "of first weights, order of the photographs and places of the crops", low=0)
