@@ -131,6 +131,7 @@ def test_a_typed_total_is_shared_in_proportion(total, scales):
 def test_what_may_change_without_a_new_graph_is_set_aside():
     base = DEFAULT.compiled_part()
     changes = {"size": 99, "steps": 5, "seed": 4, "init": "noise", "style_weight": 3.0, "content_weight": 9.0}
+    changes["style_margin"] = 0.1
     assert recipes.get_recipe("default", **changes).compiled_part() == base
     for change in ({"pooling": "average"}, {"style_weight": 0.0}, {"tv_weight": 1.0}, {"weights": "imagenet"}):
         if change != {"tv_weight": float(DEFAULT.tv_weight > 0)}:

@@ -56,6 +56,15 @@ def test_a_second_run_of_the_same_size_traces_nothing_and_repeats_the_first(mini
     assert [c.train_step.experimental_get_tracing_count() for c in painter._canvases.values()] == [1, 1]
 
 
+def test_a_frame_around_the_painting_is_not_painted(mini_transfer, rng):
+    content, painting = image(rng, 40, 60), image(rng, 44, 70)
+    framed = np.pad(painting, ((0, 0), (5, 5), (5, 5), (0, 0)), constant_values=1.0)
+    trimming, plain = mini_recipe(style_margin=5 / 54), mini_recipe()
+    first = list(mini_transfer(trimming).steps(content, framed, trimming))
+    second = list(mini_transfer(plain).steps(content, painting, plain))
+    np.testing.assert_array_equal(first[-1].image, second[-1].image)
+
+
 def test_scales_run_coarse_to_fine_each_from_the_one_before(mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(3, 2, 1))
     content = image(rng, 136, 180)

@@ -20,14 +20,22 @@ def random_network(layers, rng, **options):
     return network
 
 
-def features_by_loops(network, pixels, pooling, edge="zero"):
+def pooled(x, reduce, rounding):
+    """Each window of 2x2, an odd last row or column left out or alone in its window."""
+    count = np.floor if rounding == "floor" else np.ceil
+    found = np.zeros((*(int(count(side / 2)) for side in x.shape[:2]), x.shape[2]))
+    for row, column in np.ndindex(found.shape[:2]):
+        found[row, column] = reduce(x[2 * row : 2 * row + 2, 2 * column : 2 * column + 2], axis=(0, 1))
+    return found
+
+
+def features_by_loops(network, pixels, pooling, edge="zero", rounding="floor"):
     """Before and after each ReLU, one position at a time, from the definition of a convolution with its padding."""
     x, found = pixels[0].astype("float64"), {}
     for convolution in network.convolutions:
         if convolution.name.endswith("conv1") and found:
             reduce = np.max if pooling == "max" else np.mean
-            h, w = x.shape[0] // 2, x.shape[1] // 2
-            x = reduce(x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, -1), axis=(1, 3))
+            x = pooled(x, reduce, rounding)
         kernel, bias = (value.astype("float64") for value in convolution.get_weights())
         mode = {"zero": "constant", "reflect": "reflect", "replicate": "edge" if not found else "constant"}[edge]
         padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode)
@@ -42,10 +50,11 @@ def features_by_loops(network, pixels, pooling, edge="zero"):
 @pytest.mark.parametrize("pooling", vgg.POOLINGS)
 @pytest.mark.parametrize("tap", vgg.TAPS)
 @pytest.mark.parametrize("edge", vgg.EDGES)
-def test_every_layer_matches_its_definition(edge, tap, pooling, rng):
-    network = random_network(ALL, rng, pooling=pooling, taps=tap, edge=edge, input_scale="none")
+@pytest.mark.parametrize("rounding", vgg.ROUNDINGS)
+def test_every_layer_matches_its_definition(rounding, edge, tap, pooling, rng):
+    network = random_network(ALL, rng, pooling=pooling, rounding=rounding, taps=tap, edge=edge, input_scale="none")
     pixels = image(rng, 35, 50)
-    expected = features_by_loops(network, pixels, pooling, edge)
+    expected = features_by_loops(network, pixels, pooling, edge, rounding)
     found = network(pixels)
     assert list(found) == list(ALL)
     for name, features in found.items():
@@ -149,6 +158,7 @@ def test_every_layer_has_the_features_of_keras_vgg19(raw_weights, rng):
         ({"layers": ["block3_conv2"]}, "unknown layer 'block3_conv2'"),
         ({"layers": []}, "layers is empty"),
         ({"pooling": "avg"}, "unknown pooling 'avg'"),
+        ({"rounding": "up"}, "unknown rounding 'up'"),
         ({"taps": "before"}, "unknown tap 'before'"),
         ({"input_scale": "caffe"}, "unknown input scale 'caffe'"),
     ],

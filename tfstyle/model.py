@@ -23,7 +23,7 @@ class StyleContentModel(keras.Model):
         feature_scales: layer → factor its features are multiplied by (1 if absent), for numbers that were published
             for another network (`Recipe.feature_scales`).
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
-        taps, pooling, edge, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
+        taps, pooling, rounding, edge, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
 
     Raises:
         ValueError: if a layer or another name is unknown, or no layer is given.
@@ -43,6 +43,7 @@ class StyleContentModel(keras.Model):
         weights: str | None = "embedded",
         taps: str | Mapping[str, str] = "relu",
         pooling: str = "max",
+        rounding: str = "floor",
         edge: str = "zero",
         input_scale: str = "auto",
         blocks: Blocks = VGG19_BLOCKS,
@@ -54,7 +55,8 @@ class StyleContentModel(keras.Model):
         self._statistic = moments.statistic(statistic)
         self.feature_scales = dict(feature_scales or {})
         layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
-        options: dict = {"taps": taps, "pooling": pooling, "edge": edge, "blocks": blocks, "dtype": self.dtype_policy}
+        options: dict = {"taps": taps, "pooling": pooling, "rounding": rounding, "edge": edge, "blocks": blocks}
+        options["dtype"] = self.dtype_policy
         if weights is None:
             self.vgg = VGG(layers, input_scale="keras" if input_scale == "auto" else input_scale, **options)
         else:
@@ -91,7 +93,7 @@ class StyleContentModel(keras.Model):
             "statistic": self.statistic,
             "feature_scales": self.feature_scales,
             "weights": None,
-            **{key: network[key] for key in ("taps", "pooling", "edge", "input_scale", "blocks")},
+            **{key: network[key] for key in ("taps", "pooling", "rounding", "edge", "input_scale", "blocks")},
         }
 
 
@@ -110,6 +112,7 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         weights=recipe.weights,
         taps=recipe.taps,
         pooling=recipe.pooling,
+        rounding=recipe.rounding,
         input_scale=recipe.resolved_input_scale(),
         edge=recipe.edge,
         dtype=policy(recipe.precision),

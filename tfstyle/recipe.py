@@ -70,6 +70,8 @@ class Recipe:
         tv_form: which published total variation (`losses.TOTAL_VARIATIONS`).
         taps: "relu" looks at a layer after its ReLU, "conv" before.
         edge: padding of the network's first convolution, "zero" or "replicate".
+        rounding: of the sides of odd features in pooling, "floor" or "ceil". With the former deep layers do not see a
+            picture's last rows and columns, unless its sides are multiples of 16.
         trained_on: the network its numbers were published for: "normalised" (the embedded one), "caffe" (Keras' raw
             VGG-19) or "torchvision".
         published_scale: for numbers of torchvision's network, the pixels it was given: "torch", or "none" (0-1).
@@ -87,6 +89,7 @@ class Recipe:
         noise: standard deviation of the normal start noise, in units of the space; 0 is uniform noise over [0, 1].
         style_fit: the painting's size: "long_side" as the result's, "width" as the result's, or "content", exactly the
             result's.
+        style_margin: share of the painting's short side left out at each edge, where scans show frame or paper.
         scale_start: long side of the coarsest scale in pixels; 0 works at one scale only.
         scale_factor: ratio of one scale to the one before.
         scale_steps: steps at each scale, coarse to fine. A longer ladder repeats the last number; a shorter one drops
@@ -107,6 +110,7 @@ class Recipe:
     tv_form: str = "squared"
     taps: str = "relu"
     edge: str = "zero"
+    rounding: str = "floor"
     trained_on: str = "normalised"
     published_scale: str = "torch"
 
@@ -127,6 +131,7 @@ class Recipe:
     average: float = 0.0
     noise: float = 0.0
     style_fit: str = "long_side"
+    style_margin: float = 0.0
     scale_start: int = 0
     scale_factor: float = 2.0
     scale_steps: tuple[int, ...] = (100,)
@@ -222,6 +227,7 @@ class Recipe:
         shared: dict[str, Any] = {item.name: item.default for item in option_fields() if item.name in _RUN_FIELDS}
         used = {name: float(getattr(self, name) > 0) for name in ("content_weight", "style_weight", "tv_weight")}
         shared |= {"name": "", "summary": "", "source": "", "scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,)}
+        shared["style_margin"] = 0.0
         return dataclasses.replace(self, **(shared | used))
 
 
@@ -236,6 +242,7 @@ _RANGES = (
     ("guard", 0.0, math.inf),
     ("average", 0.0, 0.9999),
     ("noise", 0.0, math.inf),
+    ("style_margin", 0.0, 0.25),
     ("scale_start", 0, math.inf),
     ("scale_factor", 1.01, math.inf),
 )

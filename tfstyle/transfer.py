@@ -169,7 +169,7 @@ class Transfer:
             try:
                 previous = canvas if recipe.warm_start else None
                 small, painting = (_resized(picture, size / sizes[-1]) for picture in (content, style))
-                targets = self.targets(small, painting)
+                targets = self.targets(small, _trimmed(painting, recipe.style_margin))
                 canvas = self._canvas(*small.shape[1:3])
                 canvas.start(_start_image(recipe, small, painting, image), previous=previous)
                 for _ in range(count):
@@ -235,6 +235,13 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
 def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
     """An image `factor` times as large."""
     return images.fit(image, round(max(image.shape[1:3]) * factor))
+
+
+def _trimmed(image: tf.Tensor, margin: float) -> tf.Tensor:
+    """An image without a share of its short side at each edge."""
+    height, width = image.shape[1:3]
+    edge = round(margin * min(height, width))
+    return image[:, edge : height - edge, edge : width - edge]
 
 
 def _term_weights(recipe: Recipe) -> dict[str, tf.Tensor]:

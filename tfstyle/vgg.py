@@ -27,6 +27,7 @@ TORCH_DEVIATION = (0.229, 0.224, 0.225)
 INPUT_SCALES = ("keras", "torch", "none")
 POOLINGS = ("max", "average")
 TAPS = ("relu", "conv")
+ROUNDINGS = ("floor", "ceil")
 EDGES = ("zero", "replicate", "reflect")
 
 Blocks = Sequence[Sequence[int]]
@@ -73,7 +74,9 @@ class VGG(keras.Model):
     Args:
         layers: Keras names of the convolutions to look at; the network ends at the deepest.
         taps: "relu" looks after the ReLU, "conv" before it; or a mapping from layer to either ("relu" if absent).
-        pooling: "max" or "average", both 2x2, an odd last row or column left out.
+        pooling: "max" or "average", both 2x2.
+        rounding: what pooling does with an odd last row or column: "floor" leaves it out, as Keras and torch; "ceil"
+            pools it alone, as Caffe.
         edge: what lies around a layer's input: "zero"; "replicate", for the first convolution the border repeated and
             zeros for all others; "reflect", the input mirrored, for every convolution.
         input_scale: what `scale_pixels` should do with an image.
@@ -93,6 +96,7 @@ class VGG(keras.Model):
         *,
         taps: str | Mapping[str, str] = "relu",
         pooling: str = "max",
+        rounding: str = "floor",
         edge: str = "zero",
         input_scale: str = "keras",
         blocks: Blocks = VGG19_BLOCKS,
@@ -110,6 +114,7 @@ class VGG(keras.Model):
         for tap in [taps] if isinstance(taps, str) else taps.values():
             _one_of("tap", tap, TAPS)
         self.pooling = _one_of("pooling", pooling, POOLINGS)
+        self.rounding = _one_of("rounding", rounding, ROUNDINGS)
         self.edge = _one_of("edge", edge, EDGES)
         self.input_scale = _one_of("input scale", input_scale, INPUT_SCALES)
         used = known[: max(known.index(name) for name in self.tapped) + 1]
@@ -183,7 +188,7 @@ class VGG(keras.Model):
 
     def _pool(self, x: tf.Tensor) -> tf.Tensor:
         pool = tf.nn.max_pool2d if self.pooling == "max" else tf.nn.avg_pool2d
-        return pool(x, 2, 2, "VALID")
+        return pool(x, 2, 2, "VALID" if self.rounding == "floor" else "SAME")
 
     def _tap(self, name: str) -> str:
         return self.taps if isinstance(self.taps, str) else self.taps.get(name, "relu")
@@ -212,6 +217,7 @@ class VGG(keras.Model):
             "layers": list(self.tapped),
             "taps": self.taps,
             "pooling": self.pooling,
+            "rounding": self.rounding,
             "edge": self.edge,
             "input_scale": self.input_scale,
             "blocks": [list(block) for block in self.blocks],
