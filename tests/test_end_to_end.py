@@ -159,6 +159,13 @@ def test_a_tiny_picture_is_refused_unless_enlarged():
     assert tfstyle.stylize(tiny, STYLE, size=64, steps=1).shape == (1, 46, 64, 3)
 
 
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_pictures_are_painted(level):
+    photo, painting = np.full((40, 56, 3), level, "uint8"), np.full((60, 80, 3), 200, "uint8")
+    assert np.isfinite(tfstyle.stylize(photo, STYLE, size=128, steps=6)).all()
+    assert np.isfinite(tfstyle.stylize(photo, painting, size=128, steps=6)).all()
+
+
 def test_a_float_recipe_value_of_the_readme_is_reachable():
     recipe = recipes.get_recipe("default", style_weight=3)
     assert dataclasses.replace(recipe, style_weight=1.0).compiled_part() == recipe.compiled_part()

@@ -164,3 +164,14 @@ def test_a_color_difference_worked_by_hand():
     assert float(losses.color_difference(white, black)) == pytest.approx(1.0, abs=1e-4)
     assert float(losses.color_difference(red, black)) == pytest.approx(0.299 + (0.147**2 + 0.615**2) / 2, abs=1e-3)
     assert float(losses.color_difference(red, red)) == 0.0
+
+
+def test_the_wasserstein_distance_of_flat_pictures_is_finite(rng):
+    flat, varied = np.full((1, 40, 60, 8), rng.uniform(1.0, 5.0, size=8)), rng.uniform(size=(1, 40, 60, 8))
+    one, other = (moments.mean_gram(moments.moments(tf.constant(f, tf.float32))) for f in (flat, varied))
+    for statistic, target in ((one, other), (other, one), (one, one)):
+        with tf.GradientTape() as tape:
+            tape.watch(statistic)
+            value = losses.wasserstein(statistic, losses.gaussian(target))
+        assert np.isfinite(value)
+        assert np.isfinite(tape.gradient(value, statistic)).all()

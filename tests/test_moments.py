@@ -121,3 +121,8 @@ def test_moments_name_the_shape_they_received(shape):
 def test_an_unknown_statistic_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'gram'"):
         moments.statistic("grams")
+
+
+def test_a_flat_picture_has_no_variance_in_float32(rng):
+    features = tf.constant(np.broadcast_to(rng.uniform(1.0, 4.0, size=5), (1, 300, 410, 5)).astype("float32"))
+    assert np.abs(moments.covariance(moments.moments(features))).max() < 1e-4 * 16.0

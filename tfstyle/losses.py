@@ -102,10 +102,17 @@ class Gaussian(NamedTuple):
 
 
 def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and covariance (plus 1e-4 on its diagonal) of a "mean_gram" statistic."""
+    """Mean and covariance of a "mean_gram" statistic, with 1e-4 on its diagonal.
+
+    In float32, where features hardly vary, the difference is rounding, and the matrix would have negative eigenvalues:
+    then 1e-4 of the largest mean square is there as well.
+    """
     mean, gram = statistic[:, 0], statistic[:, 1:]
-    ridge = 1e-4 * tf.eye(tf.shape(mean)[-1], dtype=mean.dtype)
-    return mean, gram - mean[:, :, None] * mean[:, None, :] + ridge
+    covariance = gram - mean[:, :, None] * mean[:, None, :]
+    rounding = 1e-4 * tf.reduce_max(tf.linalg.diag_part(gram), axis=-1)
+    varying = tf.reduce_max(tf.linalg.diag_part(covariance), axis=-1)
+    ridge = tf.where(varying < 50.0 * rounding, rounding + 1e-4, 1e-4 * tf.ones_like(rounding))
+    return mean, covariance + tf.stop_gradient(ridge)[:, None, None] * tf.eye(tf.shape(mean)[-1], dtype=mean.dtype)
 
 
 def gaussian(statistic: tf.Tensor) -> Gaussian:

@@ -69,7 +69,10 @@ def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
         mask = tf.stop_gradient(tf.cast(mask, features.dtype))
         count = tf.reduce_sum(mask, axis=(1, 2, 3))
         weighted = features * mask
-    return Moments(count, tf.reduce_sum(weighted, axis=(1, 2)), _outer_sums(features, weighted))
+    total = tf.reduce_sum(
+        tf.reduce_sum(weighted, axis=2), axis=1
+    )  # In one go, float32 loses a flat picture's variance.
+    return Moments(count, total, _outer_sums(features, weighted))
 
 
 def add(first: Moments, second: Moments) -> Moments:
