@@ -15,7 +15,7 @@ BALANCED = Recipe(
     name="balanced",
     summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
     # The style loss and its layer weights are those of `crowson`.
-    source="tfstyle, tuned by figures and by eye on 12 pairs and decided on 12 others (scripts/benchmark.py)",
+    source="tfstyle, tuned by the figures of metrics.compare and by eye on 12 pairs",
     content_layers=("block4_conv2",),
     style_layer_weights=tuple(weight / 341 for weight in (256, 64, 16, 4, 1)),
     statistic="mean_gram",

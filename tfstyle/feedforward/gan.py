@@ -41,7 +41,7 @@ def perception(model: StyleContentModel, options: GANOptions) -> Perception:
         options: gives the weights.
 
     Returns:
-        (painted, photographs, paintings) → "content" and "style", each relative to its target as in the default recipe,
+        (painted, photographs, paintings) → "content" and "style", each relative to the size of its target,
         "total_variation" and "color". The first pictures of `painted`, as many as there are paintings, are compared
         with these one by one. Without paintings the photograph itself is wanted: "content", and "color" at weight 1,
         or bright skies would have burnt out for good before there is any style.
