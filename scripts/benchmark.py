@@ -6,7 +6,8 @@
 Methods: `plain`, a TensorFlow tutorial loop in Keras alone, 100 steps; `johnson`, 500 evaluations of the recipe;
 `ladder`, the same objective from the photograph, coarse to fine; `crowson`, the complete recipe; and tfstyle's own
 `draft`, `balanced`, `best`, and `fast`, one pass. Every run has a process of its own, pair after pair, method after
-method; pictures and figures are kept under --output by the hash of all that decides them.
+method; pictures and figures are kept under --output by the hash of method, recipe, pictures, size and device:
+after a change of the code itself, begin a new folder.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def picture_row(job):
 
 
 def memory_row(job):
-    """Peak memory of two steps above the imported library."""
+    """Peak memory of a short run at one scale above the imported library."""
     from tfstyle.recipes import get_recipe
 
     content, style = read_pair(job["pair"], job["size"])
@@ -97,7 +98,7 @@ def in_child(job):
 
 
 def key_of(job):
-    """The hash of all that decides a row: method and recipe, pictures, size, device."""
+    """The hash a row is kept by: method and recipe, pictures, size, device, repeat."""
     from tfstyle.recipes import RECIPES
 
     recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "ladder"} else ""
@@ -177,7 +178,8 @@ def draw(rows, path):
 
 def by_method(rows):
     """Method → its rows, in the order of the pairs."""
-    return {method: [row for row in rows if row["method"] == method] for method in {row["method"]: 0 for row in rows}}
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return {method: [row for row in rows if row["method"] == method] for method in methods}
 
 
 def report(rows):

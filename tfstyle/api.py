@@ -151,11 +151,11 @@ def fast(
         OutputError: if the result could not be written.
         WeightsError: if the model cannot be used.
     """
+    environment.grow_gpu_memory()  # Before anything runs on it.
     network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
         raise ValueError(f"size should be at least 0, not {size!r}.")
-    environment.grow_gpu_memory()
     if output is not None:
         images.check_output(output, overwrite=overwrite)
     photograph = _read(content, background).image

@@ -11,13 +11,16 @@ from typing import Any
 from tfstyle.errors import unknown_name
 from tfstyle.recipe import Recipe, layer_names
 
+WASSERSTEIN_WEIGHTS = tuple(weight / 341 for weight in (256, 64, 16, 4, 1))
+"""Style layer weights of style-transfer-pytorch, over their sum."""
+
 BALANCED = Recipe(
     name="balanced",
     summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
     # The style loss and its layer weights are those of `crowson`.
     source="tfstyle, tuned by the figures of metrics.compare and by eye on 12 pairs",
     content_layers=("block4_conv2",),
-    style_layer_weights=tuple(weight / 341 for weight in (256, 64, 16, 4, 1)),
+    style_layer_weights=WASSERSTEIN_WEIGHTS,
     statistic="mean_gram",
     style_loss="wasserstein",
     edge="replicate",
@@ -227,10 +230,10 @@ KERAS_IO = Recipe(
 CROWSON = Recipe(
     name="crowson",
     summary="style-transfer-pytorch: distance of mean and covariance, 128 to 512 px by root 2, averaged Adam; an hour",
-    # https://github.com/crowsonkb/style-transfer-pytorch, defaults; layer weights 256, 64, 16, 4, 1 over their sum.
+    # https://github.com/crowsonkb/style-transfer-pytorch, defaults.
     source="K. Crowson: style-transfer-pytorch",
     content_layers=("block4_conv2",),
-    style_layer_weights=tuple(weight / 341 for weight in (256, 64, 16, 4, 1)),
+    style_layer_weights=WASSERSTEIN_WEIGHTS,
     statistic="mean_gram",
     style_loss="wasserstein",
     tv_form="nine_point",

@@ -24,8 +24,9 @@ def run(options: argparse.Namespace) -> None:
     manner = Path(styles[0] if styles else options.model)
     jobs = list(_jobs(options, content, manner))
     with quiet_tensorflow(options.debug):
-        from tfstyle import api
+        from tfstyle import api, environment
         from tfstyle.feedforward import saved
+    environment.grow_gpu_memory()
     network = saved.load(options.model) if options.model else None
     for photograph, output in jobs:
         output.parent.mkdir(exist_ok=True)

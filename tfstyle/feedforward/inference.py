@@ -119,7 +119,7 @@ def transform(
         Thumbnail Instance Normalization (AAAI 2022), section 3.2.
     """
     _check_tile(tile)
-    _check_sides(content, "the photograph")
+    _check_sides(content, SMALLEST, "the photograph")
     height, width = content.shape[1:3]
     changes = network.changes(code) if isinstance(network, Generator) else None
     if height * width <= tile**2:
@@ -156,15 +156,15 @@ def choose_code(
     if not styles:
         return network.random_code(seed)
     for style in styles:
-        _check_sides(style, "the painting")
+        _check_sides(style, SMALLEST, "the painting")
     reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
     return _blended([network.code_of(style)[0] for style in reduced], blend)
 
 
-def _check_sides(image: tf.Tensor, what: str) -> None:
+def _check_sides(image: tf.Tensor, smallest: int, what: str) -> None:
     height, width = image.shape[1:3]
-    if min(height, width) < SMALLEST:
-        raise InputError(f"{what} is {width}x{height}; at least {SMALLEST} pixels are needed on each side.")
+    if min(height, width) < smallest:
+        raise InputError(f"{what} is {width}x{height}; at least {smallest} pixels are needed on each side.")
 
 
 def _check_tile(tile: int) -> None:
@@ -211,9 +211,7 @@ def _features(network: AdaIN, image: tf.Tensor, piece: _Tile) -> tf.Tensor:
 
 def _whole(network: AdaIN, image: tf.Tensor, tile: int, what: str) -> tf.Tensor:
     """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
-    height, width = image.shape[1:3]
-    if min(height, width) <= CELL:  # One cell could not be mirrored at its edge.
-        raise InputError(f"{what} is {width}x{height}; at least {CELL + 1} pixels are needed on each side.")
+    _check_sides(image, CELL + 1, what)  # One cell could not be mirrored at its edge.
     image = in_whole_cells(image, CELL)
     parts = (moments.moments(_features(network, image, piece)) for piece in _tiles(image, tile))
     return moments.mean_deviation(functools.reduce(moments.add, parts))

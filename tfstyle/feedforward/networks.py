@@ -45,6 +45,11 @@ def describe(features: tf.Tensor) -> tf.Tensor:
     return tf.stack([mean, tf.sqrt(variance + 1e-5)], axis=1)
 
 
+def mirrored(features: tf.Tensor, margin: int) -> tf.Tensor:
+    """Features with as many rows and columns around them as `margin` says, mirrored at the edge."""
+    return tf.pad(features, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
+
+
 def doubled(features: tf.Tensor) -> tf.Tensor:
     """Each position four times: twice as high and twice as wide, by nearest neighbour."""
     # `tf.image.resize` measures from pixel centres, which gives the same here but is no longer in ONNX.
@@ -68,8 +73,7 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     for name in names:
         if name in _UPSAMPLED_BEFORE:
             features = doubled(features)
-        padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
-        features = tf.nn.conv2d(padded, arrays[f"{name}.kernel"], 1, "VALID") + arrays[f"{name}.bias"]
+        features = tf.nn.conv2d(mirrored(features, 1), arrays[f"{name}.kernel"], 1, "VALID") + arrays[f"{name}.bias"]
         if name != names[-1]:
             features = tf.nn.relu(features)
     return features

@@ -7,8 +7,8 @@ from typing import Any
 
 from tfstyle.environment import keras, tf
 from tfstyle.feedforward.adversarial import spectral_norm
-from tfstyle.feedforward.networks import describe
-from tfstyle.feedforward.transformer import FILTERS, Transformer, mirrored
+from tfstyle.feedforward.networks import describe, mirrored
+from tfstyle.feedforward.transformer import FILTERS, Transformer
 
 ENCODED = 3
 """Normalisations of the encoder, the first of a transformer's; the others paint."""

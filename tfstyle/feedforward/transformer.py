@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.networks import adaptive_instance_normalisation, describe, in_whole_cells
+from tfstyle.feedforward.networks import adaptive_instance_normalisation, describe, in_whole_cells, mirrored
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""
@@ -134,11 +134,6 @@ class Transformer(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""
         return super().get_config() | {"filters": list(self.filters), "blocks": self.blocks}
-
-
-def mirrored(x: tf.Tensor, margin: int) -> tf.Tensor:
-    """Features with as many rows and columns around them as `margin` says, mirrored at the edge."""
-    return tf.pad(x, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
 
 
 def _doubled(x: tf.Tensor) -> tf.Tensor:
