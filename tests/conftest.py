@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tfstyle import weights
-from tfstyle.feedforward import fitting
+from tfstyle.environment import keras
+from tfstyle.feedforward import fitting, records
 from tfstyle.feedforward.networks import AdaINDecoder
 from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
@@ -90,3 +91,27 @@ def embedded_decoder(**options):
     network.build((None, None, None, 512))
     network.assign(weights.read_embedded("adain-decoder"))
     return network
+
+
+class Impatient(keras.callbacks.Callback):
+    """Ctrl-C after the third step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.step == 3:
+            raise KeyboardInterrupt
+
+
+def assert_resumes_exactly(train, folder):
+    """That a training of more than 3 steps, stopped after the third and resumed, ends in the state of a whole one.
+
+    `train` takes the name of a folder in `folder` and options of `training.Run`.
+    """
+    train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("split", callbacks=[Impatient()])
+    train("split", resume=True)
+    with np.load(folder / "whole" / records.STATE) as one, np.load(folder / "split" / records.STATE) as other:
+        assert one.files == other.files
+        assert len(one.files) > 5
+        for name in one.files[1:]:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-6)

@@ -362,11 +362,12 @@ def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path
     folder.mkdir()
     for name in ("a", "b"):
         images.write(image(rng, 40, 50), folder / f"{name}.jpg")
+    images.write(image(rng, 40, 50), folder / "b.png")
     (folder / "notes.txt").write_text("no picture")
     words = ["fast", str(folder), pair[1], pair[0], "--blend", "3,1", "--size", "48", "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting.png") for name in ("a", "b")]
+    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting.png") for name in ("a", "b.jpg", "b.png")]
     assert "passed over" in err
     assert "notes.txt" in err
     assert images.read(tmp_path / "out" / "a.painting.png").image.shape == (1, 38, 48, 3)

@@ -34,7 +34,7 @@ def photos(rng, tmp_path):
 def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     painting, out = tmp_path / "painting.png", tmp_path / "out"
     words = ["train", "fast", str(painting), "--photos", str(photos), *TINY]
-    assert cli.main([*words, "--out", str(out)]) == 0
+    assert cli.main([*words, "--out", str(out), "--lr", "0.002"]) == 0
     found = capsys.readouterr()
     assert found.out == f"{out / records.NETWORK}\n"
     assert "notes.txt" in found.err
@@ -109,6 +109,31 @@ def test_train_gan_refuses_in_one_line_and_writes_nothing(words, code, message, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+from tfstyle import cli
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["fast", "adain"])
+def test_mirrored_trains_on_all_devices(kind, photos, tmp_path):
+    style = [tmp_path / "painting.png", "--style-size", "64"] if kind == "fast" else ["--styles", photos]
+    numbers = ["--steps", "2", "--size", "32", "--precision", "float32", "--mirrored"]
+    words = ["train", kind, *style, "--photos", photos, "-o", tmp_path / "out", *numbers, "-q", "--batch"]
+    command = [sys.executable, "-c", TWO_DEVICES, *map(str, words)]
+    odd, even = (subprocess.run([*command, batch], capture_output=True, text=True, check=False) for batch in "34")
+    assert (odd.returncode, odd.stderr.count("\n")) == (2, 1)
+    assert "batch should be a multiple of the 2 devices" in odd.stderr
+    assert even.returncode == 0, even.stderr
+    assert records.read_losses(tmp_path / "out")[-1]["step"] == 2
+    assert saved.load(tmp_path / "out" / records.NETWORK).built
+
+
 def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
     words = ["train", "fast", tmp_path / "painting.png", "--photos", photos, "-o", tmp_path / "out", *TINY]
     process = subprocess.Popen(
@@ -138,12 +163,15 @@ def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
         (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--resume"], 4, "holds no training to go on with"),
         (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "PHOTOS"], 4, "is not empty and no training"),
         (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "none/out"], 4, "there is no folder"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--samples", "THIN"], 3, "too thin for a sample sheet"),
     ],
 )
 def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, photos, rng, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     images.write(image(rng, 20, 40), tmp_path / "small.png")
-    names = {"PAINTING": "painting.png", "PHOTOS": "photos", "EMPTY": "empty", "SMALL": "small.png"}
+    (tmp_path / "thin").mkdir()
+    images.write(image(rng, 4, 400), tmp_path / "thin" / "rule.png")
+    names = {"PAINTING": "painting.png", "PHOTOS": "photos", "EMPTY": "empty", "SMALL": "small.png", "THIN": "thin"}
     places = {word: str(tmp_path / name) for word, name in names.items()}
     before = sorted(tmp_path.rglob("*"))
     output = [] if "-o" in words else ["-o", str(tmp_path / "out")]

@@ -169,8 +169,10 @@ def test_an_exported_generator_takes_photograph_and_code(format, tmp_path, rng):
     assert told["input"]["image"]["shape"] == ["N", "H", "W", 3]
 
 
-@pytest.mark.parametrize("format", ["savedmodel", "litert"])
+@pytest.mark.parametrize("format", export.FORMATS)
 def test_an_exported_decoder_takes_photograph_and_painting(format, tmp_path, rng):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx")
     network = embedded_decoder()
     export.export_network(network, tmp_path / "net", format=format)
     pictures = {"image": image(rng, 40, 57), "style": image(rng, 64, 33)}

@@ -119,6 +119,17 @@ def test_a_diverging_training_keeps_the_state_before(tmp_path):
     assert kept.step == 3
 
 
+def test_a_step_that_ruins_the_weights_is_not_saved(tmp_path):
+    """Its loss was finite; the next one's would not be."""
+    trainer = make_trainer(keras.optimizers.SGD(0.1))
+    run(trainer, tmp_path, 3)
+    before = (tmp_path / records.STATE).read_bytes(), (tmp_path / records.NETWORK).read_bytes()
+    trainer.optimizer.learning_rate = math.nan
+    with pytest.raises(DivergedError, match="weights are not finite at step 4"):
+        run(trainer, tmp_path, 4)
+    assert ((tmp_path / records.STATE).read_bytes(), (tmp_path / records.NETWORK).read_bytes()) == before
+
+
 def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path):
     trainer, path = make_trainer(), tmp_path / "state.npz"
     fitting.save_state(trainer, path, fixed=OPTIONS.fixed())
@@ -155,8 +166,10 @@ def test_five_keras_callbacks_work_unchanged(tmp_path):
     np.testing.assert_allclose(saved.load(tmp_path / "best.keras")(picture), trainer.network(picture), atol=1e-6)
     again = make_trainer(seed=8)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-    again.fit(batches_from(6), epochs=3, steps_per_epoch=3, callbacks=[backup], verbose=0, shuffle=False)
-    assert again.step == 9
+    third = again.fit(batches_from(6), epochs=3, steps_per_epoch=3, callbacks=[backup], verbose=0, shuffle=False)
+    assert third.epoch == [2]
+    trainer.fit(batches_from(6), epochs=1, steps_per_epoch=3, verbose=0, shuffle=False)
+    assert_same_state(again, trainer)
     again.load_weights(tmp_path / "last.weights.h5")
 
 

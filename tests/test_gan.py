@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image, miniature, small_generator
+from conftest import assert_resumes_exactly, image, miniature, small_generator
 
 from tfstyle import images, losses
 from tfstyle.environment import keras
@@ -28,15 +29,18 @@ OPTIONS = GANOptions(
 )
 
 
-def make_trainer(seed=3, graph=False, **options):
+ADAM = partial(keras.optimizers.Adam, beta_1=0.5)
+
+
+def make_trainer(seed=3, graph=False, optimizer=ADAM, **options):
     numbers = dataclasses.replace(OPTIONS, **options)
     generator, discriminator = small_generator(seed=seed, blocks=0), Discriminator((8, 9))
     discriminator.build((None, None, None, 3))
     fitting.initialise(discriminator, seed)
     perceive = gan.perception(miniature(), numbers)
-    second = keras.optimizers.Adam(numbers.discriminator_rate, beta_1=0.5)
+    second = optimizer(numbers.discriminator_rate)
     trainer = gan.GANTrainer(generator, discriminator, perceive, discriminator_optimizer=second, options=numbers)
-    trainer.compile(keras.optimizers.Adam(numbers.learning_rate, beta_1=0.5), run_eagerly=not graph)
+    trainer.compile(optimizer(numbers.learning_rate), run_eagerly=not graph)
     return trainer
 
 
@@ -129,6 +133,60 @@ def test_a_step_of_both_players_moves_everything_that_learns():
         assert np.mean(moved) > 0.8, name
 
 
+def test_a_step_of_both_players_is_a_plain_computation():
+    """Plain gradient descent, so that each weight moves by the gradient of the sum of its player's losses."""
+    rates = {"learning_rate": 0.01, "discriminator_rate": 0.1}
+    weights = {"entropy_weight": 0.5, "penalty_weight": 2.0, "adversarial_weight": 0.7, "code_weight": 0.3}
+    trainer = make_trainer(optimizer=keras.optimizers.SGD, gan_loss="lsgan", pool=0, **rates, **weights)
+    generator, judge, seed = trainer.generator, trainer.discriminator, trainer.options.seed
+    (batch,) = batches_from(0).take(1)
+    photographs, paintings = batch
+    numbers = tf.random.stateless_normal([4, 8], [seed, 0])
+    before = [weight.numpy() for weight in generator.trainable_variables]
+    with tf.GradientTape() as of_generator:
+        mean, log_variance = generator.code_of(paintings[:3])  # The fourth is painted from noise.
+        drawn = mean + tf.exp(log_variance) ** 0.5 * numbers[:3]
+        painted = generator(photographs, tf.concat([drawn, numbers[3:]], 0))
+        terms = trainer.perceive(painted, photographs, paintings[:3])
+        divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1 - log_variance)
+        with of_generator.stop_recording(), tf.GradientTape() as of_judge:
+            shown = adversarial.augment(tf.concat([paintings, painted], 0), tf.constant([seed, 2]))
+            judge.refine()
+            answers = judge(shown)
+            p = tf.sigmoid(answers)
+            entropy = tf.reduce_mean(-p * tf.math.log(p) - (1 - p) * tf.math.log(1 - p))
+            slope = adversarial.mixture_penalty(judge, shown[:4], shown[4:], tf.constant([seed, 3]))
+            found = tf.reduce_mean((answers[:4] - 1) ** 2) + tf.reduce_mean(answers[4:] ** 2)
+            found += 0.5 * entropy + 2.0 * slope
+        slopes = of_judge.gradient(found, judge.trainable_variables)
+        for weight, slope in zip(judge.trainable_variables, slopes, strict=True):
+            weight.assign_sub(0.1 * slope)
+        fooled = tf.reduce_mean((judge(adversarial.augment(painted, tf.constant([seed, 4]))) - 1) ** 2)
+        loss = terms["content"] + terms["style"] + terms["total_variation"] + terms["color"]
+        loss += 0.7 * fooled + 0.3 * divergence
+    variables = generator.trainable_variables
+    gradients = of_generator.gradient(loss, variables, unconnected_gradients="zero")
+    expected = [weight - 0.01 * gradient for weight, gradient in zip(variables, gradients, strict=True)]
+    moved = [weight.numpy() for weight in judge.trainable_variables]
+    judge.set_weights(make_trainer().discriminator.get_weights())
+    trainer.train_step(batch)
+    for player, wanted in ((judge, moved), (generator, expected)):
+        for weight, value in zip(player.trainable_variables, wanted, strict=True):
+            np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-6)
+    assert max(np.abs(a - b).max() for a, b in zip(expected, before, strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize(("batch", "noise"), [(1, 0), (2, 1), (3, 1), (4, 1), (8, 2)])
+def test_a_quarter_is_painted_from_noise_and_of_two_at_least_one(batch, noise, monkeypatch):
+    trainer = make_trainer(batch=batch, pool=0)
+    asked = []
+    codes = trainer._codes
+    monkeypatch.setattr(trainer, "_codes", lambda paintings, n, step: asked.append(n) or codes(paintings, n, step))
+    pictures = tf.random.stateless_uniform([batch, 32, 32, 3], [1, 2])
+    assert math.isfinite(float(trainer.train_step((pictures, 1.0 - pictures))["loss"]))
+    assert asked == [noise]
+
+
 def test_the_network_is_the_average_of_the_generators_weights():
     trainer = make_trainer()
     mean = trainer.network.weights[0].numpy()
@@ -187,10 +245,18 @@ def test_keras_callbacks_work_unchanged(tmp_path):
     trainer = make_trainer()
     callbacks = [
         keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=True),
+        keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False),
         keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
+        keras.callbacks.TensorBoard(tmp_path / "board"),
         keras.callbacks.TerminateOnNaN(),
     ]
     trainer.fit(batches_from(0), epochs=2, steps_per_epoch=2, callbacks=callbacks, verbose=0, shuffle=False)
+    assert list((tmp_path / "board").rglob("events*"))
+    again, backup = make_trainer(seed=8), keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    third = again.fit(batches_from(4), epochs=3, steps_per_epoch=2, callbacks=[backup], verbose=0, shuffle=False)
+    assert third.epoch == [2]
+    trainer.fit(batches_from(4), epochs=1, steps_per_epoch=2, verbose=0, shuffle=False)
+    assert_same_state(again, trainer)
     assert isinstance(saved.load(tmp_path / "best.keras"), Generator)
     header = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
     assert {"epoch", "loss", "step", *gan.TERMS} <= set(header)
@@ -203,11 +269,28 @@ def mini(monkeypatch):
     monkeypatch.setattr(gan, "FILTERS", {"slim": (4, 5, 6)})
 
 
-def test_a_training_leaves_network_state_losses_curves_and_sheets(mini, rng, tmp_path):
+@pytest.fixture
+def pictures(rng, tmp_path):
+    """Three photographs and two paintings."""
     for name, count in (("photo", 3), ("painting", 2)):
         for number in range(count):
             images.write(image(rng, 40, 60), tmp_path / f"{name}{number}.png")
-    photographs, paintings = (sorted(tmp_path.glob(f"{name}*.png")) for name in ("photo", "painting"))
+    return [sorted(tmp_path.glob(f"{name}*.png")) for name in ("photo", "painting")]
+
+
+def test_a_training_from_two_folders_is_resumed_exactly(mini, pictures, rng, tmp_path):
+    photographs, paintings = pictures
+    options = dataclasses.replace(OPTIONS, steps=5, pretraining=2, save_every=2, batch=2)
+
+    def train(folder, **place):
+        run = training.Run(tmp_path / folder, [image(rng, 33, 47)], **place)
+        gan.train_gan(paintings, photographs, run, options=options)
+
+    assert_resumes_exactly(train, tmp_path)
+
+
+def test_a_training_leaves_network_state_losses_curves_and_sheets(mini, pictures, rng, tmp_path):
+    photographs, paintings = pictures
     options = dataclasses.replace(OPTIONS, steps=4, pretraining=2, save_every=2, batch=2)
 
     def run(folder, **kwargs):

@@ -101,6 +101,13 @@ def test_scales_halve_while_the_picture_means_something(sides, expected):
     assert scale_sizes(ladder(), *sides) == expected
 
 
+@pytest.mark.parametrize("size", [181, 250, 363, 500, 512, 720])
+def test_ours_work_at_two_scales_at_least_the_coarsest_near_128_pixels(size):
+    sizes = scale_sizes(DEFAULT, size, size * 3 // 4)
+    assert len(sizes) > 1
+    assert 128 / 2**0.5 - 1 < sizes[0] < 128 * 2**0.5 + 1
+
+
 def test_a_recipe_without_ladder_has_one_scale():
     assert scale_sizes(recipes.TENSORFLOW_TUTORIAL, 600, 400) == (600,)
 

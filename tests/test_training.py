@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
-from conftest import MINI_BLOCKS, ROOT, image, miniature, small_transformer
+from conftest import MINI_BLOCKS, ROOT, assert_resumes_exactly, image, miniature, small_transformer
 
 from tfstyle import images, losses, vgg, weights
-from tfstyle.environment import keras
 from tfstyle.errors import InputError
 from tfstyle.feedforward import networks, records, saved, training
 from tfstyle.feedforward.options import AdaINOptions, FastOptions
@@ -121,25 +120,24 @@ def test_a_training_lowers_its_loss_and_leaves_everything(mini, pictures, rng, t
 
 def test_a_training_of_one_photograph_is_resumed_exactly_and_with_no_others(mini, pictures, rng, tmp_path):
     photographs, painting = pictures
-    whole = FastOptions(steps=5, size=40, batch=1, save_every=2, style_size=64, precision="float32")
-    training.train_fast(painting, photographs[:1], run(tmp_path / "a", rng), options=whole)
-    with pytest.raises(KeyboardInterrupt):
-        training.train_fast(painting, photographs[:1], run(tmp_path / "b", rng, callbacks=[Impatient()]), options=whole)
-    training.train_fast(painting, photographs[:1], run(tmp_path / "b", rng, resume=True), options=whole)
-    with np.load(tmp_path / "a" / records.STATE) as one, np.load(tmp_path / "b" / records.STATE) as other:
-        assert one.files == other.files
-        for name in one.files[1:]:
-            np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-6)
+    options = FastOptions(steps=5, size=40, batch=1, save_every=2, style_size=64, precision="float32")
+
+    def train(photographs, folder, **place):
+        training.train_fast(painting, photographs, run(tmp_path / folder, rng, **place), options=options)
+
+    assert_resumes_exactly(lambda *args, **place: train(photographs[:1], *args, **place), tmp_path)
     with pytest.raises(ValueError, match="was made with photographs"):
-        training.train_fast(painting, photographs, run(tmp_path / "a", rng, resume=True), options=whole)
+        train(photographs, "whole", resume=True)
 
 
-class Impatient(keras.callbacks.Callback):
-    """Ctrl-C after the third step."""
+def test_a_decoders_training_is_resumed_exactly(pictures, rng, tmp_path):
+    photographs, painting = pictures
+    options = AdaINOptions(steps=5, size=32, batch=1, save_every=2, precision="float32")
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.model.step == 3:
-            raise KeyboardInterrupt
+    def train(folder, **place):
+        training.train_adain([painting], photographs, run(tmp_path / folder, rng, **place), options=options)
+
+    assert_resumes_exactly(train, tmp_path)
 
 
 def test_a_decoder_is_trained_and_paints(pictures, rng, tmp_path):

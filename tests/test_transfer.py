@@ -68,10 +68,17 @@ def test_a_frame_around_the_painting_is_not_painted(mini_transfer, rng):
 def test_scales_run_coarse_to_fine_each_from_the_one_before(mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(3, 2, 1))
     content = image(rng, 136, 180)
-    steps = list(mini_transfer(recipe).steps(content, image(rng, 100, 120), recipe))
+    steps = list(mini_transfer(recipe).steps(content, image(rng, 136, 180), recipe))
     assert [(s.scale, *s.image.shape[1:3]) for s in steps] == [(1, 34, 45)] * 3 + [(2, 68, 90)] * 2 + [(3, 136, 180)]
     grown = images.resize(steps[2].image, 68, 90)
     assert float(tf.reduce_max(tf.abs(steps[3].image - grown))) <= 0.02 + 1e-5  # One step of Adam at rate 0.02.
+
+
+@pytest.mark.parametrize(("style", "scales"), [((72, 90), 2), ((72, 900), 2), ((40, 900), 1)])
+def test_no_scale_is_so_coarse_that_the_painting_means_nothing(style, scales, mini_transfer, rng):
+    recipe = mini_recipe(scale_start=40, scale_steps=(1,), style_margin=0.02)
+    steps = list(mini_transfer(recipe).steps(image(rng, 68, 90), image(rng, *style), recipe))
+    assert len(steps) == scales  # At half the size, and without its margin, the last painting would have 19 pixels.
 
 
 @pytest.mark.parametrize("init", ["content", "noise", "image"])
@@ -102,7 +109,7 @@ def test_the_adain_start_is_adains_picture(mini_transfer, rng):
 
 def test_a_scale_with_no_steps_is_passed_over(mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(3, 1), steps=1)
-    (only,) = mini_transfer(recipe).steps(image(rng, 68, 90), image(rng), recipe)
+    (only,) = mini_transfer(recipe).steps(image(rng, 68, 90), image(rng, 68, 90), recipe)
     assert (only.scale, only.image.shape[1:3]) == (2, (68, 90))
 
 

@@ -1,6 +1,7 @@
 """Statistics and targets → one number: content, style, total variation and their weighted sum.
 
-Every loss is a mean, so that the same weights mean the same look at every picture size.
+The losses of our recipes are means, so that the same weights mean the same look at every picture size; some published
+ones are sums.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and covariance of a "mean_gram" statistic, with 1e-4 on its diagonal.
 
     In float32, where features hardly vary, the difference is rounding, and the matrix would have negative eigenvalues:
-    then 1e-4 of the largest mean square is there as well.
+    where they vary by less than 0.5 % of the largest mean square, 1e-4 of it is there as well.
     """
     mean, gram = statistic[:, 0], statistic[:, 1:]
     covariance = gram - mean[:, :, None] * mean[:, None, :]

@@ -285,8 +285,13 @@ def check_option(item: dataclasses.Field, value: Any) -> None:
 def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, ...]:
     """Long sides of the scales, coarse to fine.
 
-    From `long_side` down by `scale_factor`, as long as the long side stays at least `scale_start` and the short side
+    From `long_side` down by `scale_factor`, as long as the long side stays at least `scale_start` and the shortest side
     at least 32 pixels, so that even the coarsest picture means something at VGG-19's deepest layers.
+
+    Args:
+        recipe: gives start and factor.
+        long_side: of the result, in pixels.
+        short_side: the shortest side of all pictures at the finest scale, in pixels.
     """
     sizes = [long_side]
     while recipe.scale_start:

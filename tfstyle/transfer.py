@@ -159,7 +159,8 @@ class Transfer:
             raise ValueError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
         began = time.perf_counter()
         height, width = content.shape[1:3]
-        sizes = scale_sizes(recipe, max(height, width), min(height, width))
+        trimmed = _trimmed(style, recipe.style_margin)
+        sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
         counts = steps_per_scale(recipe, len(sizes))
         self._forget_all_but({images.fitted_size(height, width, size) for size in sizes})
         weights, image, index, canvas = _term_weights(recipe), init, 0, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,8 +72,10 @@ def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[
     photographs = [path for path, _ in images.readable(content)]
     if not photographs:
         raise InputError(f"{content}: holds no picture that can be read.")
+    stems = Counter(photograph.stem for photograph in photographs)
     for photograph in photographs:
-        output = folder / f"{photograph.stem}.{manner.stem}.png"
+        name = photograph.name if stems[photograph.stem] > 1 else photograph.stem
+        output = folder / f"{name}.{manner.stem}.png"
         if folder.is_dir():
             images.check_output(output, overwrite=options.overwrite)
         yield photograph, output

@@ -201,6 +201,7 @@ def _add_fields(group: Any, fields_of: type, *, defaults: bool = False) -> None:
         kind, choices = item.metadata["kind"], item.metadata["choices"]
         group.add_argument(
             f"--{item.name.replace('_', '-')}",
+            *(["--lr"] if item.name == "learning_rate" else []),
             type=kind,
             choices=choices or None,
             metavar=None if choices else {int: "N", float: "X", str: "WORD"}[kind],

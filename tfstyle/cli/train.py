@@ -65,16 +65,21 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
     """The place of a training, with the photographs of its sample sheet: those named, or the embedded ones."""
     from tfstyle import environment
     from tfstyle.feedforward import fitting, training
+    from tfstyle.feedforward.transformer import SMALLEST
 
     environment.grow_gpu_memory()
     if options.samples:
         paths = dataset.list_pictures(Path(options.samples), crop=1)[:SHEET_MOST]
     else:
         paths = [images.SAMPLES / f"{name}.jpg" for name in ("chelsea", "colosseum", "neuschwanstein")]
+    samples = [images.fit(images.read(path).image, SHEET_SIZE) for path in paths]
+    for path, sample in zip(paths, samples, strict=True):
+        if min(sample.shape[1:3]) < SMALLEST:
+            raise InputError(f"{path}: is too thin for a sample sheet, {SMALLEST} pixels at {SHEET_SIZE}; name others.")
     return training.Run(
         folder,
         resume=options.resume,
         mirrored=getattr(options, "mirrored", False),
-        samples=[images.fit(images.read(path).image, SHEET_SIZE) for path in paths],
+        samples=samples,
         callbacks=[] if options.quiet else [fitting.Progress(numbers.steps)],
     )

@@ -242,7 +242,7 @@ def replay(pool: tf.Tensor, images: tf.Tensor, step: tf.Tensor, seed: int) -> tu
     """
     slots, batch = tf.shape(pool)[0], tf.shape(images)[0]
     step = tf.cast(step, tf.int32)
-    chances = tf.random.stateless_uniform([slots + batch], [seed, step])
+    chances = tf.random.stateless_uniform([slots + batch], [seed, -1 - step])  # Others count from 0 upwards.
     filling = (step + 1) * batch <= slots
     chosen = tf.where(filling, step * batch + tf.range(batch), tf.argsort(chances[:slots])[:batch])
     exchanged = (filling | (chances[slots:] < 0.5))[:, None, None, None]

@@ -133,12 +133,15 @@ def save_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> Non
 
     Raises:
         OutputError: if it cannot be written.
+        DivergedError: if a number in it is not finite; what is there is kept.
     """
     arrays: dict[str, Any] = {
         f"{name}/{index}": np.asarray(variable.numpy())
         for name, variables in trainer.state().items()
         for index, variable in enumerate(variables)
     }
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise DivergedError(f"the weights are not finite at step {trainer.step}; choose a smaller --learning-rate.")
     stream = io.BytesIO()
     np.savez(stream, fixed=np.array(json.dumps(dict(fixed), sort_keys=True)), **arrays)
     images.save_atomically(path, stream.getvalue(), overwrite=True)
@@ -181,7 +184,7 @@ class TrainingState(keras.callbacks.Callback):
         fixed: as for `save_state`.
 
     Raises:
-        DivergedError: at a loss that is not finite; the state before it is kept.
+        DivergedError: at a loss or a state that is not finite; the state before it is kept.
     """
 
     def __init__(self, folder: Path, *, every: int, steps: int, fixed: Mapping[str, Any]) -> None:

@@ -144,9 +144,10 @@ class GANTrainer(fitting.Trainer):
     def _play(self, photographs: tf.Tensor, paintings: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """A step of the discriminator, and one of the generator against it as it is then."""
         options = self.options
-        followed = paintings[: paintings.shape[0] - paintings.shape[0] // 4]
+        noise = min(max(1, options.batch // 4), options.batch - 1)
+        followed = paintings[: options.batch - noise]
         with tf.GradientTape() as tape:
-            code, divergence = self._codes(followed, paintings.shape[0] - followed.shape[0], step)
+            code, divergence = self._codes(followed, noise, step)
             painted = self.generator(photographs, code)
             with tape.stop_recording():
                 judged = self._judge(paintings, painted, step)

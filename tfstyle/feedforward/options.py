@@ -83,7 +83,7 @@ class GANOptions(TrainingOptions):
 
     steps: int = option(6000, "steps in all", low=1)
     size: int = option(128, "side of the crops, in pixels", low=32)
-    batch: int = option(4, "crops in a step; a quarter of them is painted from noise", low=1)
+    batch: int = option(4, "crops in a step; a quarter of several, one at least, is painted from noise", low=1)
     learning_rate: float = option(1e-3, "of the generator's Adam; it falls to a twentieth", low=1e-12)
     discriminator_rate: float = option(5e-4, "the same of the discriminator's", low=1e-12)
     tv_weight: float = option(0.5, "how much smoothness counts", low=0.0)

@@ -57,7 +57,7 @@ def export_extractor(
     Args:
         model: a built `StyleContentModel`.
         directory: the folder to make; its version 1 goes into `directory/1`.
-        format: "savedmodel", "onnx" or "litert"; the latter two need `pip install 'tfstyle[export]'`.
+        format: "savedmodel", "onnx", which needs `pip install 'tfstyle[export]'`, or "litert".
         overwrite: replace a folder that is there.
 
     Returns:
