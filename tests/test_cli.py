@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
 
-from tfstyle import api, cli, images, recipes, transfer
+from tfstyle import api, cli, images, plots, recipes, transfer
 from tfstyle.cli.parser import make_parser
 from tfstyle.recipe import Recipe, option_fields
 
@@ -143,6 +144,11 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["inspect", "none.jpg"], 3, "none.jpg: no such file"),
         (["stylize", "CONTENT", "STYLE", "-o", "none/out.png"], 4, "there is no folder 'none'"),
         (["stylize", "CONTENT", "STYLE", "-o", "out.gif"], 4, "cannot be written as '.gif'"),
+        (["stylize", "CONTENT", "STYLE", "-o", "x.png", "--strip", "./x.png"], 4, "is named for two files of this run"),
+        (["stylize", "CONTENT", "STYLE", "--gif", "a.gif", "--tensorboard", "CONTENT"], 4, "is a file; name a folder"),
+        (["stylize", "CONTENT", "STYLE", "-o", f"{'x' * 252}.png"], 4, "has a name of more than 255 bytes"),
+        (["stylize", "CONTENT", "STYLE", "--seed", "2147483648"], 2, "seed should be at most 2147483647"),
+        (["stylize", "CONTENT", "STYLE", "--style-scale", "1e308"], 2, "style_scale should be at most 10"),
         (["stylize", "CONTENT", "STYLE", "-o", "out.jpg", "--keep-alpha"], 4, "JPEG holds no alpha"),
         (["stylize", "CONTENT", "STYLE", "--weights", "none.pth"], 7, "none.pth: no such weights file"),
         (["stylize", "CONTENT", "STYLE", "--recipe", "defualt"], 2, "did you mean 'default'"),
@@ -292,6 +298,15 @@ def test_records_of_a_run_are_written_beside_it(pair, tmp_path, mini_network, ca
     assert not (tmp_path / "two.png").exists()
 
 
+def test_a_record_that_cannot_be_written_costs_no_picture(pair, tmp_path, mini_network, capsys, monkeypatch):
+    """A strip of many pictures is wider than WebP allows."""
+    monkeypatch.setattr(plots, "grid", lambda *_, columns: np.zeros([2, 17000, 3], np.uint8))
+    code = cli.main(["stylize", *pair, "-o", str(tmp_path / "out.png"), "--strip", str(tmp_path / "s.webp")])
+    assert_one_line(capsys, code, 4, "17000x2 pixels cannot be written as WEBP")
+    assert images.read(tmp_path / "out.png").image.shape == (1, 32, 48, 3)
+    assert not (tmp_path / "s.webp").exists()
+
+
 def test_recipes_are_listed_one_line_each(capsys):
     assert cli.main(["recipes"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -338,6 +353,13 @@ def test_export_writes_a_serving_folder_once(tmp_path, capsys):
         (["sweep", "PHOTO", "PHOTO", "--vary", "stile_weight=1"], 2, "did you mean 'style_weight'"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "style_weight=a,b"], 2, "expected style_weight=A,B with float values"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "pooling=max,avg", "-o", "OUT"], 2, "unknown pooling 'avg'"),
+        (["sweep", "PHOTO", "PHOTO", "--vary", "init=noise,none.png", "-o", "OUT"], 3, "none.png: no such file"),
+        (
+            ["sweep", "PHOTO", "PHOTO", "--vary", "steps=5,5", "-o", "OUT"],
+            2,
+            "steps is to be varied to one value twice",
+        ),
+        (["export", "extractor", "-o", ""], 4, "exists; choose another folder"),
         (["export", "extractor"], 2, "name one folder to export into"),
         (["export", "extractor", "OUT", "--style-layers", "block9_conv1"], 2, "unknown layer 'block9_conv1'"),
         (["export", "extractor", "none/out"], 4, "there is no folder"),
@@ -360,18 +382,49 @@ def test_fast_paints_one_photograph(pair, tmp_path, capsys):
 def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path, rng, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for name in ("a", "b"):
+    for name in ("a", "c"):
         images.write(image(rng, 40, 50), folder / f"{name}.jpg")
-    images.write(image(rng, 40, 50), folder / "b.png")
+    (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes()[:700])
     (folder / "notes.txt").write_text("no picture")
     words = ["fast", str(folder), pair[1], pair[0], "--blend", "3,1", "--size", "48", "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting.png") for name in ("a", "b.jpg", "b.png")]
-    assert "passed over" in err
+    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting.png") for name in ("a", "c")]
+    assert err.count("passed over") == 2
     assert "notes.txt" in err
+    assert "b.jpg" in err
     assert images.read(tmp_path / "out" / "a.painting.png").image.shape == (1, 38, 48, 3)
     assert cli.main([*words, "-q"]) == 4  # They are there now.
+
+
+def test_fast_keeps_photographs_of_one_stem_apart_in_the_folder_it_is_called_from(
+    pair, tmp_path, rng, capsys, monkeypatch
+):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("p.jpg", "p.png", "p.jpg.jpg"):
+        images.write(image(rng, 40, 50), folder / name)
+    monkeypatch.chdir(folder)
+    assert cli.main(["fast", ".", pair[1]]) == 0
+    names = [f"{name}.painting.png" for name in ("p.jpg", "p.jpg.jpg", "p.png")]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "photos-painting" / name) for name in names]
+
+
+def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_path, rng, capsys, monkeypatch):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        images.write(image(rng, 40, 50), folder / f"{name}.png")
+    write = images.write
+
+    def stopped(picture, path, **options):
+        if path.name.startswith("b"):
+            raise KeyboardInterrupt
+        return write(picture, path, **options)
+
+    monkeypatch.setattr(images, "write", stopped)
+    assert cli.main(["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == f"interrupted; 1 of 3 pictures are in {tmp_path / 'out'}.\n"
 
 
 @pytest.mark.parametrize(
@@ -385,11 +438,16 @@ def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path
         (["PHOTO", "PHOTO", "--quality", "500"], 2, "quality should be from 1 to 100"),
         (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
         (["PHOTO", "PHOTO", "-o", "none/x.png"], 4, "there is no folder"),
+        (["PHOTO", "PHOTO", "--size", "1000000"], 6, "more than 50 million pixels"),
+        (["PHOTOS", "PHOTO", "--alpha", "3"], 2, "alpha should be from 0 to 1"),
+        (["PHOTO", "PHOTO", "--size", "6"], 3, "the photograph is 6x4"),
     ],
 )
 def test_fast_refuses_in_one_line_and_writes_nothing(words, code, message, pair, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    places = {"PHOTO": pair[0], "EMPTY": str(tmp_path / "empty")}
+    for name in ("empty", "photos"):
+        (tmp_path / name).mkdir()
+    shutil.copy(pair[0], tmp_path / "photos")
+    places = {"PHOTO": pair[0], "EMPTY": str(tmp_path / "empty"), "PHOTOS": str(tmp_path / "photos")}
     before = sorted(tmp_path.iterdir())
     assert_one_line(capsys, cli.main(["fast", *(places.get(word, word) for word in words)]), code, message)
     assert sorted(tmp_path.iterdir()) == before

@@ -114,9 +114,10 @@ def test_a_format_that_is_unknown_or_not_installed_is_one_line(tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_litert_computes_the_same(tmp_path, rng):
+def test_litert_computes_the_same_and_prints_nothing(tmp_path, rng, capsys):
     model = miniature()
     export.export_extractor(model, tmp_path / "mini", format="litert")
+    assert capsys.readouterr().out == ""
     interpreter = tf.lite.Interpreter(str(tmp_path / "mini" / "1" / "model.tflite"))
     runner = interpreter.get_signature_runner("serving_default")
     picture = image(rng, 33, 48)

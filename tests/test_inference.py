@@ -1,6 +1,7 @@
 """Pictures in one pass: sizes, tiles, blends, and the range of every option."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -73,6 +74,8 @@ def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(adain, rng):
         ({"blend": [1.0, 1.0]}, "one weight of 0 or more for each of 1 styles"),
         ({"blend": [0.0]}, "one weight of 0 or more"),
         ({"blend": [-1.0]}, "one weight of 0 or more"),
+        ({"blend": [math.nan]}, "one weight of 0 or more"),
+        ({"blend": [math.inf]}, "one weight of 0 or more"),
     ],
 )
 def test_an_option_out_of_range_is_one_line(options, message, adain, rng):

@@ -82,3 +82,7 @@ def test_the_command_prints_a_line_a_picture(tmp_path, capsys):
     assert [record["result"] for record in records] == paths
     assert records[0]["gram"] == pytest.approx(float(lines[0].split()[1]), abs=1e-3)
     assert cli.main(["compare", *pair, "none.png"]) == 3
+    images.write(picture("harvest", 8, 72), tmp_path / "thin.png")
+    capsys.readouterr()
+    assert cli.main(["compare", *pair, str(tmp_path / "thin.png"), "--json"]) == 3
+    assert f"{tmp_path / 'thin.png'}: cannot be measured: the result is 72x8" in capsys.readouterr().err

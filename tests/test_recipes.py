@@ -67,6 +67,7 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
         ({"size": 100.5}, "size should be a finite int"),
         ({"size": True}, "size should be a finite int"),
         ({"steps": -1}, "steps should be at least 0"),
+        ({"seed": 2**31}, "seed should be at most 2147483647"),
         ({"style_weight": float("nan")}, "style_weight should be a finite float"),
         ({"content_weight": -1.0}, "content_weight should be at least 0"),
         ({"style_weight": 0, "content_weight": 0}, "both 0"),

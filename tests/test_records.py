@@ -8,7 +8,12 @@ from tfstyle.feedforward import records
 
 @pytest.fixture
 def folders(tmp_path):
-    for name, file in (("trained", records.STATE), ("mine", "precious.txt"), ("empty", None)):
+    for name, file in (
+        ("trained", records.STATE),
+        ("failed", records.LOSSES),
+        ("mine", "precious.txt"),
+        ("empty", None),
+    ):
         (tmp_path / name).mkdir()
         if file:
             (tmp_path / name / file).write_text("x")
@@ -20,6 +25,8 @@ def folders(tmp_path):
     ("name", "flags", "message"),
     [
         ("trained", "", "holds a training; go on with --resume, or begin anew with --overwrite"),
+        ("failed", "", "holds a training; go on with --resume, or begin anew with --overwrite"),
+        ("failed", "resume", "holds no training to go on with"),
         ("mine", "", "is not empty and no training"),
         ("mine", "overwrite", "is not empty and no training"),
         ("mine", "resume", "holds no training to go on with"),
@@ -34,7 +41,8 @@ def test_a_folder_of_something_else_is_refused(folders, name, flags, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "flag"), [("new", ""), ("empty", ""), ("trained", "resume"), ("trained", "overwrite")]
+    ("name", "flag"),
+    [("new", ""), ("empty", ""), ("trained", "resume"), ("trained", "overwrite"), ("failed", "overwrite")],
 )
 def test_a_folder_that_may_be_used_is_left_as_it_is(folders, name, flag):
     records.check(folders / name, resume=flag == "resume", overwrite=flag == "overwrite")

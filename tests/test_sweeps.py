@@ -60,10 +60,19 @@ def test_runs_that_share_a_graph_follow_one_another(built, rng):
 
 
 def test_a_wrong_value_is_found_before_the_first_run(built, rng):
-    for vary, message in (({"stile_weight": [1.0]}, "did you mean"), ({"pooling": ["max", "avg"]}, "unknown pooling")):
+    for vary, message in (
+        ({"stile_weight": [1.0]}, "did you mean"),
+        ({"pooling": ["max", "avg"]}, "unknown pooling"),
+        ({"seed": [3, 4, 3]}, "to one value twice: 3, 4, 3"),
+    ):
         with pytest.raises(ValueError, match=message):
             next(sweeps.sweep(None, None, vary=vary, recipe=RECIPE))
     assert not built
+
+
+def test_labels_tell_values_apart():
+    assert sweeps.label({"style_weight": 1e6, "init": "noise"}) == "style_weight=1e+06 init=noise"
+    assert sweeps.label({"style_weight": 100000.1}) == "style_weight=100000.1"
 
 
 def test_the_overview_has_a_cell_for_each_run(built, rng):

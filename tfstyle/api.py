@@ -12,9 +12,9 @@ from typing import Any
 from tfstyle import environment, images
 from tfstyle.callbacks import Callback, observed
 from tfstyle.color import keep_colors
-from tfstyle.decoding import Picture
+from tfstyle.decoding import MAX_PIXELS, Picture
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, Interrupted, MemoryLimitError
+from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError
 from tfstyle.feedforward import saved
 from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
@@ -63,7 +63,8 @@ def stylize(
     Raises:
         ValueError: if a recipe, a field or a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written; most causes are found before the work begins.
+        OutputError: if the result could not be written; most causes are found before the work begins. Or if a callback
+            could not write its file, after the image so far has been written to `output`.
         WeightsError: if the network's weights cannot be used.
         MemoryLimitError: if the run would not fit in memory.
         DivergedError: if the loss is no longer finite.
@@ -103,6 +104,10 @@ def stylize(
             raise
         finish(images.resize(image, *photo_size))
         raise Interrupted(f"{output}: the image so far.") from None
+    except OutputError:  # A callback could not write its file; that is no reason to lose the picture.
+        if image is not None:
+            finish(images.resize(image, *photo_size))
+        raise
     finish(image)
     return image
 
@@ -150,6 +155,7 @@ def fast(
         InputError: if a picture cannot be read or is too small.
         OutputError: if the result could not be written.
         WeightsError: if the model cannot be used.
+        MemoryLimitError: if the result would have more pixels than `decoding.MAX_PIXELS`, or memory runs out.
     """
     environment.grow_gpu_memory()  # Before anything runs on it.
     network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
@@ -159,15 +165,23 @@ def fast(
     if output is not None:
         images.check_output(output, overwrite=overwrite)
     photograph = _read(content, background).image
-    photograph = images.fit(photograph, size or max(photograph.shape[1:3]))
+    own_height, own_width = photograph.shape[1:3]
+    height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
+    if height * width > MAX_PIXELS:
+        most = MAX_PIXELS // 10**6
+        raise MemoryLimitError(f"{width}x{height} are more than {most} million pixels; choose a smaller --size.")
+    photograph = images.resize(photograph, height, width)
     paintings = [_read(style, background).image for style in styles]
-    if isinstance(network, Generator):
-        code = choose_code(network, paintings, blend=blend, seed=seed or 0)
-        image = transform(network, photograph, code=code, tile=tile)
-    elif isinstance(network, Transformer):
-        image = transform(network, photograph, tile=tile)
-    else:
-        image = paint(_adain(network), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
+    try:
+        if isinstance(network, Generator):
+            code = choose_code(network, paintings, blend=blend, seed=seed or 0)
+            image = transform(network, photograph, code=code, tile=tile)
+        elif isinstance(network, Transformer):
+            image = transform(network, photograph, tile=tile)
+        else:
+            image = paint(_adain(network), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller --tile or --size.") from error
     if preserve_color:
         image = keep_colors(image, photograph)
     if output is not None:
@@ -266,13 +280,19 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 
 def _check_memory(recipe: Recipe, *sizes: tuple[int, int]) -> None:
-    """Refuses a run that main memory could not hold, before it begins; a GPU speaks for itself."""
+    """Refuses a run that main memory could not hold, before it begins; a GPU speaks for itself.
+
+    `sizes` are those of the result and of the painting.
+    """
     if tf.config.list_physical_devices("GPU"):
         return
     needed, free = memory_needed(recipe, *sizes), environment.available_memory()
     if free is not None and needed > free:
-        height, width = sizes[0]
+        (height, width), painting = sizes
+        smaller = f"--size {int(max(height, width) * (free / needed) ** 0.5)} or less"
+        if math.prod(painting) > 2 * height * width:
+            (height, width), smaller = painting, "a smaller --style-scale"
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-            f"choose --size {int(max(height, width) * (free / needed) ** 0.5)} or less."
+            f"choose {smaller}."
         )

@@ -113,7 +113,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
     Raises:
         OutputError: if it cannot be written.
     """
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
         stream = io.StringIO()
@@ -155,7 +155,7 @@ class LossCurves(History):
     def close(self) -> None:
         """Writes the picture."""
         if self._path is not None and self.rows:
-            data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:])
+            data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:].lower())
             images.save_atomically(self._path, data, overwrite=self._overwrite)
 
 

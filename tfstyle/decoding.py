@@ -195,7 +195,7 @@ def _decoded(file: Image.Image, path: Path | None) -> Picture:
     if bits == 16 and kind == "PNG" and path is not None:
         color, alpha = _decode_png16(path)
     elif mode in ("I", "F") or mode.startswith("I;16"):
-        color, alpha = _wide_grey(file, kind), None
+        color, alpha = _wide_grey(file, kind, path), None
     else:
         if kind == "TIFF" and max(_tiff_bits(file)) > 8:
             lost.append("16-bit colour TIFF is read at 8 bits a channel.")
@@ -250,12 +250,11 @@ def _decode_png16(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return values[..., :3], None if (alpha == 1.0).all() else alpha
 
 
-def _wide_grey(file: Image.Image, kind: str) -> np.ndarray:
+def _wide_grey(file: Image.Image, kind: str, path: Path | None) -> np.ndarray:
     """16-bit grey, scaled, not clipped."""
     if file.mode == "F" or (file.mode == "I" and kind not in ("PNG", "PPM")):
         raise InputError(
-            f"{getattr(file, 'filename', '') or 'the picture'}: has 32 bits a channel, whose range is not known; "
-            "save it with 8 or 16."
+            f"{path or 'the picture given'}: has 32 bits a channel, whose range is not known; save it with 8 or 16."
         )
     grey = np.asarray(file).astype(np.float32) / 65535.0
     return np.repeat(np.clip(grey, 0.0, 1.0)[..., None], 3, axis=-1)

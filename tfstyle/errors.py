@@ -51,7 +51,7 @@ class WeightsError(TfstyleError, ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a run whose image so far has been written (exit code 130)."""
+    """Ctrl-C stopped a run; the message says what of it has been written (exit code 130)."""
 
     exit_code = 130
 

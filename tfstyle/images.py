@@ -43,6 +43,9 @@ WRITERS = {
 }
 """File ending → format of a picture that is written."""
 
+LONGEST_NAME = 255
+"""Bytes of a file's name that every common file system holds."""
+
 
 def read(source: Any, *, background: str = "white") -> Picture:
     """Reads a picture.
@@ -206,6 +209,9 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
 
     Returns:
         The file, sRGB profile included.
+
+    Raises:
+        OutputError: if the format cannot hold it: WebP has at most 16383 pixels on a side, JPEG 65535.
     """
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
     if format in ("JPEG", "WEBP", "AVIF"):
@@ -215,7 +221,11 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
     if format == "TIFF":
         options["compression"] = "tiff_adobe_deflate"
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format, **options)
+    try:
+        Image.fromarray(pixels).save(stream, format, **options)
+    except Exception as error:  # Pillow's writers raise several kinds.
+        height, width = pixels.shape[:2]
+        raise OutputError(f"{width}x{height} pixels cannot be written as {format} ({error}); use another.") from error
     return stream.getvalue()
 
 
@@ -247,6 +257,7 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
         OutputError: if the ending is another, the folder missing or not writable, or the file there and `overwrite` not
             given.
     """
+    check_name(path)
     if path.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
         raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
@@ -255,6 +266,16 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
         raise OutputError(f"{path}: is a folder; name a file in it.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists; choose another name with -o, or replace it with --overwrite.")
+
+
+def check_name(path: Path) -> None:
+    """Says that a name is longer than file systems hold, which then fail even to say that nothing is there.
+
+    Raises:
+        OutputError: if it is.
+    """
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OutputError(f"{path}: has a name of more than {LONGEST_NAME} bytes; choose a shorter one with -o.")
 
 
 def check_place(path: Path) -> None:
@@ -277,7 +298,7 @@ def save_atomically(path: Path, data: bytes, *, overwrite: bool) -> None:
     """
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tfstyle.", delete=False) as stream:
             temporary = Path(stream.name)
             stream.write(data)
             stream.flush()

@@ -45,9 +45,15 @@ STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 """The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf) -> Any:
-    """A field that is also an option of the command line; `low` is the smallest value allowed."""
-    return field(default=default, metadata={"help": help, "choices": choices, "kind": type(default), "low": low})
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
+) -> Any:
+    """A field that is also an option of the command line; `low` and `high` are the outermost values allowed."""
+    metadata = {"help": help, "choices": choices, "kind": type(default), "low": low, "high": high}
+    return field(default=default, metadata=metadata)
+
+
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +147,11 @@ class Recipe:
     content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
     style_weight: float = option(1.0, "how much the painting's manner counts (the whole style term)", low=0.0)
     tv_weight: float = option(0.0, "how much smoothness counts (total variation)", low=0.0)
-    style_scale: float = option(1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1)
+    style_scale: float = option(
+        1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1, high=10.0
+    )
     init: str = option("content", "the image to start from: content, noise, adain (one pass) or a picture file")
-    seed: int = option(0, "seed of the start noise", low=0)
+    seed: int = option(0, "seed of the start noise", low=0, high=LARGEST_SEED)
     weights: str = option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
     pooling: str = option("max", "pooling between blocks", choices=("max", "average"))
     precision: str = option(
@@ -271,7 +279,7 @@ def check_option(item: dataclasses.Field, value: Any) -> None:
     Raises:
         ValueError: unless it may stand there.
     """
-    choices, kind, low = item.metadata["choices"], item.metadata["kind"], item.metadata["low"]
+    choices, kind, low, high = (item.metadata[name] for name in ("choices", "kind", "low", "high"))
     if choices and value not in choices:
         raise ValueError(unknown_name(item.name, value, choices))
     if kind is str:
@@ -280,6 +288,8 @@ def check_option(item: dataclasses.Field, value: Any) -> None:
         raise ValueError(f"{item.name} should be a finite {kind.__name__}, not {value!r}.")
     if value < low:
         raise ValueError(f"{item.name} should be at least {low:g}, not {value!r}.")
+    if value > high:
+        raise ValueError(f"{item.name} should be at most {high:.12g}, not {value!r}.")
 
 
 def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, ...]:

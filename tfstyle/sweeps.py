@@ -42,8 +42,11 @@ def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict
         One dictionary a combination. Every one has been checked: `dataclasses.replace(recipe, **values)` is valid.
 
     Raises:
-        ValueError: if a field is unknown or a value is not valid.
+        ValueError: if a field is unknown, or a value is not valid or there twice.
     """
+    for name, options in vary.items():
+        if len(set(options)) < len(options):
+            raise ValueError(f"{name} is to be varied to one value twice: {', '.join(map(_short, options))}.")
     every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
     graphs = [get_recipe(recipe, **values).compiled_part() for values in every]
     order = {graph: number for number, graph in reversed(list(enumerate(graphs)))}
@@ -84,9 +87,12 @@ def sweep(
 
 def label(values: Mapping[str, Any]) -> str:
     """The varied values in words: "style_weight=1e+06 init=noise"."""
-    return " ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
-    )
+    return " ".join(f"{name}={_short(value)}" for name, value in values.items())
+
+
+def _short(value: Any) -> str:
+    """A value as one types it, no longer than it must be to be told from others."""
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def overview(outcomes: Sequence[Outcome], *, columns: int) -> Any:

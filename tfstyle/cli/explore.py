@@ -10,9 +10,9 @@ from typing import Any
 
 from tfstyle import decoding, images, weights
 from tfstyle.cli.stylize import checked_pictures, quiet_tensorflow, typed_recipe
-from tfstyle.errors import OutputError, unknown_name
+from tfstyle.errors import Interrupted, OutputError, unknown_name
 from tfstyle.recipe import STYLE_LAYERS, layer_names, option_fields
-from tfstyle.recipes import RECIPES
+from tfstyle.recipes import RECIPES, get_recipe
 
 
 def recipes(options: argparse.Namespace) -> None:
@@ -85,17 +85,23 @@ def sweep(options: argparse.Namespace) -> None:
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import callbacks, plots, sweeps
-    total = len(sweeps.combinations(recipe, vary))
+    combinations = sweeps.combinations(recipe, vary)
+    for values in combinations:
+        checked_pictures(options, get_recipe(recipe, **values))
+    total = len(combinations)
     folder.mkdir(exist_ok=True)
     outcomes = []
-    for number, outcome in enumerate(
-        sweeps.sweep(content, style, vary=vary, recipe=recipe, background=options.background, **overrides), 1
-    ):
-        outcomes.append(outcome)
-        name = outcome.label.replace(" ", "_").replace("/", "-")
-        images.write(outcome.image, folder / f"{name}.png", overwrite=True)
-        if not options.quiet:
-            print(f"{number}/{total} {outcome.label}", file=sys.stderr)
+    try:
+        for outcome in sweeps.sweep(
+            content, style, vary=vary, recipe=recipe, background=options.background, **overrides
+        ):
+            name = outcome.label.replace(" ", "_").replace("/", "-")
+            images.write(outcome.image, folder / f"{name}.png", overwrite=True)
+            outcomes.append(outcome)
+            if not options.quiet:
+                print(f"{len(outcomes)}/{total} {outcome.label}", file=sys.stderr)
+    except KeyboardInterrupt:
+        raise Interrupted(f"{len(outcomes)} of {total} pictures are in {folder}.") from None
     columns = len(next(reversed(vary.values())))
     grid = images.encode(sweeps.overview(outcomes, columns=columns), "PNG")
     images.save_atomically(folder / "grid.png", grid, overwrite=True)
@@ -142,4 +148,4 @@ def _export_folder(options: argparse.Namespace) -> Path:
     """The one folder named."""
     if (options.directory is None) == (options.output is None):
         raise ValueError(f"name one folder to export into: tfstyle export {options.what} -o DIR.")
-    return Path(options.output or options.directory)
+    return Path(options.directory if options.output is None else options.output)

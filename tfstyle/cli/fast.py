@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tfstyle import decoding, images
 from tfstyle.cli.stylize import check_quality, quiet_tensorflow, result_path
-from tfstyle.errors import InputError, OutputError
+from tfstyle.errors import InputError, Interrupted, OutputError
+
+_log = logging.getLogger("tfstyle")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -25,12 +28,42 @@ def run(options: argparse.Namespace) -> None:
     manner = Path(styles[0] if styles else options.model)
     jobs = list(_jobs(options, content, manner))
     with quiet_tensorflow(options.debug):
-        from tfstyle import api, environment
+        from tfstyle import environment
         from tfstyle.feedforward import saved
     environment.grow_gpu_memory()
     network = saved.load(options.model) if options.model else None
-    for photograph, output in jobs:
-        output.parent.mkdir(exist_ok=True)
+    done: list[Path] = []
+    try:
+        for photograph, output in jobs:
+            try:
+                _paint(options, photograph, styles, network, blend, output)
+            except InputError as error:
+                if len(jobs) == 1 or (not done and output == jobs[-1][1]):
+                    raise
+                _log.warning("passed over %s: %s", photograph, error)
+            else:
+                done.append(output)
+                print(output, flush=True)
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        raise Interrupted(f"{len(done)} of {len(jobs)} pictures are in {done[0].parent}.") from None
+
+
+def _paint(
+    options: argparse.Namespace,
+    photograph: Path,
+    styles: list[Path],
+    network: Any,
+    blend: list[float] | None,
+    output: Path,
+) -> None:
+    """One photograph; a folder made for it does not stay if nothing came of it."""
+    from tfstyle import api
+
+    made = not output.parent.exists()
+    output.parent.mkdir(exist_ok=True)
+    try:
         api.fast(
             photograph,
             styles,
@@ -46,7 +79,9 @@ def run(options: argparse.Namespace) -> None:
             quality=options.quality,
             overwrite=options.overwrite,
         )
-        print(output, flush=True)
+    finally:
+        if made and not any(output.parent.iterdir()):
+            output.parent.rmdir()
 
 
 def _blend(text: str | None) -> list[float] | None:
@@ -65,17 +100,17 @@ def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[
         images.check_output(output, overwrite=options.overwrite)
         yield content, output
         return
-    folder = Path(options.output) if options.output else content.with_name(f"{content.resolve().name}-{manner.stem}")
+    whole = content if content.name else content.resolve()  # "." has no name.
+    folder = Path(options.output) if options.output else whole.with_name(f"{whole.name}-{manner.stem}")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
     images.check_place(folder)
     photographs = [path for path, _ in images.readable(content)]
     if not photographs:
         raise InputError(f"{content}: holds no picture that can be read.")
-    stems = Counter(photograph.stem for photograph in photographs)
+    unique = len({photograph.stem for photograph in photographs}) == len(photographs)
     for photograph in photographs:
-        name = photograph.name if stems[photograph.stem] > 1 else photograph.stem
-        output = folder / f"{name}.{manner.stem}.png"
+        output = folder / f"{photograph.stem if unique else photograph.name}.{manner.stem}.png"
         if folder.is_dir():
             images.check_output(output, overwrite=options.overwrite)
         yield photograph, output

@@ -10,7 +10,7 @@ from pathlib import Path
 import tfstyle
 from tfstyle import decoding, images, weights
 from tfstyle.cli.stylize import quiet_tensorflow
-from tfstyle.errors import WeightsError
+from tfstyle.errors import InputError, WeightsError
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -49,7 +49,10 @@ def compare(options: argparse.Namespace) -> None:
     if not options.json:
         print(f"{'':<{width}}" + "".join(f"{name.replace('_', ' '):>20}" for name in names))
     for path, result in zip(options.results, results, strict=True):
-        figures = metrics.compare(network, content, style, result)
+        try:
+            figures = metrics.compare(network, content, style, result)
+        except InputError as error:
+            raise InputError(f"{path}: cannot be measured: {error}") from error
         if options.json:
             print(json.dumps({"result": path} | {name: round(value, 5) for name, value in figures._asdict().items()}))
         else:

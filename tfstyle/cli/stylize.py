@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     recipe, overrides = typed_recipe(options)
     content, style = checked_pictures(options, recipe)
     output = _output(options, content, style)
-    _check_records(options)
+    _check_records(options, output)
     with quiet_tensorflow(options.debug):
         from tfstyle import api
 
@@ -78,11 +78,18 @@ RECORDS = {
 """Options that write a file about the run → the endings it may have."""
 
 
-def _check_records(options: argparse.Namespace) -> None:
-    """Refuses files about the run that could not be written."""
+def _check_records(options: argparse.Namespace, output: Path) -> None:
+    """Refuses files about the run that could not be written, or would be written over one another."""
+    taken = {output.resolve()}
     for name, suffixes in RECORDS.items():
         if getattr(options, name):
-            images.check_file(Path(getattr(options, name)), suffixes, overwrite=options.overwrite)
+            path = Path(getattr(options, name))
+            images.check_file(path, suffixes, overwrite=options.overwrite)
+            if path.resolve() in taken:
+                raise OutputError(f"{path}: is named for two files of this run; choose another name.")
+            taken.add(path.resolve())
+    if options.tensorboard and Path(options.tensorboard).is_file():
+        raise OutputError(f"{options.tensorboard}: is a file; name a folder with --tensorboard.")
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise SetupError("--tensorboard needs the package tensorboard; pip install 'tfstyle[tensorboard]'.")
 
@@ -133,9 +140,12 @@ def result_path(
 ) -> Path:
     """The file named, or CONTENT.STYLE.png under a free name: in the folder named, beside the photograph, or here."""
     named = Path(options.output or (content.parent if options.content else ""))
+    images.check_name(named)
     if options.output and not named.is_dir():
         return named
-    return images.free_name(named / f"{content.stem}.{style.stem}.png", beside=beside)
+    path = named / f"{content.stem}.{style.stem}.png"
+    images.check_name(path)
+    return images.free_name(path, beside=beside)
 
 
 def _steps_folder(output: Path) -> Path:

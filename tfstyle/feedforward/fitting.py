@@ -157,7 +157,7 @@ def restore_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> 
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        before = json.loads(str(arrays.pop("fixed")))
+        before = dict(json.loads(str(arrays.pop("fixed"))))
     except Exception as error:  # zipfile, zlib and NumPy raise anything at all on damaged files.
         raise WeightsError(f"{path}: is missing, damaged or no training state; begin anew with --overwrite.") from error
     for name, value in json.loads(json.dumps(dict(fixed))).items():

@@ -82,8 +82,8 @@ def paint(
     _check_tile(tile)
     target = _blended([_whole(network, style, tile, "the painting") for style in styles], blend)
     height, width = content.shape[1:3]
-    padded = in_whole_cells(content, CELL)
     own = _whole(network, content, tile, "the photograph")
+    padded = in_whole_cells(content, CELL)
 
     def painted(seen: _Tile) -> tf.Tensor:
         features = _features(network, padded, seen)
@@ -220,6 +220,6 @@ def _whole(network: AdaIN, image: tf.Tensor, tile: int, what: str) -> tf.Tensor:
 def _blended(targets: Sequence[tf.Tensor], blend: Sequence[float] | None) -> tf.Tensor:
     """The weighted mean of the styles' means and deviations."""
     weights = [1.0] * len(targets) if blend is None else list(blend)
-    if not targets or len(weights) != len(targets) or min(weights) < 0 or sum(weights) <= 0:
+    if not targets or len(weights) != len(targets) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
         raise ValueError(f"blend should hold one weight of 0 or more for each of {len(targets)} styles, not {blend!r}.")
     return tf.add_n([weight / sum(weights) * target for weight, target in zip(weights, targets, strict=True)])

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tfstyle.recipe import check_option, option, option_fields
+from tfstyle.recipe import LARGEST_SEED, check_option, option, option_fields
 
 PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")
@@ -37,7 +37,9 @@ class TrainingOptions:
     content_weight: float = option(0.15, "how much the photograph's shapes count", low=0.0)
     style_weight: float = option(1.0, "how much the painting's manner counts", low=0.0)
     tv_weight: float = option(1.0, "how much smoothness counts", low=0.0)
-    seed: int = option(0, "of first weights, order of the photographs and places of the crops", low=0)
+    seed: int = option(
+        0, "of first weights, order of the photographs and places of the crops", low=0, high=LARGEST_SEED
+    )
     precision: str = option("auto", "of the convolutions; auto is mixed where that is faster", choices=PRECISIONS)
     save_every: int = option(100, "steps from one state, sample sheet and line of losses to the next", low=1)
 

@@ -32,8 +32,9 @@ def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
     trained = (folder / STATE).is_file()
     if resume and not trained:
         raise OutputError(f"{folder}: holds no training to go on with; leave out --resume to begin one.")
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
-        if not trained:
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found and not resume:
+        if not trained and found - {STATE, NETWORK, LOSSES, CURVES, SHEETS}:  # It may have failed before any state.
             raise OutputError(f"{folder}: is not empty and no training of tfstyle; choose another folder with -o.")
         if not overwrite:
             raise OutputError(f"{folder}: holds a training; go on with --resume, or begin anew with --overwrite.")

@@ -6,7 +6,9 @@ which names every tensor, and NOTICE, whose licences go with the weights. It app
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import shutil
@@ -169,7 +171,8 @@ def _write(flat: keras.Model, folder: Path, format: str) -> None:
         flat.export(folder / _FILES[format], format="onnx", verbose=False)
     else:
         converter = tf.lite.TFLiteConverter.from_keras_model(flat)
-        (folder / _FILES[format]).write_bytes(converter.convert())
+        with contextlib.redirect_stdout(io.StringIO()):  # It prints the signature.
+            (folder / _FILES[format]).write_bytes(converter.convert())
 
 
 def _as_declared(pictures: list[Any]) -> Any:
