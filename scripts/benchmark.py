@@ -38,6 +38,9 @@ FIGURES = ("gram", "moments", "sliced_wasserstein", "colors", "content", "ssim")
 LOOKS = [2.0**power for power in range(-1, 11)]
 """Evaluations, counted in pictures of the full size, at which an image is kept to be measured afterwards."""
 
+GOALS = {"gram": (0.5, 0.3), "sliced_wasserstein": (0.2, 0.15, 0.125)}
+"""Style errors, and how low they are to fall."""
+
 
 def peak():
     """The most memory this process has held, in bytes."""
@@ -197,6 +200,12 @@ def report(rows):
         if ours in runs and baseline in runs:
             cells = [versus(runs[ours], runs[baseline], name) for name in compared]
             print(f"| {ours} / {baseline} | " + " | ".join(cells) + " |")
+    titles = [f"{name} ≤ {goal}" for name, goals in GOALS.items() for goal in goals]
+    print("\nevaluations / seconds to an error, at the first look that finds it; means over the pairs")
+    print("| method | " + " | ".join(titles) + " |\n" + "|---" * (len(titles) + 1) + "|")
+    for method, own in runs.items():
+        cells = [reached(own, name, goal) for name, goals in GOALS.items() for goal in goals]
+        print(f"| {method} | " + " | ".join(cells) + " |")
     if "ladder" in runs and "johnson" in runs:
         goals = [row["losses"][-1][1] for row in runs["johnson"]]
         needed = [evaluations_to(row, goal) for row, goal in zip(runs["ladder"], goals, strict=True)]
@@ -208,6 +217,15 @@ def versus(ours, baseline, name):
     lower = sum(a[name] < b[name] for a, b in zip(ours, baseline, strict=True))
     ratio = sum(row[name] for row in ours) / sum(row[name] for row in baseline)
     return f"{ratio:.3f} ({lower} of {len(ours)})"
+
+
+def reached(rows, name, goal):
+    """Evaluations and seconds until an error is no higher; a dash if it stays higher on any pair."""
+    place = 2 + FIGURES.index(name)
+    found = [next((point for point in row["curve"] if point[place] <= goal), None) for row in rows]
+    if None in found:
+        return "-"
+    return " / ".join(f"{statistics.mean(point[i] for point in found):.{i}f}" for i in range(2))
 
 
 def evaluations_to(row, loss):
@@ -223,6 +241,8 @@ def steps(options):
     from tfstyle.recipes import get_recipe
 
     pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
+    start = in_child({"pair": pair, "size": options.size, "began": time.time()})
+    print(f"{'a process from nothing':<24}{start['seconds']:8.3f} s to the first step")
     content, style = read_pair(pair, options.size)
     tutorial = get_recipe("tensorflow-tutorial", steps=100000)
     half = dataclasses.replace(tutorial, precision="bfloat16")
@@ -232,6 +252,7 @@ def steps(options):
             "plain": plain_loop(content, style),
             "float32": our_steps(tutorial, content, style),
             "bfloat16": our_steps(half, content, style),
+            "L-BFGS alone": lbfgs_alone(content.shape),
         }
         seconds = {name: [] for name in loops}
         for repeat in range(options.repeats + 2):
@@ -239,10 +260,15 @@ def steps(options):
                 began = time.perf_counter()
                 value = next(loop)
                 if repeat >= 2:  # The first steps compile.
-                    seconds[name].append(value if name == "sgemm floor" else time.perf_counter() - began)
+                    seconds[name].append(value if isinstance(value, float) else time.perf_counter() - began)
         for name, values in seconds.items():
             print(f"{name:<24}{statistics.median(values):8.3f} s a step")
-        for over, under in (("float32", "sgemm floor"), ("float32", "plain"), ("bfloat16", "float32")):
+        for over, under in (
+            ("float32", "sgemm floor"),
+            ("float32", "plain"),
+            ("bfloat16", "float32"),
+            ("L-BFGS alone", "float32"),
+        ):
             ratios = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
             name = f"{over} / {under}"
             print(f"{name:<24}{statistics.median(ratios):8.3f}   ({min(ratios):.3f} to {max(ratios):.3f})")
@@ -266,6 +292,34 @@ def sgemm(pixels):
         began = time.perf_counter()
         float(product())
         yield 1.551104e6 * pixels * (time.perf_counter() - began) / (2.0 * 2048**3)
+
+
+def lbfgs_alone(shape):
+    """Yields the seconds of a step of L-BFGS, history 10, on an objective that costs next to nothing."""
+    import tensorflow as tf
+
+    from tfstyle.optimizers import LBFGS
+
+    curvature = tf.random.stateless_uniform(shape, seed=(0, 0)) + 0.1
+    variable = tf.Variable(tf.ones(shape))
+    optimizer = LBFGS(variable, learning_rate=0.1, history=10)
+
+    @tf.function
+    def step():
+        optimizer.apply(tf.constant(0.0), curvature * variable)
+
+    for _ in range(12):  # Until the history is full.
+        step()
+    while True:
+        began = time.perf_counter()
+        step()
+        yield time.perf_counter() - began
+
+
+def first_step(job):
+    """The moment of a run's first step, for a parent that knows when this process began."""
+    next(our_steps(recipe_of("balanced", job["size"]), *read_pair(job["pair"], job["size"])))
+    return {"seconds": time.time() - job["began"]}
 
 
 def again(pair, size):
@@ -306,7 +360,8 @@ def main():
     options = parser.parse_args()
     if options.part == "row":
         job = json.loads(options.job)
-        print(json.dumps(memory_row(job) if "fields" in job else picture_row(job)))
+        measure = memory_row if "fields" in job else first_step if "began" in job else picture_row
+        print(json.dumps(measure(job)))
     else:
         {"steps": steps, "pictures": pictures}[options.part](options)
 

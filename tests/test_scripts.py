@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import ROOT
+from conftest import ROOT, SAMPLES
 
 
 @pytest.fixture
@@ -164,6 +164,28 @@ def test_a_benchmark_compares_means_and_pairs(benchmark):
     assert benchmark.versus(ours, theirs, "gram") == "0.750 (1 of 2)"
     row = {"losses": [(1.0, 9.0), (2.5, 4.0), (4.0, 3.0)]}
     assert [benchmark.evaluations_to(row, loss) for loss in (4.0, 2.0)] == [2.5, None]
+    runs = [
+        {"curve": [(1.0, 2.0, 0.9, 0.0), (4.0, 7.0, 0.4, 0.0)]},
+        {"curve": [(1.0, 3.0, 0.5, 0.0), (4.0, 9.0, 0.2, 0.0)]},
+    ]
+    assert [benchmark.reached(runs, "gram", goal) for goal in (0.5, 0.4, 0.3)] == ["2 / 5.0", "4 / 8.0", "-"]
+
+
+def test_a_benchmark_times_lbfgs_and_the_plain_loop_step_by_step(benchmark):
+    alone = benchmark.lbfgs_alone((1, 48, 64, 3))
+    assert all(0.0 < next(alone) < 5.0 for _ in range(3))
+    content, style = benchmark.read_pair(
+        [str(SAMPLES / f"{name}.jpg") for name in ("neuschwanstein", "starry_night")], 64
+    )
+    loop = benchmark.plain_loop(content, style)
+    losses = [next(loop)[1] for _ in range(8)]
+    assert losses[-1] < losses[1]
+
+
+def test_a_benchmark_waits_for_a_process_from_nothing(benchmark):
+    pair = [str(SAMPLES / f"{name}.jpg") for name in ("neuschwanstein", "starry_night")]
+    found = benchmark.in_child({"pair": pair, "size": 48, "began": benchmark.time.time()})
+    assert 0.5 < found["seconds"] < 300
 
 
 def test_the_pairs_of_a_benchmark_are_all_different(benchmark):

@@ -18,7 +18,7 @@ BALANCED = Recipe(
     name="balanced",
     summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
     # The style loss and its layer weights are those of `crowson`.
-    source="tfstyle, tuned by the figures of metrics.compare and by eye on 12 pairs",
+    source="tfstyle, tuned by the figures of metrics.compare and by eye on 6 to 12 pairs",
     content_layers=("block4_conv2",),
     style_layer_weights=WASSERSTEIN_WEIGHTS,
     statistic="mean_gram",
