@@ -25,7 +25,7 @@ def folders(tmp_path):
     ("name", "flags", "message"),
     [
         ("trained", "", "holds a training; go on with --resume, or begin anew with --overwrite"),
-        ("failed", "", "holds a training; go on with --resume, or begin anew with --overwrite"),
+        ("failed", "", "holds what a failed training left; begin anew with --overwrite"),
         ("failed", "resume", "holds no training to go on with"),
         ("mine", "", "is not empty and no training"),
         ("mine", "overwrite", "is not empty and no training"),
@@ -58,10 +58,11 @@ def test_clearing_leaves_what_a_training_did_not_make(folders):
     folder = folders / "trained"
     (folder / "mine.txt").touch()
     (folder / records.SHEETS).mkdir()
-    (folder / records.SHEETS / "000200.jpg").touch()
+    for name in ("000200.jpg", "holiday.jpg"):
+        (folder / records.SHEETS / name).touch()
     records.clear(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", records.SHEETS]
-    assert not list((folder / records.SHEETS).iterdir())
+    assert [path.name for path in (folder / records.SHEETS).iterdir()] == ["holiday.jpg"]
     records.clear(folders / "new")
     assert (folders / "new").is_dir()
 

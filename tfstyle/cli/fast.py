@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
             try:
                 _paint(options, photograph, styles, network, blend, output)
             except InputError as error:
-                if len(jobs) == 1 or (not done and output == jobs[-1][1]):
+                if not done and output == jobs[-1][1]:  # The last, or the only one.
                     raise
                 _log.warning("passed over %s: %s", photograph, error)
             else:

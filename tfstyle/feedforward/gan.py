@@ -144,8 +144,9 @@ class GANTrainer(fitting.Trainer):
     def _play(self, photographs: tf.Tensor, paintings: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """A step of the discriminator, and one of the generator against it as it is then."""
         options = self.options
-        noise = min(max(1, options.batch // 4), options.batch - 1)
-        followed = paintings[: options.batch - noise]
+        count = paintings.shape[0]
+        noise = min(max(1, count // 4), count - 1)
+        followed = paintings[: count - noise]
         with tf.GradientTape() as tape:
             code, divergence = self._codes(followed, noise, step)
             painted = self.generator(photographs, code)

@@ -34,8 +34,10 @@ def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
         raise OutputError(f"{folder}: holds no training to go on with; leave out --resume to begin one.")
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if found and not resume:
-        if not trained and found - {STATE, NETWORK, LOSSES, CURVES, SHEETS}:  # It may have failed before any state.
+        if not trained and found - {NETWORK, LOSSES, CURVES, SHEETS}:
             raise OutputError(f"{folder}: is not empty and no training of tfstyle; choose another folder with -o.")
+        if not trained and not overwrite:
+            raise OutputError(f"{folder}: holds what a failed training left; begin anew with --overwrite.")
         if not overwrite:
             raise OutputError(f"{folder}: holds a training; go on with --resume, or begin anew with --overwrite.")
 
@@ -48,7 +50,8 @@ def clear(folder: Path) -> None:
     """
     try:
         folder.mkdir(exist_ok=True)
-        for path in [folder / name for name in (STATE, NETWORK, LOSSES, CURVES)] + [*folder.glob(f"{SHEETS}/*.jpg")]:
+        sheets = folder.glob(f"{SHEETS}/{'[0-9]' * 6}.jpg")
+        for path in [*(folder / name for name in (STATE, NETWORK, LOSSES, CURVES)), *sheets]:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made or cleared ({error.strerror}).") from error
