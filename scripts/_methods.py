@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-METHODS = ("plain", "johnson", "ladder", "crowson", "draft", "balanced", "best", "fast")
+METHODS = ("plain", "johnson", "johnson-content", "crowson", "draft", "balanced", "best", "fast")
 
 
 def recipe_of(method, size):
@@ -13,9 +11,8 @@ def recipe_of(method, size):
 
     if method == "johnson":
         return get_recipe("johnson", steps=500, size=size)
-    if method == "ladder":
-        johnson = get_recipe("johnson", size=size, init="content")
-        return dataclasses.replace(johnson, history=20, scale_start=size // 4, scale_steps=(150, 100, 200))
+    if method == "johnson-content":
+        return get_recipe("johnson", steps=350, size=size, init="content")
     return get_recipe(method, size=size)
 
 

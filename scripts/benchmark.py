@@ -4,7 +4,7 @@
     python scripts/benchmark.py pictures --size 256 --pairs 10    # whole runs; stopped, it goes on where it was
 
 Methods: `plain`, a TensorFlow tutorial loop in Keras alone, 100 steps; `johnson`, 500 evaluations of the recipe;
-`ladder`, the same objective from the photograph, coarse to fine; `crowson`, the complete recipe; and tfstyle's own
+`johnson-content`, the same objective from the photograph; `crowson`, the complete recipe; and tfstyle's own
 `draft`, `balanced`, `best`, and `fast`, one pass. Every run has a process of its own, pair after pair, method after
 method; pictures and figures are kept under --output by the hash of method, recipe, pictures, size and device:
 after a change of the code itself, begin a new folder.
@@ -104,7 +104,7 @@ def key_of(job):
     """The hash a row is kept by: method and recipe, pictures, size, device, repeat."""
     from tfstyle.recipes import RECIPES
 
-    recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "ladder"} else ""
+    recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "johnson-content"} else ""
     parts = [job["method"], recipe, str(job["size"]), job["device"], str(job["repeat"])]
     whole = hashlib.sha256("\n".join(parts).encode())
     for path in job["pair"]:
@@ -206,10 +206,10 @@ def report(rows):
     for method, own in runs.items():
         cells = [reached(own, name, goal) for name, goals in GOALS.items() for goal in goals]
         print(f"| {method} | " + " | ".join(cells) + " |")
-    if "ladder" in runs and "johnson" in runs:
+    if "johnson" in runs and "johnson-content" in runs:
         goals = [row["losses"][-1][1] for row in runs["johnson"]]
-        needed = [evaluations_to(row, goal) for row, goal in zip(runs["ladder"], goals, strict=True)]
-        print(f"\nevaluations of the ladder to johnson's loss at 500, pair by pair: {needed}")
+        needed = [evaluations_to(row, goal) for row, goal in zip(runs["johnson-content"], goals, strict=True)]
+        print(f"\nevaluations from the photograph to johnson's loss at 500, pair by pair: {needed}")
 
 
 def versus(ours, baseline, name):
