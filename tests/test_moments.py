@@ -80,28 +80,47 @@ def test_gram_is_symmetric_and_positive_semi_definite(rng):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_gradient_is_that_of_a_plain_einsum_to_second_order(masked, rng):
-    # One matrix product serves for both factors; a plain einsum, unsymmetric weights and a Hessian product check it.
-    features = tf.constant(rng.normal(size=(2, 3, 5, 4)))
-    mask = tf.constant(rng.uniform(size=(2, 3, 5, 1))) if masked else None
-    weights, direction = tf.constant(rng.normal(size=(2, 4, 4))), tf.constant(rng.normal(size=(2, 3, 5, 4)))
+@pytest.mark.parametrize("height", [3, 9])
+def test_the_gradient_is_a_plain_one_to_second_order(height, masked, rng):
+    """It is computed in four bands of rows, here of uneven height or empty."""
+    shape = (2, height, 5, 4)
+    features, direction = tf.constant(rng.normal(size=shape)), tf.constant(rng.normal(size=shape))
+    mask = tf.constant(rng.uniform(size=(2, height, 5, 1))) if masked else None
+    weights, of_total = tf.constant(rng.normal(size=(2, 4, 4))), tf.constant(rng.normal(size=(2, 4)))
 
     def plain(f):
-        return tf.einsum("bhwi,bhwj->bij", f if mask is None else f * mask, f)
+        weighted = f if mask is None else f * mask
+        return tf.reduce_sum(weighted, axis=(1, 2)), tf.einsum("bhwi,bhwj->bij", weighted, f)
 
-    def orders(products):
+    def orders(sums):
         with tf.GradientTape() as outer:
             outer.watch(features)
             with tf.GradientTape() as inner:
                 inner.watch(features)
-                value = tf.reduce_sum(weights * products(features) ** 2)
+                total, products = sums(features)
+                value = tf.reduce_sum(weights * products**2) + tf.reduce_sum(of_total * total**3)
             gradient = inner.gradient(value, features)
             along = tf.reduce_sum(gradient * direction)
         return gradient, outer.gradient(along, features)
 
-    ours = orders(lambda f: moments.moments(f, mask=mask).products)
+    ours = orders(lambda f: moments.moments(f, mask=mask)[1:])
     for found, expected in zip(ours, orders(plain), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_features_of_16_bits_are_summed_in_32(rng):
+    features = tf.cast(rng.normal(size=(1, 40, 50, 3)) + 2.0, tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        sums = moments.moments(features)
+        value = tf.reduce_sum(sums.products)
+    exact = features.numpy().astype("float64").reshape(-1, 3)
+    assert {part.dtype for part in sums} == {tf.float32}
+    np.testing.assert_allclose(sums.products[0], exact.T @ exact, rtol=1e-5)
+    gradient = tape.gradient(value, features)
+    assert gradient.dtype == tf.bfloat16
+    expected = np.broadcast_to(2.0 * exact.sum(1, keepdims=True), exact.shape)
+    np.testing.assert_allclose(gradient.numpy().astype("float64").reshape(-1, 3), expected, rtol=0.01, atol=0.05)
 
 
 def test_the_deviation_of_a_constant_channel_has_a_finite_gradient():

@@ -28,27 +28,53 @@ class Moments(NamedTuple):
     products: tf.Tensor
 
 
-@tf.custom_gradient
-def _outer_sums(features: tf.Tensor, weighted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """Σ weighted·featuresᵀ over positions, with the whole gradient sent through `features`.
+BANDS = 4
+"""Pieces in which the gradient of a feature map's sums is computed: in one, its float32 parts would be the peak of a
+whole run's memory."""
 
-    `weighted` is `features` times a weight, so the sum is symmetric in the two and both factors have the same
-    gradient but for a transpose: one matrix product serves where a plain einsum's gradient spends two.
+
+def _sums(features: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Σ weight·f and Σ weight·f·fᵀ over positions, in float32 at least.
+
+    The second is symmetric in its factors, and both have the same gradient but for a transpose: one matrix product
+    serves where a plain einsum's gradient spends two.
     """
-    sums = tf.linalg.einsum("bhwi,bhwj->bij", weighted, features)
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        both = upstream + tf.linalg.matrix_transpose(upstream)
-        return tf.linalg.einsum("bhwi,bij->bhwj", weighted, both), None
+    wide = _wide(features.dtype)
 
-    return sums, gradient
+    @tf.custom_gradient
+    def sums(features: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+        plain = tf.cast(features, wide)
+        weighted = plain if mask is None else plain * mask
+        total = tf.reduce_sum(tf.reduce_sum(weighted, axis=2), axis=1)  # In one go, a flat picture's variance is lost.
+
+        def gradient(of_total: tf.Tensor, of_products: tf.Tensor) -> tf.Tensor:
+            both = of_products + tf.linalg.matrix_transpose(of_products)
+            height = tf.shape(features)[1]
+            bands: list[tf.Tensor] = []
+            for number in range(BANDS):
+                rows = slice(height * number // BANDS, height * (number + 1) // BANDS)
+                with tf.control_dependencies(bands[-1:]):  # One after the other.
+                    band = tf.linalg.einsum("bhwi,bij->bhwj", tf.cast(features[:, rows], wide), both)
+                    band += of_total[:, None, None]
+                    bands.append(tf.cast(band if mask is None else band * mask[:, rows], features.dtype))
+            return tf.concat(bands, axis=1)
+
+        return (total, tf.linalg.einsum("bhwi,bhwj->bij", weighted, plain)), gradient
+
+    return sums(features)
+
+
+def _wide(dtype: tf.DType) -> tf.DType:
+    """What is summed in: 16 bits would lose most of it."""
+    return dtype if dtype.size >= 4 else tf.float32
 
 
 def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
     """Sums a feature map over its positions.
 
     Args:
-        features: float32 tensor [batch, height, width, channels].
+        features: floating tensor [batch, height, width, channels]; those of 16 bits are summed in float32.
         mask: float tensor [batch, height, width, 1] of weights ≥ 0, not all zero; None counts each position
             once. No gradient is taken towards it.
 
@@ -63,16 +89,11 @@ def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
         raise ValueError(f"Expected features [batch, height, width, channels]. Received: {tuple(features.shape)}.")
     if mask is None:
         shape = tf.shape(features)
-        count = tf.fill(shape[:1], tf.cast(shape[1] * shape[2], features.dtype))
-        weighted = features
+        count = tf.fill(shape[:1], tf.cast(shape[1] * shape[2], _wide(features.dtype)))
     else:
-        mask = tf.stop_gradient(tf.cast(mask, features.dtype))
+        mask = tf.stop_gradient(tf.cast(mask, _wide(features.dtype)))
         count = tf.reduce_sum(mask, axis=(1, 2, 3))
-        weighted = features * mask
-    total = tf.reduce_sum(
-        tf.reduce_sum(weighted, axis=2), axis=1
-    )  # In one go, float32 loses a flat picture's variance.
-    return Moments(count, total, _outer_sums(features, weighted))
+    return Moments(count, *_sums(features, mask))
 
 
 def add(first: Moments, second: Moments) -> Moments:

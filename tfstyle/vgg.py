@@ -169,7 +169,7 @@ class VGG(keras.Model):
                 x = tf.nn.relu(x) if at == "relu" else x
                 if name in self.tapped and self._tap(name) == at:
                     if name in statistics:
-                        x, described[name] = _on_the_way(x, statistics[name], self.variable_dtype)
+                        x, described[name] = _on_the_way(x, statistics[name])
                     features[name] = tf.cast(x, self.variable_dtype)
         return {name: features[name] for name in self.tapped}, described
 
@@ -224,26 +224,23 @@ class VGG(keras.Model):
         }
 
 
-def _on_the_way(x: tf.Tensor, statistic: Callable[[tf.Tensor], tf.Tensor], dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
+def _on_the_way(x: tf.Tensor, statistic: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Features for the next layer, and a statistic of them whose gradient waits until the next layer's has arrived.
 
     It is as large as the features. TensorFlow would compute it for all layers as soon as the loss is known and hold
     every one until the gradient from the deeper layers comes by: a third of the peak memory.
     """
 
-    def measure(x: tf.Tensor) -> tf.Tensor:
-        return statistic(tf.cast(x, dtype))
-
     @tf.custom_gradient
     def fork(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
         def gradient(deeper: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
             with tf.control_dependencies([deeper]), tf.GradientTape() as tape:
-                again = tf.identity(x)  # In a graph only what the gradient needs is computed again: the cast.
+                again = tf.identity(x)  # In a graph only what the gradient needs is computed again.
                 tape.watch(again)
-                value = measure(again)
+                value = statistic(again)
             return deeper + tape.gradient(value, again, output_gradients=upstream)
 
-        return (tf.identity(x), measure(x)), gradient
+        return (tf.identity(x), statistic(x)), gradient
 
     return fork(x)
 
