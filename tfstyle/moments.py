@@ -28,9 +28,9 @@ class Moments(NamedTuple):
     products: tf.Tensor
 
 
-BANDS = 4
-"""Pieces in which the gradient of a feature map's sums is computed: in one, its float32 parts would be the peak of a
-whole run's memory."""
+BANDS, FEW = 4, 64
+"""Pieces in which the gradient of the sums of a 16-bit feature map is computed if it has few channels, as those at full
+resolution have: in one, its float32 parts would be the peak of a whole run's memory."""
 
 
 def _sums(features: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -50,10 +50,10 @@ def _sums(features: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Te
 
         def gradient(of_total: tf.Tensor, of_products: tf.Tensor) -> tf.Tensor:
             both = of_products + tf.linalg.matrix_transpose(of_products)
-            height = tf.shape(features)[1]
+            height, count = tf.shape(features)[1], BANDS if features.dtype != wide and features.shape[-1] <= FEW else 1
             bands: list[tf.Tensor] = []
-            for number in range(BANDS):
-                rows = slice(height * number // BANDS, height * (number + 1) // BANDS)
+            for number in range(count):
+                rows = slice(height * number // count, height * (number + 1) // count)
                 with tf.control_dependencies(bands[-1:]):  # One after the other.
                     band = tf.linalg.einsum("bhwi,bij->bhwj", tf.cast(features[:, rows], wide), both)
                     band += of_total[:, None, None]

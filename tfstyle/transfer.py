@@ -22,7 +22,7 @@ from tfstyle.objective import Evaluation, Targets, from_space, make_objective, m
 from tfstyle.optimizers import make_optimizer
 from tfstyle.recipe import Recipe, scale_sizes, steps_per_scale
 
-BYTES_PER_PIXEL = 1750
+BYTES_PER_PIXEL = 1850
 BYTES_AT_LEAST = 220_000_000
 """Peak memory of one evaluation, value and gradient, for each pixel, and of network and graphs at any size."""
 
