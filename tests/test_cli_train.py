@@ -34,7 +34,8 @@ def photos(rng, tmp_path):
 def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     painting, out = tmp_path / "painting.png", tmp_path / "out"
     words = ["train", "fast", str(painting), "--photos", str(photos), *TINY]
-    assert cli.main([*words, "--out", str(out), "--lr", "0.002"]) == 0
+    words += ["--lr", "0.002"]
+    assert cli.main([*words, "--out", str(out)]) == 0
     found = capsys.readouterr()
     assert found.out == f"{out / records.NETWORK}\n"
     assert "notes.txt" in found.err
@@ -127,8 +128,8 @@ def test_mirrored_trains_on_all_devices(kind, photos, tmp_path):
     words = ["train", kind, *style, "--photos", photos, "-o", tmp_path / "out", *numbers, "-q", "--batch"]
     command = [sys.executable, "-c", TWO_DEVICES, *map(str, words)]
     odd, even = (subprocess.run([*command, batch], capture_output=True, text=True, check=False) for batch in "34")
-    assert (odd.returncode, odd.stderr.count("\n")) == (2, 1)
-    assert "batch should be a multiple of the 2 devices" in odd.stderr
+    assert odd.returncode == 2
+    assert "batch should be a multiple of the 2 devices" in odd.stderr.splitlines()[-1]  # Others are TensorFlow's.
     assert even.returncode == 0, even.stderr
     assert records.read_losses(tmp_path / "out")[-1]["step"] == 2
     assert saved.load(tmp_path / "out" / records.NETWORK).built
@@ -229,7 +230,7 @@ def test_what_is_left_over_is_a_usage_error(capsys):
 HELP = {
     "fast": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
     "adain": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
-    "gan": ("steps in all [6000]", "side of the crops, in pixels [128]", "of both players [r1]", "costs it [10]"),
+    "gan": ("steps in all [6000]", "side of the crops, in pixels [128]", "of both players [r1]", "costs it [1]"),
 }
 
 
