@@ -94,10 +94,14 @@ def embedded_decoder(**options):
 
 
 class Impatient(keras.callbacks.Callback):
-    """Ctrl-C after the third step."""
+    """Ctrl-C after a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.model.step == 3:
+        if self.model.step == self.step:
             raise KeyboardInterrupt
 
 
@@ -108,7 +112,7 @@ def assert_resumes_exactly(train, folder):
     """
     train("whole")
     with pytest.raises(KeyboardInterrupt):
-        train("split", callbacks=[Impatient()])
+        train("split", callbacks=[Impatient(3)])
     train("split", resume=True)
     with np.load(folder / "whole" / records.STATE) as one, np.load(folder / "split" / records.STATE) as other:
         assert one.files == other.files

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image
+from conftest import Impatient, image
 
 from tfstyle.environment import keras
 from tfstyle.errors import DivergedError, Interrupted, WeightsError
@@ -87,18 +87,10 @@ def test_resumed_after_an_epoch_equals_uninterrupted(whole, tmp_path):
     assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6, 7]
 
 
-class Impatient(keras.callbacks.Callback):
-    """Ctrl-C after the fourth step, amid an epoch."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.model.step == 4:
-            raise KeyboardInterrupt
-
-
-def test_ctrl_c_writes_the_state_and_resumed_it_equals_uninterrupted(whole, tmp_path):
+def test_ctrl_c_amid_an_epoch_writes_the_state_and_resumed_it_equals_uninterrupted(whole, tmp_path):
     stopped, resumed = make_trainer(), make_trainer(seed=5)
     with pytest.raises(Interrupted, match="holds step 4; the same command with --resume goes on"):
-        run(stopped, tmp_path, 7, callbacks=[Impatient()])
+        run(stopped, tmp_path, 7, callbacks=[Impatient(4)])
     fitting.restore_state(resumed, tmp_path / records.STATE, fixed=OPTIONS.fixed())
     run(resumed, tmp_path, 7)
     assert_same_state(resumed, whole)

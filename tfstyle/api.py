@@ -279,16 +279,13 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
         )
 
 
-def _check_memory(recipe: Recipe, *sizes: tuple[int, int]) -> None:
-    """Refuses a run that main memory could not hold, before it begins; a GPU speaks for itself.
-
-    `sizes` are those of the result and of the painting.
-    """
+def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> None:
+    """Refuses a run that main memory could not hold, before it begins; a GPU speaks for itself."""
     if tf.config.list_physical_devices("GPU"):
         return
-    needed, free = memory_needed(recipe, *sizes), environment.available_memory()
+    needed, free = memory_needed(recipe, result, painting), environment.available_memory()
     if free is not None and needed > free:
-        (height, width), painting = sizes
+        height, width = result
         smaller = f"--size {int(max(height, width) * (free / needed) ** 0.5)} or less"
         if math.prod(painting) > 2 * height * width:
             (height, width), smaller = painting, "a smaller --style-scale"

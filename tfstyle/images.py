@@ -257,7 +257,6 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
         OutputError: if the ending is another, the folder missing or not writable, or the file there and `overwrite` not
             given.
     """
-    check_name(path)
     if path.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
         raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
@@ -282,8 +281,9 @@ def check_place(path: Path) -> None:
     """Says that nothing could be made at a path, be it a file or a folder.
 
     Raises:
-        OutputError: if the folder it would lie in is missing or not writable.
+        OutputError: if the folder it would lie in is missing or not writable, or the name is too long.
     """
+    check_name(path)
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
     if not os.access(path.parent, os.W_OK):

@@ -39,7 +39,6 @@ def _sums(features: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Te
     The second is symmetric in its factors, and both have the same gradient but for a transpose: one matrix product
     serves where a plain einsum's gradient spends two.
     """
-
     wide = _wide(features.dtype)
 
     @tf.custom_gradient

@@ -82,13 +82,13 @@ def sweep(options: argparse.Namespace) -> None:
     recipe, overrides = typed_recipe(options)
     vary = _varied(options.vary)
     content, style = checked_pictures(options, recipe)
+    for name in ("init", "weights"):  # Those that may name a file.
+        for value in vary.get(name, ()):
+            checked_pictures(options, get_recipe(recipe, **{name: value}))
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import callbacks, plots, sweeps
-    combinations = sweeps.combinations(recipe, vary)
-    for values in combinations:
-        checked_pictures(options, get_recipe(recipe, **values))
-    total = len(combinations)
+    total = len(sweeps.combinations(recipe, vary))
     folder.mkdir(exist_ok=True)
     outcomes = []
     try:

@@ -102,9 +102,9 @@ def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[
         return
     whole = content if content.name else content.resolve()  # "." has no name.
     folder = Path(options.output) if options.output else whole.with_name(f"{whole.name}-{manner.stem}")
+    images.check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
-    images.check_place(folder)
     photographs = [path for path, _ in images.readable(content)]
     if not photographs:
         raise InputError(f"{content}: holds no picture that can be read.")
