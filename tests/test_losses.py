@@ -82,13 +82,56 @@ def random_gaussians(rng, channels=6, batch=2):
     return statistic, flat.mean(1), [np.cov(f.T, bias=True) + 1e-4 * np.eye(channels) for f in flat]
 
 
-def test_a_matrix_root_and_its_inverse_are_scipys(rng):
+POLYNOMIALS = [losses.FAST_ROOT, losses.NEWTON_SCHULZ]
+
+
+@pytest.mark.parametrize("polynomials", POLYNOMIALS)
+def test_a_matrix_root_and_its_inverse_are_scipys(rng, polynomials):
     _, _, covariances = random_gaussians(rng)
-    roots, inverses = losses.matrix_roots(tf.constant(np.stack(covariances)), iterations=20)
+    roots, inverses = losses.matrix_roots(tf.constant(np.stack(covariances)), polynomials=polynomials)
     for root, inverse, covariance in zip(roots, inverses, covariances, strict=True):
         expected = scipy.linalg.sqrtm(covariance)
-        np.testing.assert_allclose(root, expected, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(root, expected, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(inverse, np.linalg.inv(expected), rtol=1e-6, atol=1e-6)
+
+
+def spectrum(eigenvalues, rng):
+    """A symmetric matrix [1, n, n] of these eigenvalues, float32."""
+    axes = np.linalg.qr(rng.normal(size=2 * [len(eigenvalues)]))[0]
+    return tf.constant((axes * eigenvalues @ axes.T)[None], tf.float32)
+
+
+def test_the_fast_root_is_right_down_to_a_hundred_thousandth_of_the_norm(rng):
+    eigenvalues = np.geomspace(2e-5, 1.0, 200)
+    matrix = spectrum(eigenvalues, rng)
+    root = losses.matrix_roots(matrix / np.linalg.norm(eigenvalues), polynomials=losses.FAST_ROOT)[0]
+    expected = np.sqrt(eigenvalues / np.linalg.norm(eigenvalues))
+    np.testing.assert_allclose(np.linalg.eigvalsh(root[0])[::10], expected[::10], rtol=0.02)
+    assert float(losses.trace_of_root(matrix)[0]) == pytest.approx(np.sqrt(eigenvalues).sum(), rel=1e-3)
+    plain = float(losses.trace_of_root(matrix, polynomials=losses.NEWTON_SCHULZ)[0])
+    assert plain < 0.998 * np.sqrt(eigenvalues).sum()
+
+
+@pytest.mark.parametrize(
+    ("polynomials", "bound", "rounding"), [(losses.FAST_ROOT, 1020.0, 1e-7), (losses.NEWTON_SCHULZ, 131.0, 3e-6)]
+)
+def test_eigenvalues_too_small_for_the_iteration_count_as_smaller(rng, polynomials, bound, rounding):
+    """Also those that rounding has made negative."""
+    eigenvalues = np.concatenate([np.geomspace(1e-3, 1.0, 40), np.geomspace(1e-12, 1e-8, 20), np.full(20, -rounding)])
+    root, inverse = losses.matrix_roots(spectrum(eigenvalues, rng), polynomials=polynomials)
+    assert np.linalg.norm(inverse[0], 2) * np.linalg.norm(eigenvalues) ** 0.5 < 1.1 * bound
+    assert np.trace(root[0]) == pytest.approx(np.sqrt(eigenvalues[:40]).sum(), rel=5e-3)
+
+
+def test_newton_schulz_is_the_published_iteration(rng):
+    matrix = spectrum(np.geomspace(1e-6, 1.0, 24), rng).numpy().astype(np.float64)[0]
+    root, inverse = matrix / np.linalg.norm(matrix), np.eye(24)
+    for _ in range(12):
+        step = 0.5 * (3.0 * np.eye(24) - inverse @ root)
+        root, inverse = root @ step, step @ inverse
+    found, found_inverse = losses.matrix_roots(tf.constant(matrix[None]), polynomials=losses.NEWTON_SCHULZ)
+    np.testing.assert_allclose(found[0], root * np.linalg.norm(matrix) ** 0.5, atol=1e-9)
+    np.testing.assert_allclose(found_inverse[0], inverse / np.linalg.norm(matrix) ** 0.5, atol=1e-6)
 
 
 def test_the_wasserstein_distance_is_its_definition(rng):

@@ -185,8 +185,8 @@ class Recipe:
                 raise ValueError(unknown_name(name, getattr(self, name), choices))
         if not self.content_weight + self.style_weight > 0:
             raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
-        if self.style_loss == "wasserstein" and self.statistic != "mean_gram":
-            raise ValueError("the style loss 'wasserstein' needs the statistic 'mean_gram'.")
+        if self.style_loss.startswith("wasserstein") and self.statistic != "mean_gram":
+            raise ValueError(f"the style loss {self.style_loss!r} needs the statistic 'mean_gram'.")
         if self.clip and self.space != "unit":
             raise ValueError(f"clip keeps the image in [0, 1] and needs the space 'unit', not {self.space!r}.")
 
