@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import SAMPLES
 
 import tfstyle
-from tfstyle import images, recipes, vgg
+from tfstyle import images, metrics, recipes, vgg
 from tfstyle.recipe import RAW_SCALES, STYLE_LAYERS
 
 CONTENT, STYLE = SAMPLES / "neuschwanstein.jpg", SAMPLES / "starry_night.jpg"
@@ -134,6 +134,25 @@ def test_the_same_weights_mean_the_same_at_every_size():
     assert {"content", "style", "total_variation", "total"} < set(found[256])
     for term, value in found[256].items():
         assert 1.0 < value / found[768][term] < most.get(term, 1.5), term
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("neuschwanstein", "starry_night"), ("colosseum", "cafe_terrace")])
+def test_a_larger_picture_is_the_smaller_one_only_sharper(names):
+    content, style = (SAMPLES / f"{name}.jpg" for name in names)
+    small, large = (tfstyle.stylize(content, style, size=size) for size in (192, 384))
+    enlarged, photograph = images.resize(small, *large.shape[1:3]), picture(content, 192)
+    coarse = [images.fit(image, 48) for image in (large, small, photograph)]
+    assert np.corrcoef(np.ravel(coarse[0]), np.ravel(coarse[1]))[0, 1] > 0.9
+    assert tf.image.ssim(coarse[0], coarse[1], 1.0) > tf.image.ssim(coarse[2], coarse[1], 1.0) + 0.15
+    palettes = images.resize(large, *small.shape[1:3]), small
+    assert metrics.sliced_wasserstein(*palettes) < 0.05
+
+    def detail(image):
+        half = images.resize(image, image.shape[1] // 2, image.shape[2] // 2)
+        return float(tf.reduce_mean(tf.abs(image - images.resize(half, *image.shape[1:3]))))
+
+    assert detail(large) > 3.0 * detail(enlarged)
 
 
 def test_an_unclipped_shape_of_picture_comes_back_at_its_size(tmp_path):

@@ -216,5 +216,5 @@ def test_the_wasserstein_distance_of_flat_pictures_is_finite(rng):
         with tf.GradientTape() as tape:
             tape.watch(statistic)
             value = losses.wasserstein(statistic, losses.gaussian(target))
-        assert np.isfinite(value)
+        assert -1e-3 < float(value) < 100.0
         assert np.isfinite(tape.gradient(value, statistic)).all()

@@ -17,7 +17,7 @@ WASSERSTEIN_WEIGHTS = tuple(weight / 341 for weight in (256, 64, 16, 4, 1))
 BALANCED = Recipe(
     name="balanced",
     summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
-    # The style loss and its layer weights are those of `crowson`.
+    # The style loss and its layer weights are those of `crowson`, but for the iteration that finds the root.
     source="tfstyle, tuned by the figures of metrics.compare and by eye on 6 to 12 pairs",
     content_layers=("block4_conv2",),
     style_layer_weights=WASSERSTEIN_WEIGHTS,
