@@ -113,14 +113,14 @@ def test_the_fast_root_is_right_down_to_a_hundred_thousandth_of_the_norm(rng):
 
 
 @pytest.mark.parametrize(
-    ("polynomials", "bound", "rounding"), [(losses.FAST_ROOT, 1020.0, 1e-7), (losses.NEWTON_SCHULZ, 131.0, 3e-6)]
+    ("polynomials", "bound", "rounding"), [(losses.FAST_ROOT, 1020.0, 1e-7), (losses.NEWTON_SCHULZ, 131.0, 2e-5)]
 )
 def test_eigenvalues_too_small_for_the_iteration_count_as_smaller(rng, polynomials, bound, rounding):
     """Also those that rounding has made negative."""
     eigenvalues = np.concatenate([np.geomspace(1e-3, 1.0, 40), np.geomspace(1e-12, 1e-8, 20), np.full(20, -rounding)])
     root, inverse = losses.matrix_roots(spectrum(eigenvalues, rng), polynomials=polynomials)
     assert np.linalg.norm(inverse[0], 2) * np.linalg.norm(eigenvalues) ** 0.5 < 1.1 * bound
-    assert np.trace(root[0]) == pytest.approx(np.sqrt(eigenvalues[:40]).sum(), rel=5e-3)
+    assert np.trace(root[0]) == pytest.approx(np.sqrt(eigenvalues[:40]).sum(), rel=1e-2)
 
 
 def test_newton_schulz_is_the_published_iteration(rng):

@@ -137,10 +137,11 @@ the range that the one before leaves; after the last it is 4e-8. Found by Remez'
 def gaussian(statistic: tf.Tensor) -> Gaussian:
     """The normal distribution a "mean_gram" statistic [batch, channels + 1, channels] describes."""
     mean, covariance = _gaussian_parts(statistic)
-    return Gaussian(mean, covariance, matrix_roots(covariance)[0])
+    # Newton's own polynomials bear the negative eigenvalues that rounding leaves in a flat painting's covariance.
+    return Gaussian(mean, covariance, matrix_roots(covariance, polynomials=NEWTON_SCHULZ)[0])
 
 
-def matrix_roots(matrix: tf.Tensor, *, polynomials: Polynomials = NEWTON_SCHULZ) -> tuple[tf.Tensor, tf.Tensor]:
+def matrix_roots(matrix: tf.Tensor, *, polynomials: Polynomials) -> tuple[tf.Tensor, tf.Tensor]:
     """Square root of a symmetric positive definite matrix, and the root's inverse.
 
     Coupled Newton-Schulz iteration on the matrix over its Frobenius norm: only matrix products. Eigenvalues below about
