@@ -306,7 +306,7 @@ def lbfgs_alone(shape):
 
     @tf.function
     def step():
-        optimizer.apply(tf.constant(0.0), curvature * variable)
+        optimizer.apply(curvature * variable)
 
     for _ in range(12):  # Until the history is full.
         step()

@@ -74,6 +74,28 @@ def test_scales_run_coarse_to_fine_each_from_the_one_before(mini_transfer, rng):
     assert float(tf.reduce_max(tf.abs(steps[3].image - grown))) <= 0.02 + 1e-5  # One step of Adam at rate 0.02.
 
 
+@pytest.mark.parametrize(("added", "content_weight"), [(True, 1.0), (True, 0.0), (False, 1.0)])
+def test_a_finer_scale_begins_with_the_photographs_own_detail(added, content_weight, mini_transfer, rng):
+    recipe = mini_recipe(
+        add_detail=added, content_weight=content_weight, learning_rate=1e-7, scale_start=40, scale_steps=(1, 1)
+    )
+    content, given = image(rng, 68, 90), image(rng, 34, 45)
+    first, second = mini_transfer(recipe).steps(content, image(rng, 68, 90), recipe, init=given)
+    np.testing.assert_allclose(first.image, given, atol=1e-5)  # A start of one's own gets nothing added.
+    expected = images.resize(given, 68, 90)
+    if added and content_weight:
+        expected += content - images.resize(images.resize(content, 34, 45), 68, 90)
+    np.testing.assert_allclose(second.image, tf.clip_by_value(expected, 0.0, 1.0), atol=1e-5)
+
+
+def test_the_photograph_reduced_and_given_its_detail_is_the_photograph(mini_transfer, rng):
+    recipe = mini_recipe(add_detail=True, learning_rate=1e-7, scale_start=40, scale_steps=(1, 1))
+    content = image(rng, 68, 90)
+    first, second = mini_transfer(recipe).steps(content, image(rng, 68, 90), recipe)
+    assert np.abs(images.resize(first.image, 68, 90) - content).mean() > 0.05
+    np.testing.assert_allclose(second.image, content, atol=1e-4)
+
+
 @pytest.mark.parametrize(("style", "scales"), [((72, 90), 2), ((72, 900), 2), ((40, 900), 1)])
 def test_no_scale_is_so_coarse_that_the_painting_means_nothing(style, scales, mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(1,), style_margin=0.02)

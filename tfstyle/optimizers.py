@@ -1,6 +1,6 @@
 """Gradient → next image: L-BFGS (ours); Adam and SGD are Keras' own behind the same three methods.
 
-An optimiser moves one `tf.Variable` and knows nothing of pictures: `apply(loss, gradient)` inside a `tf.function`,
+An optimiser moves one `tf.Variable` and knows nothing of pictures: `apply(gradient)` inside a `tf.function`,
 `reset()` before another run on the same variable, `adopt(previous)` to begin with what was learnt at another size, and
 `variables`, all of its state. State is held in variables so that nothing is traced again.
 """
@@ -23,8 +23,8 @@ class Optimizer(Protocol):
     def variables(self) -> list:
         """All state, as variables."""
 
-    def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
-        """Moves the variable, given the objective's value and gradient where it stands."""
+    def apply(self, gradient: tf.Tensor) -> None:
+        """Moves the variable, given the objective's gradient where it stands."""
 
     def reset(self) -> None:
         """Forgets everything, as if newly made."""
@@ -59,8 +59,8 @@ class KerasOptimizer:
         """Step count, learning rate and moments."""
         return self._optimizer.variables
 
-    def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
-        """Takes one step; `loss` is not used."""
+    def apply(self, gradient: tf.Tensor) -> None:
+        """Takes one step."""
         self._optimizer.apply([gradient], [self._variable])
         if self._project is not None:
             self._variable.assign(self._project(self._variable))
@@ -91,8 +91,8 @@ class LBFGS:
         project: applied to the variable after each step; None leaves it.
         true_steps: with `project`, remember as s the step really made; False remembers the step before projection, as
             users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
-        guard: when the loss has risen to more than this many times what it was, take half of the last step back, forget
-            all pairs and look again; 0 accepts any rise.
+        longest_step: a step whose root mean square is greater is shortened to it, in units of the variable; 0 takes
+            steps of any length.
 
     The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
     is not above 1e-10 is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at first 1.
@@ -110,24 +110,23 @@ class LBFGS:
         history: int = 10,
         project: Projection | None = None,
         true_steps: bool = True,
-        guard: float = 0.0,
+        longest_step: float = 0.0,
     ) -> None:
         self._variable, self._learning_rate, self._history = variable, learning_rate, history
-        self._project, self._true_steps, self._guard = project, true_steps, guard
+        self._project, self._true_steps, self._longest_step = project, true_steps, longest_step
         size = variable.shape.num_elements()
         state = [
             tf.zeros([2 * history, size]),  # Rows: the steps s, then the changes of gradient y.
             tf.zeros([2 * history, 2 * history]),  # Scalar products between them.
             tf.zeros([size]),  # The gradient before this one.
             tf.zeros([size]),  # The step from there to here.
-            tf.constant(0.0),  # The loss before this one.
             tf.constant(1.0),  # Inverse Hessian before any pair is applied: y·s / y·y of the newest.
             tf.constant(0),  # Pairs remembered since the start; modulo `history`, the next slot.
             tf.constant(0),  # Steps taken.
         ]
         self.variables = [tf.Variable(value, trainable=False) for value in state]
         self._pairs, self._products, self._gradient, self._step = self.variables[:4]
-        self._loss, self._scale, self._count, self._steps = self.variables[4:]
+        self._scale, self._count, self._steps = self.variables[4:]
 
     def reset(self) -> None:
         """Forgets all pairs; the next step is a first one."""
@@ -152,31 +151,22 @@ class LBFGS:
         self._scale.assign(previous._scale / finer)
         self._count.assign(previous._count)
 
-    def apply(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
-        """Takes one step; `loss` counts only for a guarded one."""
-        if self._guard and self._steps > 0 and loss > self._guard * self._loss:
-            self._take_half_back()
-        else:
-            self._advance(loss, tf.reshape(gradient, [-1]))
-
-    def _take_half_back(self) -> None:
-        half = 0.5 * self._step
-        self._variable.assign_sub(tf.reshape(half, self._variable.shape))
-        self._step.assign(half)
-        self._count.assign(0)
-
-    def _advance(self, loss: tf.Tensor, gradient: tf.Tensor) -> None:
+    def apply(self, gradient: tf.Tensor) -> None:
+        """Takes one step."""
+        gradient = tf.reshape(gradient, [-1])
         if self._steps > 0:
             self._remember(self._step, gradient - self._gradient)
         direction = self._direction(gradient)
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
         length = self._learning_rate * tf.where(self._count + self._steps > 0, 1.0, first)
+        if self._longest_step:
+            size = tf.sqrt(tf.reduce_mean(direction**2))
+            length = tf.minimum(length, self._longest_step / tf.maximum(size, 1e-30))
         before = self._variable.read_value()
         moved = before + tf.reshape(length * direction, before.shape)
         after = moved if self._project is None else self._project(moved)
         self._step.assign(tf.reshape((after if self._true_steps else moved) - before, [-1]))
         self._gradient.assign(gradient)
-        self._loss.assign(loss)
         self._variable.assign(after)
         self._steps.assign_add(1)
 
@@ -237,7 +227,7 @@ def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection
             history=recipe.history,
             project=project,
             true_steps=recipe.true_steps,
-            guard=recipe.guard,
+            longest_step=recipe.longest_step,
         )
     rate = _learning_rate(recipe)
     if recipe.optimizer == "adam":

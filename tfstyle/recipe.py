@@ -87,7 +87,9 @@ class Recipe:
         learning_rate, beta_1, beta_2, epsilon: of the optimiser, in units of the space; the last three Adam's only.
         decay_rate, decay_steps, staircase: Keras' `ExponentialDecay` of the learning rate; a rate of 1 is none.
         history: pairs that L-BFGS remembers.
-        true_steps, guard: of L-BFGS (`optimizers.LBFGS`).
+        true_steps, longest_step: of L-BFGS (`optimizers.LBFGS`); the latter in units of the space.
+        add_detail: begin each finer scale with the image and, added to it, the photograph's detail that the scale before
+            could not hold; not where content counts for nothing.
         warm_start: begin each scale with the optimiser's state of the one before, resized.
         clip: put the image back into [0, 1] after each step; in the space "unit" only.
         average: how much of the running average of the iterates is kept at each step; the result is that average. 0
@@ -131,7 +133,8 @@ class Recipe:
     staircase: bool = False
     history: int = 10
     true_steps: bool = True
-    guard: float = 0.0
+    longest_step: float = 0.0
+    add_detail: bool = False
     warm_start: bool = False
     clip: bool = True
     average: float = 0.0
@@ -247,7 +250,7 @@ _RANGES = (
     ("decay_rate", 1e-12, 1.0),
     ("decay_steps", 1, math.inf),
     ("history", 1, 1000),
-    ("guard", 0.0, math.inf),
+    ("longest_step", 0.0, math.inf),
     ("average", 0.0, 0.9999),
     ("noise", 0.0, math.inf),
     ("style_margin", 0.0, 0.25),

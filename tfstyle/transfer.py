@@ -68,10 +68,10 @@ class Canvas:
 
         @tf.function
         def train_step(targets: Targets, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            loss, gradient, terms = evaluate(targets, weights, self._variable.read_value())
-            self.optimizer.apply(loss, gradient)
+            evaluation = evaluate(targets, weights, self._variable.read_value())
+            self.optimizer.apply(evaluation.gradient)
             self._record()
-            return terms
+            return evaluation.terms
 
         self.train_step = train_step
 
@@ -171,6 +171,8 @@ class Transfer:
                 previous = canvas if recipe.warm_start else None
                 small, painting = (_resized(picture, size / sizes[-1]) for picture in (content, style))
                 targets = self.targets(small, _trimmed(painting, recipe.style_margin))
+                if canvas is not None and recipe.add_detail and recipe.content_weight:
+                    image = _with_detail(image, small)
                 canvas = self._canvas(*small.shape[1:3])
                 canvas.start(_start_image(recipe, small, painting, image), previous=previous)
                 for _ in range(count):
@@ -216,6 +218,13 @@ def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf
     if recipe.noise:
         return recipe.noise * tf.random.stateless_normal(content.shape, seed=(recipe.seed, 0))
     return to_space(tf.random.stateless_uniform(content.shape, seed=(recipe.seed, 0)), recipe.space)
+
+
+def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+    """An image enlarged to the photograph's size, and on it what the photograph loses at the image's own."""
+    height, width = content.shape[1:3]
+    held = images.resize(images.resize(content, *image.shape[1:3]), height, width)
+    return images.resize(image, height, width) + content - held
 
 
 def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
