@@ -88,8 +88,8 @@ class Recipe:
         decay_rate, decay_steps, staircase: Keras' `ExponentialDecay` of the learning rate; a rate of 1 is none.
         history: pairs that L-BFGS remembers.
         true_steps, longest_step: of L-BFGS (`optimizers.LBFGS`); the latter in units of the space.
-        add_detail: begin each finer scale with the image and, added to it, the photograph's detail that the scale before
-            could not hold; not where content counts for nothing.
+        add_detail: begin each finer scale with the image and, added to it, the photograph's detail which the scale
+            before could not hold; not where content counts for nothing.
         warm_start: begin each scale with the optimiser's state of the one before, resized.
         clip: put the image back into [0, 1] after each step; in the space "unit" only.
         average: how much of the running average of the iterates is kept at each step; the result is that average. 0
