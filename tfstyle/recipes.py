@@ -30,10 +30,10 @@ BALANCED = Recipe(
     learning_rate=1.0,
     longest_step=0.04,  # Without it an early step can be so long that light and dark end exchanged, or a sky has spots.
     scale_start=90,  # From 128 / √2, so that sizes near 512 and 256 have as many scales as these.
-    scale_steps=(60, 35, 25),
+    scale_steps=(60, 40, 28),
     add_detail=True,  # Drawn straight from the first step, in two thirds of the evaluations.
     warm_start=True,
-    content_weight=0.012,
+    content_weight=0.0125,
     tv_weight=2.0,
 )
 
