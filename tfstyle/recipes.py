@@ -50,7 +50,7 @@ BEST = dataclasses.replace(
     name="best",
     summary="ours, nearest to the painting: three times the time; some minutes at 512 px",
     scale_steps=(150, 80, 110),
-    content_weight=0.014,
+    content_weight=0.0135,
 )
 
 FIRST_FIVE = layer_names()[:5]
