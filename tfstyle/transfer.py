@@ -221,7 +221,10 @@ def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf
 
 
 def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """An image enlarged to the photograph's size, and on it what the photograph loses at the image's own."""
+    """An image enlarged to the photograph's size, and on it what the photograph loses at the image's own.
+
+    One level of Burt & Adelson: The Laplacian Pyramid as a Compact Image Code (1983).
+    """
     height, width = content.shape[1:3]
     held = images.resize(images.resize(content, *image.shape[1:3]), height, width)
     return images.resize(image, height, width) + content - held
