@@ -118,7 +118,7 @@ def test_eigenvalues_too_small_for_the_iteration_count_as_smaller(rng, polynomia
     eigenvalues = np.concatenate([np.geomspace(1e-3, 1.0, 40), np.geomspace(1e-12, 1e-8, 20), np.full(20, -rounding)])
     root, inverse = losses.matrix_roots(spectrum(eigenvalues, rng), polynomials=polynomials)
     assert np.linalg.norm(inverse[0], 2) * np.linalg.norm(eigenvalues) ** 0.5 < 1.1 * bound
-    assert np.trace(root[0]) == pytest.approx(np.sqrt(eigenvalues[:40]).sum(), rel=1e-2)
+    assert np.trace(root[0]) == pytest.approx(np.sqrt(eigenvalues[:40]).sum(), rel=5e-3)
 
 
 def test_newton_schulz_is_the_published_iteration(rng):
