@@ -120,6 +120,16 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
     assert losses[-1] < 1.1 * reference < 0.5 * losses[0]
 
 
+def test_a_step_is_a_graph_without_loops_or_branches():
+    """A GPU would stop at each until the host has decided, and tracing them takes longer than all the rest."""
+    variable = tf.Variable(tf.zeros([1, 2, 3, 1]))
+    optimizer = optimizers.LBFGS(variable, longest_step=0.1)
+    graph = tf.function(lambda: optimizer.apply(variable.read_value() - 1.0)).get_concrete_function().graph
+    kinds = {operation.type for operation in graph.get_operations()}
+    assert "MatrixTriangularSolve" in kinds
+    assert not {"If", "StatelessIf", "While", "StatelessWhile"} & kinds
+
+
 def test_a_step_that_is_too_long_is_shortened_to_the_longest():
     """On a bowl with steps far too long the plain optimiser flies off; the bounded one stays near and comes down."""
     found, lengths = {}, {}

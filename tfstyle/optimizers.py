@@ -98,8 +98,9 @@ class LBFGS:
     is not above 1e-10 is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at first 1.
 
     References:
-        Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Chen, Wang, Zhou: Large-scale L-BFGS using
-        MapReduce (NIPS 2014), section 3, for the recursion on scalar products. `torch.optim.LBFGS` for the first step.
+        Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Byrd, Nocedal, Schnabel: Representations
+        of Quasi-Newton Matrices and Their Use in Limited Memory Methods (1994), theorem 2.2, for the same in matrices.
+        `torch.optim.LBFGS` for the first step.
     """
 
     def __init__(
@@ -154,9 +155,7 @@ class LBFGS:
     def apply(self, gradient: tf.Tensor) -> None:
         """Takes one step."""
         gradient = tf.reshape(gradient, [-1])
-        if self._steps > 0:
-            self._remember(self._step, gradient - self._gradient)
-        direction = self._direction(gradient)
+        direction = self._direction(self._remember(self._step, gradient - self._gradient), gradient)
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
         length = self._learning_rate * tf.where(self._count + self._steps > 0, 1.0, first)
         if self._longest_step:
@@ -170,43 +169,43 @@ class LBFGS:
         self._variable.assign(after)
         self._steps.assign_add(1)
 
-    def _remember(self, step: tf.Tensor, change: tf.Tensor) -> None:
-        """Puts a pair into the next slot of the ring, unless its curvature says nothing."""
-        if tf.tensordot(step, change, 1) > 1e-10:
-            slot = self._count % self._history
-            for row, vector in ((slot, step), (slot + self._history, change)):
-                self._pairs.scatter_nd_update([[row]], vector[None])
-            fresh = tf.stack([slot, slot + self._history])
-            products = tf.linalg.matmul(self._pairs, tf.stack([step, change]), transpose_b=True)  # [2m, 2]
-            self._products.scatter_nd_update(fresh[:, None], tf.transpose(products))
-            columns = tf.tensor_scatter_nd_update(tf.transpose(self._products), fresh[:, None], tf.transpose(products))
-            self._products.assign(tf.transpose(columns))
-            self._scale.assign(products[slot, 1] / products[slot + self._history, 1])
-            self._count.assign_add(1)
+    def _remember(self, step: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
+        """Puts a pair into the next slot of the ring; the one there stays if the curvature says nothing.
 
-    def _direction(self, gradient: tf.Tensor) -> tf.Tensor:
-        """Minus the inverse Hessian times the gradient: the two-loop recursion, on coefficients of the pairs."""
+        Returns the ring: a variable written in part is copied whenever it is read, so it is read once.
+        """
+        slot = self._count % self._history
+        rows = tf.stack([slot, slot + self._history])
+        says = tf.tensordot(step, change, 1) > 1e-10  # Never at a first step: it has none behind it.
+        pair = tf.where(says, tf.stack([step, change]), tf.gather(self._pairs, rows))
+        self._pairs.scatter_nd_update(rows[:, None], pair)
+        pairs = self._pairs.read_value()
+        products = tf.linalg.matmul(pairs, pair, transpose_b=True)  # [2m, 2]
+        self._products.scatter_nd_update(rows[:, None], tf.transpose(products))
+        columns = tf.tensor_scatter_nd_update(tf.transpose(self._products), rows[:, None], tf.transpose(products))
+        self._products.assign(tf.transpose(columns))
+        self._scale.assign(tf.where(says, products[slot, 1] / products[slot + self._history, 1], self._scale))
+        self._count.assign_add(tf.cast(says, tf.int32))
+        return pairs
+
+    def _direction(self, pairs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Minus the inverse Hessian times the gradient.
+
+        With S and Y the pairs as columns, oldest first, R the upper triangle of SᵀY, D its diagonal and γ the scale,
+        a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), it is γYa − Sb − γg. Empty slots are zeros, and so are theirs of a, b.
+        """
         m = self._history
-        kept = tf.minimum(self._count, m)
-        with_gradient = tf.linalg.matvec(self._pairs, gradient)  # [2m]
-        # The direction is Σ coefficients·pairs − scale·gradient.
-        coefficients = tf.zeros([2 * m])
-        alphas = tf.zeros([m])
-        for age in tf.range(kept):  # Newest pair first.
-            slot = (self._count - 1 - age) % m
-            curvature = self._products[slot, slot + m]
-            along = tf.tensordot(self._products[slot], coefficients, 1) - with_gradient[slot]
-            alpha = along / curvature
-            alphas = tf.tensor_scatter_nd_update(alphas, [[slot]], [alpha])
-            coefficients = tf.tensor_scatter_nd_sub(coefficients, [[slot + m]], [alpha])
-        coefficients *= self._scale
-        for age in tf.range(kept):  # Oldest pair first.
-            slot = (self._count - kept + age) % m
-            curvature = self._products[slot, slot + m]
-            along = tf.tensordot(self._products[slot + m], coefficients, 1) - self._scale * with_gradient[slot + m]
-            beta = along / curvature
-            coefficients = tf.tensor_scatter_nd_add(coefficients, [[slot]], [alphas[slot] - beta])
-        return tf.linalg.matvec(self._pairs, coefficients, transpose_a=True) - self._scale * gradient
+        products = tf.roll(tf.reshape(self._products, [2, m, 2, m]), [-self._count] * 2, [1, 3])
+        along_steps, along_changes = tf.unstack(
+            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -self._count, 1)
+        )
+        curvature = tf.linalg.diag_part(products[0, :, 1])
+        triangle = tf.linalg.set_diag(products[0, :, 1], tf.where(curvature == 0.0, 1.0, curvature))
+        a = tf.linalg.triangular_solve(triangle, along_steps, lower=False)
+        inner = curvature[:, None] * a + self._scale * (products[1, :, 1] @ a - along_changes)
+        b = tf.linalg.triangular_solve(triangle, inner, lower=False, adjoint=True)
+        coefficients = tf.reshape(tf.roll(tf.stack([-b, self._scale * a]), self._count, 1), [2 * m])
+        return tf.linalg.matvec(pairs, coefficients, transpose_a=True) - self._scale * gradient
 
 
 def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection | None) -> Optimizer:

@@ -66,7 +66,7 @@ class Canvas:
         self._share = tf.Variable(0.0, trainable=False)  # How much of the average has been filled, 0 to 1.
         self.optimizer = make_optimizer(recipe, self._variable, project=_clip if self._clips else None)
 
-        @tf.function
+        @tf.function(autograph=False)  # No branch hangs on a tensor; to find that out takes longer than the tracing.
         def train_step(targets: Targets, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             evaluation = evaluate(targets, weights, self._variable.read_value())
             self.optimizer.apply(evaluation.gradient)
@@ -126,6 +126,7 @@ class Transfer:
         self._targets = tf.function(
             lambda content, style: make_targets(self.model, self.recipe, content, style),
             input_signature=[any_size, any_size],
+            autograph=False,
         )
         described = self._targets.get_concrete_function().structured_outputs
         target_specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), described)
@@ -133,6 +134,7 @@ class Transfer:
         self._evaluate = tf.function(
             lambda targets, weights, image: make_objective(self.model, self.recipe, targets, weights)(image),
             input_signature=[target_specs, weight_specs, any_size],
+            autograph=False,
         )
 
     def steps(
@@ -177,7 +179,7 @@ class Transfer:
                 canvas.start(_start_image(recipe, small, painting, image), previous=previous)
                 for _ in range(count):
                     terms = canvas.train_step(targets, weights)
-                    values = _finite({name: float(value) for name, value in terms.items()}, index)
+                    values = _finite(_on_the_host(terms), index)
                     image = canvas.image()
                     index += 1
                     yield Step(index, sum(counts), scale, len(sizes), image, values, time.perf_counter() - began)
@@ -261,6 +263,11 @@ def _term_weights(recipe: Recipe) -> dict[str, tf.Tensor]:
     """The factors of the three terms, as tensors: another value needs no other graph."""
     values = {"content": recipe.content_weight, "style": recipe.style_weight, "total_variation": recipe.tv_weight}
     return {name: tf.constant(value, tf.float32) for name, value in values.items()}
+
+
+def _on_the_host(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    """The terms as floats, fetched at once: a GPU is waited for once a step."""
+    return dict(zip(terms, tf.stack(list(terms.values())).numpy().tolist(), strict=True))
 
 
 def _finite(values: dict[str, float], index: int) -> dict[str, float]:
