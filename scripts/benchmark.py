@@ -242,7 +242,8 @@ def steps(options):
 
     pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
     start = in_child({"pair": pair, "size": options.size, "began": time.time()})
-    print(f"{'a process from nothing':<24}{start['seconds']:8.3f} s to the first step")
+    for what, moment in (("TensorFlow", start["imported"]), ("first step", start["seconds"])):
+        print(f"{'nothing to ' + what:<24}{moment:8.3f} s")
     content, style = read_pair(pair, options.size)
     tutorial = get_recipe("tensorflow-tutorial", steps=100000)
     half = dataclasses.replace(tutorial, precision="bfloat16")
@@ -317,9 +318,12 @@ def lbfgs_alone(shape):
 
 
 def first_step(job):
-    """The moment of a run's first step, for a parent that knows when this process began."""
+    """The moments of TensorFlow's import and of a run's first step, for a parent that knows when this process began."""
+    import tensorflow  # noqa: F401
+
+    imported = time.time() - job["began"]
     next(our_steps(recipe_of("balanced", job["size"]), *read_pair(job["pair"], job["size"])))
-    return {"seconds": time.time() - job["began"]}
+    return {"imported": imported, "seconds": time.time() - job["began"]}
 
 
 def again(pair, size):
