@@ -93,7 +93,7 @@ def test_a_processor_without_the_instructions_is_not_timed(monkeypatch):
     environment.bfloat16_is_fast.cache_clear()
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [([1.0] * 5 + [0.5] * 5, True), ([1.0] * 5 + [0.95] * 5, False)])
+@pytest.mark.parametrize(("seconds", "expected"), [([1.0, 0.5], True), ([1.0, 0.95], False)])
 def test_bfloat16_counts_as_fast_when_it_is(seconds, expected, monkeypatch):
     monkeypatch.setattr(environment, "_has_bfloat16", lambda path: True)
     times = iter(seconds)
@@ -101,6 +101,39 @@ def test_bfloat16_counts_as_fast_when_it_is(seconds, expected, monkeypatch):
     environment.bfloat16_is_fast.cache_clear()
     assert environment.bfloat16_is_fast() is environment.bfloat16_is_fast() is expected  # Timed once.
     environment.bfloat16_is_fast.cache_clear()
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [([1.0, 0.5], True), ([1.0, 0.95], False)])
+def test_turned_kernels_count_as_fast_when_they_are(seconds, expected, monkeypatch):
+    times = iter(seconds)
+    monkeypatch.setattr(environment, "_seconds", lambda run: next(times))
+    environment.turned_kernels_are_fast.cache_clear()
+    assert environment.turned_kernels_are_fast() is environment.turned_kernels_are_fast() is expected  # Timed once.
+    environment.turned_kernels_are_fast.cache_clear()
+
+
+def test_what_is_timed_is_one_convolution_and_its_gradient(monkeypatch):
+    runs = []
+    monkeypatch.setattr(environment, "_seconds", lambda run: runs.append(run()) or 1.0)
+    environment.turned_kernels_are_fast.cache_clear()
+    environment.turned_kernels_are_fast()
+    environment.turned_kernels_are_fast.cache_clear()
+    assert [run.shape for run in runs] == [(1, 128, 192, 64)] * 2
+
+
+def test_a_gpu_is_not_timed(monkeypatch):
+    monkeypatch.setattr(environment.tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(environment, "_seconds", None)
+    for question in (environment.bfloat16_is_fast, environment.turned_kernels_are_fast):
+        question.cache_clear()
+        assert question() is False
+        question.cache_clear()
+
+
+def test_the_shortest_run_counts(monkeypatch):
+    clock = iter([0.0, 9.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr(environment.time, "perf_counter", lambda: next(clock))
+    assert environment._seconds(lambda: environment.tf.constant(1.0)) == 2.0
 
 
 def write(root, files):

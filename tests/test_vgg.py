@@ -175,3 +175,40 @@ def test_a_channels_first_keras_is_refused():
             vgg.VGG(["block1_conv1"], blocks=MINI_BLOCKS)
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("edge", vgg.EDGES)
+@pytest.mark.parametrize("pooling", vgg.POOLINGS)
+def test_turned_kernels_give_the_same_features_and_gradients(pooling, edge, rng):
+    network = random_network(ALL, rng, pooling=pooling, edge=edge, input_scale="none")
+    pixels = tf.constant(image(rng, 35, 50))
+
+    def found():
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(pixels)
+            features = network(pixels)
+            value = tf.add_n([tf.reduce_mean(feature**2) for feature in features.values()])
+        return *features.values(), tape.gradient(value, pixels)
+
+    own = found()
+    network.turn_kernels()
+    for compute in (found, tf.function(found)):
+        for before, after in zip(own, compute(), strict=True):
+            np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5 * np.abs(before).max())
+    assert len(network._turned) == (0 if edge == "reflect" else len(ALL) - 1)
+
+
+def test_turned_kernels_give_the_hand_worked_gradient():
+    """Of the sum of one output, the gradient is the kernel itself around that place."""
+    network = vgg.VGG(["block1_conv2"], taps="conv", blocks=((1, 1),), input_scale="none")
+    network.build((None, None, None, 3))
+    kernel = np.arange(1.0, 10.0).reshape(3, 3, 1, 1)
+    network.convolutions[1].kernel.assign(kernel)
+    network.turn_kernels()
+    features = tf.ones((1, 4, 6, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        value = network._convolved(features, network.convolutions[1])[0, 1, 3, 0]
+    expected = np.zeros((4, 6))
+    expected[0:3, 2:5] = kernel[..., 0, 0]
+    np.testing.assert_allclose(tape.gradient(value, features)[0, ..., 0], expected, atol=1e-6)

@@ -93,17 +93,38 @@ def bfloat16_is_fast() -> bool:
     seconds = {}
     for dtype in (tf.float32, tf.bfloat16):
         image, kernel = tf.zeros([1, 64, 96, 64], dtype), tf.zeros([3, 3, 64, 64], dtype)
-        run = tf.function(lambda image=image, kernel=kernel: tf.nn.conv2d(image, kernel, 1, "SAME"))
-        run()
-        times = [_seconds(run) for _ in range(5)]
-        seconds[dtype] = min(times)
+        seconds[dtype] = _seconds(functools.partial(tf.nn.conv2d, image, kernel, 1, "SAME"))
     return seconds[tf.bfloat16] < 0.8 * seconds[tf.float32]
 
 
-def _seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+@functools.cache
+def turned_kernels_are_fast() -> bool:
+    """Says whether a convolution's gradient is much faster here as a convolution by the kernel turned around.
+
+    Without oneDNN, as on processors without AVX-512, TensorFlow's own gradient first unfolds the image into nine times
+    its memory. Timed once, for a fraction of a second.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return False
+    upstream, kernel = tf.zeros([1, 128, 192, 64]), tf.zeros([3, 3, 64, 64])
+    own = _seconds(
+        lambda: tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=upstream.shape, filter=kernel, out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"
+        )
+    )
+    return _seconds(functools.partial(tf.nn.conv2d, upstream, kernel, 1, "SAME")) < 0.8 * own
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    """The shortest of three runs of a function, compiled."""
+    run = tf.function(function, autograph=False)
     run()
-    return time.perf_counter() - began
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def _has_bfloat16(cpuinfo: Path) -> bool:

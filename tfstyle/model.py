@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfstyle import moments
-from tfstyle.environment import bfloat16_is_fast, keras, tf
+from tfstyle.environment import bfloat16_is_fast, keras, tf, turned_kernels_are_fast
 from tfstyle.recipe import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
@@ -104,7 +104,7 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         WeightsError: if the recipe's weights cannot be used.
     """
     layers = recipe.style_layers + recipe.content_layers
-    return StyleContentModel(
+    model = StyleContentModel(
         recipe.style_layers,
         recipe.content_layers,
         statistic=recipe.statistic,
@@ -117,6 +117,9 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         edge=recipe.edge,
         dtype=policy(recipe.precision),
     )
+    if model.compute_dtype == "float32" and turned_kernels_are_fast():
+        model.vgg.turn_kernels()
+    return model
 
 
 def policy(precision: str) -> str:
