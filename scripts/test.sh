@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style checks, types and tests, two at a time, from a fresh checkout or an old one. Arguments are pytest's:
+# Style checks, types, and the tests, two at a time; from a fresh checkout or an old one. Arguments are pytest's:
 # bash scripts/test.sh -m slow
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

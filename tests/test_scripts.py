@@ -185,7 +185,8 @@ def test_a_benchmark_times_lbfgs_and_the_plain_loop_step_by_step(benchmark):
 def test_a_benchmark_waits_for_a_process_from_nothing(benchmark):
     pair = [str(SAMPLES / f"{name}.jpg") for name in ("neuschwanstein", "starry_night")]
     found = benchmark.in_child({"pair": pair, "size": 48, "began": benchmark.time.time()})
-    assert 0.2 < found["imported"] < found["seconds"] < 300
+    assert 0.5 < found["seconds"] < 300
+    assert 0.2 < found["imported"] < found["seconds"]
 
 
 def test_the_pairs_of_a_benchmark_are_all_different(benchmark):

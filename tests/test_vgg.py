@@ -199,7 +199,7 @@ def test_turned_kernels_give_the_same_features_and_gradients(pooling, edge, rng)
 
 
 def test_turned_kernels_give_the_hand_worked_gradient():
-    """Of the sum of one output, the gradient is the kernel itself around that place."""
+    """Of one output, the gradient is the kernel itself around that place."""
     network = vgg.VGG(["block1_conv2"], taps="conv", blocks=((1, 1),), input_scale="none")
     network.build((None, None, None, 3))
     kernel = np.arange(1.0, 10.0).reshape(3, 3, 1, 1)
