@@ -6,6 +6,7 @@ from tfstyle import errors
 
 KINDS = [
     (errors.SetupError, ImportError, 1),
+    (errors.UsageError, ValueError, 2),
     (errors.InputError, ValueError, 3),
     (errors.OutputError, OSError, 4),
     (errors.DivergedError, ArithmeticError, 5),
@@ -24,6 +25,13 @@ def test_each_kind_has_its_code_and_its_builtin_base(kind, builtin, code):
 def test_interrupted_is_not_caught_as_an_error():
     assert not isinstance(errors.Interrupted(), Exception)
     assert errors.Interrupted.exit_code == 130
+
+
+def test_lookup_returns_the_entry_or_says_what_is_known():
+    assert errors.lookup("form", "one", {"one": 1}) == 1
+    for name in ("two", ["one"], None):
+        with pytest.raises(errors.UsageError, match=r"unknown form .* Known: one"):
+            errors.lookup("form", name, {"one": 1})
 
 
 def test_an_unknown_name_gets_the_nearest():

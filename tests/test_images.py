@@ -11,7 +11,7 @@ import tensorflow as tf
 from conftest import image
 from PIL import Image, ImageCms
 
-from tfstyle import images
+from tfstyle import files, images
 from tfstyle.errors import InputError, OutputError
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_overwritten_unasked(rng, tmp_path):
 def test_a_file_that_appeared_meanwhile_is_left_alone(tmp_path):
     (tmp_path / "p.png").write_bytes(b"precious")
     with pytest.raises(OutputError, match="appeared meanwhile"):
-        images.save_atomically(tmp_path / "p.png", b"new", overwrite=False)
+        files.save_atomically(tmp_path / "p.png", b"new", overwrite=False)
     assert (tmp_path / "p.png").read_bytes() == b"precious"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -172,7 +172,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OutputError, match="No space left on device"):
-        images.save_atomically(path, b"new", overwrite=True)
+        files.save_atomically(path, b"new", overwrite=True)
     assert path.read_bytes() == b"precious"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -217,13 +217,13 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
 
 def test_a_free_name_takes_the_next_number(tmp_path):
     path = tmp_path / "p.png"
-    assert images.free_name(path) == path
+    assert files.free_name(path) == path
     path.touch()
     (tmp_path / "p-2-steps").touch()
-    assert images.free_name(path) == tmp_path / "p-2.png"
+    assert files.free_name(path) == tmp_path / "p-2.png"
     beside = lambda name: name.with_name(f"{name.stem}-steps")  # noqa: E731
-    assert images.free_name(path, beside=beside) == tmp_path / "p-3.png"
-    assert isinstance(images.free_name(path), Path)
+    assert files.free_name(path, beside=beside) == tmp_path / "p-3.png"
+    assert isinstance(files.free_name(path), Path)
 
 
 def test_a_folders_pictures_come_by_name_with_their_sides(rng, tmp_path, caplog):

@@ -28,16 +28,25 @@ _HOMES = {
     "sweep": "sweeps",
     "export_extractor": "serving.export",
     "TfstyleError": "errors",
+    "SetupError": "errors",
+    "UsageError": "errors",
     "InputError": "errors",
     "OutputError": "errors",
+    "DivergedError": "errors",
+    "MemoryLimitError": "errors",
     "WeightsError": "errors",
+    "Interrupted": "errors",
 }
 
 _MODULES = (
     "errors",
+    "environment",
+    "files",
     "recipe",
     "recipes",
     "weights",
+    "decoding",
+    "color",
     "moments",
     "optimizers",
     "images",
@@ -46,11 +55,13 @@ _MODULES = (
     "model",
     "metrics",
     "objective",
+    "feedforward",
     "transfer",
     "plots",
     "callbacks",
     "api",
     "sweeps",
+    "serving",
 )
 
 __all__ = ["__version__", *_HOMES]
@@ -58,9 +69,14 @@ __all__ = ["__version__", *_HOMES]
 if TYPE_CHECKING:
     from tfstyle.api import fast as fast
     from tfstyle.api import stylize as stylize
+    from tfstyle.errors import DivergedError as DivergedError
     from tfstyle.errors import InputError as InputError
+    from tfstyle.errors import Interrupted as Interrupted
+    from tfstyle.errors import MemoryLimitError as MemoryLimitError
     from tfstyle.errors import OutputError as OutputError
+    from tfstyle.errors import SetupError as SetupError
     from tfstyle.errors import TfstyleError as TfstyleError
+    from tfstyle.errors import UsageError as UsageError
     from tfstyle.errors import WeightsError as WeightsError
     from tfstyle.images import SAMPLES as SAMPLES
     from tfstyle.images import read as read

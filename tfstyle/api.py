@@ -14,7 +14,7 @@ from tfstyle.callbacks import Callback, observed
 from tfstyle.color import keep_colors
 from tfstyle.decoding import MAX_PIXELS, Picture
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError
+from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, UsageError
 from tfstyle.feedforward import saved
 from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
@@ -61,7 +61,7 @@ def stylize(
         float32 tensor [1, height, width, 3], sRGB, in [0, 1] if the recipe clips.
 
     Raises:
-        ValueError: if a recipe, a field or a value is not valid.
+        UsageError: if a recipe, a field or a value is not valid.
         InputError: if a picture cannot be read or is too small.
         OutputError: if the result could not be written; most causes are found before the work begins. Or if a callback
             could not write its file, after the image so far has been written to `output`.
@@ -151,7 +151,7 @@ def fast(
         float32 tensor [1, height, width, 3], sRGB, in [0, 1].
 
     Raises:
-        ValueError: if a value is not valid.
+        UsageError: if a value is not valid.
         InputError: if a picture cannot be read or is too small.
         OutputError: if the result could not be written.
         WeightsError: if the model cannot be used.
@@ -161,7 +161,7 @@ def fast(
     network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
-        raise ValueError(f"size should be at least 0, not {size!r}.")
+        raise UsageError(f"size should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite)
     photograph = _read(content, background).image
@@ -201,13 +201,13 @@ def _check_manner(
     generator = isinstance(network, Generator)
     one_style = isinstance(network, Transformer) and not generator
     if one_style and (styles or blend is not None or alpha != 1.0):
-        raise ValueError("a network of one style takes no painting, blend or alpha; leave them out.")
+        raise UsageError("a network of one style takes no painting, blend or alpha; leave them out.")
     if not styles and not isinstance(network, Transformer):
-        raise ValueError("name at least one painting, or a network of one style with --model.")
+        raise UsageError("name at least one painting, or a network of one style with --model.")
     if seed is not None and (styles or not generator):
-        raise ValueError("a seed is for a network from tfstyle train gan, without paintings; leave it out.")
+        raise UsageError("a seed is for a network from tfstyle train gan, without paintings; leave it out.")
     if generator and (alpha != 1.0 or (blend is not None and not styles)):
-        raise ValueError("a network from tfstyle train gan takes no alpha, and a blend of paintings only.")
+        raise UsageError("a network from tfstyle train gan takes no alpha, and a blend of paintings only.")
 
 
 @functools.lru_cache(maxsize=2)

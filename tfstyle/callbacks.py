@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tfstyle import images, plots
+from tfstyle import files, images, plots
 from tfstyle.environment import tf
-from tfstyle.errors import OutputError
+from tfstyle.errors import OutputError, UsageError
 from tfstyle.transfer import Step
 
 Callback = Callable[[Step], Any]
@@ -85,7 +85,7 @@ class SaveImages:
 
     def __init__(self, folder: Path, every: int, *, suffix: str = ".png", quality: int = 95) -> None:
         if every < 1:
-            raise ValueError(f"save_every should be at least 1 step, not {every}.")
+            raise UsageError(f"save_every should be at least 1 step, not {every}.")
         self.folder, self.every, self.suffix, self.quality = Path(folder), every, suffix, quality
 
     def __call__(self, step: Step) -> None:
@@ -121,7 +121,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
         writer.writeheader()
         writer.writerows(rows)
         text = stream.getvalue()
-    images.save_atomically(path, text.encode(), overwrite=overwrite)
+    files.save_atomically(path, text.encode(), overwrite=overwrite)
 
 
 class History:
@@ -156,7 +156,7 @@ class LossCurves(History):
         """Writes the picture."""
         if self._path is not None and self.rows:
             data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:].lower())
-            images.save_atomically(self._path, data, overwrite=self._overwrite)
+            files.save_atomically(self._path, data, overwrite=self._overwrite)
 
 
 class _Pictures:
@@ -181,7 +181,7 @@ class _Pictures:
         """Writes the file."""
         if self._images:
             data = self._draw(self._images, self._labels)
-            images.save_atomically(self._path, data, overwrite=self._overwrite)
+            files.save_atomically(self._path, data, overwrite=self._overwrite)
 
 
 class Strip(_Pictures):

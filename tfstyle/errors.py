@@ -1,13 +1,15 @@
-"""What can go wrong, as a person should read it: one line, and the exit code of its kind.
+"""Exceptions of tfstyle, each kind with an exit code of its own.
 
-Every error a user can cause is a `TfstyleError` whose message says what was expected, what arrived and what to do.
-The command line prints that line and exits with `exit_code`; a library caller catches the class.
+Every error a user can cause is a `TfstyleError` whose message, one line, says what was expected, what arrived and what
+to do. A message names an argument of the library in backquotes (`size`); the command line prints its option instead
+(--size) and exits with `exit_code`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 
 class TfstyleError(Exception):
@@ -18,6 +20,12 @@ class TfstyleError(Exception):
 
 class SetupError(TfstyleError, ImportError):
     """The installation or its environment cannot run tfstyle (exit code 1)."""
+
+
+class UsageError(TfstyleError, ValueError):
+    """An argument, option or name is not valid (exit code 2)."""
+
+    exit_code = 2
 
 
 class InputError(TfstyleError, ValueError):
@@ -54,6 +62,25 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C stopped a run; the message says what of it has been written (exit code 130)."""
 
     exit_code = 130
+
+
+_Value = TypeVar("_Value")
+
+
+def lookup(kind: str, name: object, table: Mapping[str, _Value]) -> _Value:
+    """Returns the entry of that name.
+
+    Args:
+        kind: what the name stands for, in words: "statistic".
+        name: what arrived.
+        table: name to entry.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    raise UsageError(unknown_name(kind, name, table))
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:

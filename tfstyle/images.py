@@ -6,23 +6,21 @@ TensorFlow is loaded only when an image is resized or handed on.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import io
 import logging
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
-from tfstyle import decoding
+from tfstyle import decoding, files
 from tfstyle.decoding import Picture
-from tfstyle.errors import InputError, OutputError
+from tfstyle.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf
@@ -43,9 +41,6 @@ WRITERS = {
 }
 """File ending → format of a picture that is written."""
 
-LONGEST_NAME = 255
-"""Bytes of a file's name that every common file system holds."""
-
 
 def read(source: Any, *, background: str = "white") -> Picture:
     """Reads a picture.
@@ -60,7 +55,7 @@ def read(source: Any, *, background: str = "white") -> Picture:
 
     Raises:
         InputError: if it cannot be read; one line with file, cause and remedy.
-        ValueError: if `background` is not a colour.
+        UsageError: if `background` is not a colour.
     """
     color = np.array(parse_color(background), np.float32) / 255.0
     if isinstance(source, (str, os.PathLike)):
@@ -100,12 +95,12 @@ def parse_color(text: str) -> tuple[int, int, int]:
     """A CSS colour ("white", "#ff8800", "rgb(0, 20, 80)") as three numbers from 0 to 255.
 
     Raises:
-        ValueError: if it is not a colour.
+        UsageError: if it is not a colour.
     """
     try:
         return ImageColor.getrgb(text)[:3]
     except ValueError:
-        raise ValueError(f"background should be a colour such as white or #203040, not {text!r}.") from None
+        raise UsageError(f"background should be a colour such as white or #203040, not {text!r}.") from None
 
 
 def _from_array(source: Any) -> Picture:
@@ -195,7 +190,7 @@ def write(
     if not np.isfinite(pixels).all():
         raise InputError(f"{path}: not written, since the image holds numbers that are not finite.")
     pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
-    save_atomically(path, encode(pixels, WRITERS[path.suffix.lower()], quality=quality), overwrite=overwrite)
+    files.save_atomically(path, encode(pixels, WRITERS[path.suffix.lower()], quality=quality), overwrite=overwrite)
     return path
 
 
@@ -246,96 +241,5 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: boo
     """
     path = Path(path)
     if alpha and WRITERS.get(path.suffix.lower()) == "JPEG":
-        raise OutputError(f"{path}: JPEG holds no alpha; use .png, .webp, .tiff or .avif, or leave out --keep-alpha.")
-    check_file(path, WRITERS, overwrite=overwrite)
-
-
-def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) -> None:
-    """Says before any work is done that a file of one of some kinds could not be written.
-
-    Raises:
-        OutputError: if the ending is another, the folder missing or not writable, or the file there and `overwrite` not
-            given.
-    """
-    if path.suffix.lower() not in suffixes:
-        known = ", ".join(suffixes)
-        raise OutputError(f"{path}: cannot be written as {path.suffix or 'a file without ending'!r}; use {known}.")
-    check_place(path)
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it.")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; choose another name with -o, or replace it with --overwrite.")
-
-
-def check_name(path: Path) -> None:
-    """Says that a name is longer than file systems hold, which then fail even to say that nothing is there.
-
-    Raises:
-        OutputError: if it is.
-    """
-    if len(os.fsencode(path.name)) > LONGEST_NAME:
-        raise OutputError(f"{path}: has a name of more than {LONGEST_NAME} bytes; choose a shorter one with -o.")
-
-
-def check_place(path: Path) -> None:
-    """Says that nothing could be made at a path, be it a file or a folder.
-
-    Raises:
-        OutputError: if the folder it would lie in is missing or not writable, or the name is too long.
-    """
-    check_name(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: the folder {str(path.parent)!r} is not writable; choose another with -o.")
-
-
-def save_atomically(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Writes a file through a temporary one in the same folder, so that it is never seen half-written.
-
-    Raises:
-        OutputError: if it cannot be written, or has appeared meanwhile and `overwrite` is not given.
-    """
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tfstyle.", delete=False) as stream:
-            temporary = Path(stream.name)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        if not overwrite and path.exists():
-            raise OutputError(f"{path}: has appeared meanwhile and was left alone; choose another name with -o.")
-        os.replace(temporary, path)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def free_name(path: Path, *, beside: Callable[[Path], Path] = lambda path: path) -> Path:
-    """The path itself if nothing is there, else the first of NAME-2, NAME-3, … that is free.
-
-    Args:
-        path: the name wanted.
-        beside: path → another that must be free as well.
-    """
-    return next(name for name in _numbered(path) if not (name.exists() or beside(name).exists()))
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
+        raise OutputError(f"{path}: JPEG holds no alpha; use .png, .webp, .tiff or .avif, or leave out `keep_alpha`.")
+    files.check_file(path, WRITERS, overwrite=overwrite)

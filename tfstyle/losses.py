@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tfstyle.environment import tf
-from tfstyle.errors import unknown_name
+from tfstyle.errors import UsageError, lookup, unknown_name
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -46,7 +46,7 @@ def layer_losses(
         Layer → scalar, the weighted difference.
 
     Raises:
-        ValueError: if a layer to be compared is missing on either side.
+        UsageError: if a layer to be compared is missing on either side.
 
     Differs from the paper: Gatys et al. sum the squared differences and divide by fixed numbers (equations 1 and 4).
 
@@ -56,7 +56,7 @@ def layer_losses(
     for layer in weights:
         for side in (values, targets):
             if layer not in side:
-                raise ValueError(unknown_name("layer", layer, side))
+                raise UsageError(unknown_name("layer", layer, side))
     return {
         layer: weight * compare(values[layer], targets[layer]) / (_size(targets[layer]) if relative else 1.0)
         for layer, weight in weights.items()
@@ -222,11 +222,9 @@ def style_loss(name: str) -> tuple[Callable, Callable]:
     """The style loss of that name.
 
     Raises:
-        ValueError: if there is none.
+        UsageError: if there is none.
     """
-    if name not in STYLE_LOSSES:
-        raise ValueError(unknown_name("style loss", name, STYLE_LOSSES))
-    return STYLE_LOSSES[name]
+    return lookup("style loss", name, STYLE_LOSSES)
 
 
 def _differences(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -301,11 +299,9 @@ def total_variation(name: str) -> Callable:
     """The form of total variation of that name.
 
     Raises:
-        ValueError: if there is none.
+        UsageError: if there is none.
     """
-    if name not in TOTAL_VARIATIONS:
-        raise ValueError(unknown_name("total variation", name, TOTAL_VARIATIONS))
-    return TOTAL_VARIATIONS[name]
+    return lookup("total variation", name, TOTAL_VARIATIONS)
 
 
 def color_difference(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

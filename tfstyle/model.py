@@ -26,7 +26,7 @@ class StyleContentModel(keras.Model):
         taps, pooling, rounding, edge, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
 
     Raises:
-        ValueError: if a layer or another name is unknown, or no layer is given.
+        UsageError: if a layer or another name is unknown, or no layer is given.
         WeightsError: if the weights cannot be used.
 
     Call it on float32 [batch, height, width, 3], sRGB, in [0, 1]; it returns {"style": {layer: statistic}, "content":

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tfstyle.environment import tf
-from tfstyle.errors import unknown_name
+from tfstyle.errors import UsageError, lookup
 
 
 class Moments(NamedTuple):
@@ -81,11 +81,11 @@ def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
         The `Moments` of the positions.
 
     Raises:
-        ValueError: if `features` is not of rank 4.
+        UsageError: if `features` is not of rank 4.
     """
     features = tf.convert_to_tensor(features)
     if features.shape.rank != 4:
-        raise ValueError(f"Expected features [batch, height, width, channels]. Received: {tuple(features.shape)}.")
+        raise UsageError(f"Expected features [batch, height, width, channels]. Received: {tuple(features.shape)}.")
     if mask is None:
         shape = tf.shape(features)
         count = tf.fill(shape[:1], tf.cast(shape[1] * shape[2], _wide(features.dtype)))
@@ -186,8 +186,6 @@ def statistic(name: str) -> Callable[[Moments], tf.Tensor]:
     """The statistic of that name.
 
     Raises:
-        ValueError: if there is none.
+        UsageError: if there is none.
     """
-    if name not in STATISTICS:
-        raise ValueError(unknown_name("statistic", name, STATISTICS))
-    return STATISTICS[name]
+    return lookup("statistic", name, STATISTICS)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from tfstyle.errors import unknown_name
+from tfstyle.errors import UsageError, unknown_name
 
 VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 """Filters of VGG-19's sixteen convolutions, block by block (Simonyan & Zisserman 2015, table 1, column E)."""
@@ -170,28 +170,28 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
-        """Checks every value that could have been typed; raises ValueError with one line."""
+        """Checks every value that could have been typed; raises UsageError with one line."""
         for item in option_fields():
             check_option(item, getattr(self, item.name))
         for kind in ("content", "style"):
             layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
             for layer in layers:
                 if layer not in RAW_SCALES:
-                    raise ValueError(unknown_name(f"{kind} layer", layer, RAW_SCALES))
+                    raise UsageError(unknown_name(f"{kind} layer", layer, RAW_SCALES))
             if len(layers) != len(weights):
-                raise ValueError(f"{kind}_layers names {len(layers)} layers but {len(weights)} weights are given.")
+                raise UsageError(f"{kind}_layers names {len(layers)} layers but {len(weights)} weights are given.")
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} should be from {low:g} to {high:g}, not {getattr(self, name)!r}.")
+                raise UsageError(f"{name} should be from {low:g} to {high:g}, not {getattr(self, name)!r}.")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(unknown_name(name, getattr(self, name), choices))
+                raise UsageError(unknown_name(name, getattr(self, name), choices))
         if not self.content_weight + self.style_weight > 0:
-            raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
+            raise UsageError("content_weight and style_weight are both 0; give at least one a positive weight.")
         if self.style_loss.startswith("wasserstein") and self.statistic != "mean_gram":
-            raise ValueError(f"the style loss {self.style_loss!r} needs the statistic 'mean_gram'.")
+            raise UsageError(f"the style loss {self.style_loss!r} needs the statistic 'mean_gram'.")
         if self.clip and self.space != "unit":
-            raise ValueError(f"clip keeps the image in [0, 1] and needs the space 'unit', not {self.space!r}.")
+            raise UsageError(f"clip keeps the image in [0, 1] and needs the space 'unit', not {self.space!r}.")
 
     def feature_scales(self) -> tuple[float, ...]:
         """Factor for the features of each style layer, then of each content layer.
@@ -280,19 +280,19 @@ def check_option(item: dataclasses.Field, value: Any) -> None:
     """Checks a value for a field made by `option`.
 
     Raises:
-        ValueError: unless it may stand there.
+        UsageError: unless it may stand there.
     """
     choices, kind, low, high = (item.metadata[name] for name in ("choices", "kind", "low", "high"))
     if choices and value not in choices:
-        raise ValueError(unknown_name(item.name, value, choices))
+        raise UsageError(unknown_name(item.name, value, choices))
     if kind is str:
         return
     if isinstance(value, bool) or not isinstance(value, (int, kind)) or not math.isfinite(value):
-        raise ValueError(f"{item.name} should be a finite {kind.__name__}, not {value!r}.")
+        raise UsageError(f"{item.name} should be a finite {kind.__name__}, not {value!r}.")
     if value < low:
-        raise ValueError(f"{item.name} should be at least {low:g}, not {value!r}.")
+        raise UsageError(f"{item.name} should be at least {low:g}, not {value!r}.")
     if value > high:
-        raise ValueError(f"{item.name} should be at most {high:.12g}, not {value!r}.")
+        raise UsageError(f"{item.name} should be at most {high:.12g}, not {value!r}.")
 
 
 def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, ...]:

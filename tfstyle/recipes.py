@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tfstyle.errors import unknown_name
+from tfstyle.errors import UsageError, lookup, unknown_name
 from tfstyle.recipe import Recipe, layer_names
 
 WASSERSTEIN_WEIGHTS = tuple(weight / 341 for weight in (256, 64, 16, 4, 1))
@@ -288,18 +288,11 @@ def get_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
         A frozen `Recipe`.
 
     Raises:
-        ValueError: if the name or a field is unknown, or a value is out of range.
+        UsageError: if the name or a field is unknown, or a value is out of range.
     """
-    if isinstance(name, Recipe):
-        recipe = name
-    elif name in RECIPES:
-        recipe = RECIPES[name]
-    elif name == "default":
-        recipe = BALANCED
-    else:
-        raise ValueError(unknown_name("recipe", name, ("default", *RECIPES)))
+    recipe = name if isinstance(name, Recipe) else lookup("recipe", name, {"default": BALANCED, **RECIPES})
     fields = [item.name for item in dataclasses.fields(Recipe)]
     for override in overrides:
         if override not in fields:
-            raise ValueError(unknown_name("recipe field", override, fields))
+            raise UsageError(unknown_name("recipe field", override, fields))
     return dataclasses.replace(recipe, **overrides)

@@ -10,6 +10,7 @@ from typing import Any
 from tfstyle import api, plots
 from tfstyle.callbacks import Callback, History
 from tfstyle.environment import tf
+from tfstyle.errors import UsageError
 from tfstyle.recipe import Recipe
 from tfstyle.recipes import get_recipe
 
@@ -42,11 +43,11 @@ def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict
         One dictionary a combination. Every one has been checked: `dataclasses.replace(recipe, **values)` is valid.
 
     Raises:
-        ValueError: if a field is unknown, or a value is not valid or there twice.
+        UsageError: if a field is unknown, or a value is not valid or there twice.
     """
     for name, options in vary.items():
         if len(set(options)) < len(options):
-            raise ValueError(f"{name} is to be varied to one value twice: {', '.join(map(_short, options))}.")
+            raise UsageError(f"{name} is to be varied to one value twice: {', '.join(map(_short, options))}.")
     every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
     graphs = [get_recipe(recipe, **values).compiled_part() for values in every]
     order = {graph: number for number, graph in reversed(list(enumerate(graphs)))}
@@ -75,7 +76,7 @@ def sweep(
         An `Outcome` after each run.
 
     Raises:
-        ValueError: if a field is unknown or a value is not valid, before the first run.
+        UsageError: if a field is unknown or a value is not valid, before the first run.
         TfstyleError: as `api.stylize`.
     """
     base = get_recipe(recipe)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tfstyle import images
 from tfstyle.environment import tf
-from tfstyle.errors import DivergedError, MemoryLimitError
+from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.feedforward.inference import paint
 from tfstyle.feedforward.networks import adain
 from tfstyle.model import model_for
@@ -152,13 +152,13 @@ class Transfer:
             A `Step` after every step.
 
         Raises:
-            ValueError: if the recipe has another compiled part.
+            UsageError: if the recipe has another compiled part.
             InputError: if a picture is too small for the network.
             DivergedError: if the loss is no longer finite.
             MemoryLimitError: if TensorFlow runs out of memory.
         """
         if recipe.compiled_part() != self.recipe:
-            raise ValueError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
+            raise UsageError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
         began = time.perf_counter()
         height, width = content.shape[1:3]
         trimmed = _trimmed(style, recipe.style_margin)

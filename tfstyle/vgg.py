@@ -14,7 +14,7 @@ from typing import Any
 
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
-from tfstyle.errors import InputError, unknown_name
+from tfstyle.errors import InputError, UsageError, unknown_name
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -63,7 +63,7 @@ def unscale_pixels(pixels: tf.Tensor, input_scale: str) -> tf.Tensor:
 
 def _one_of(kind: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
-        raise ValueError(unknown_name(kind, value, choices))
+        raise UsageError(unknown_name(kind, value, choices))
     return value
 
 
@@ -84,7 +84,7 @@ class VGG(keras.Model):
         **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
     Raises:
-        ValueError: if a name is unknown.
+        UsageError: if a name is unknown.
 
     Call it on float32 [batch, height, width, 3] in [0, 1]; it returns {layer: float32 [batch, height', width',
     filters]}. Weights are random until `assign` is called or a saved model is loaded; `load_vgg` does the former.
@@ -109,7 +109,7 @@ class VGG(keras.Model):
         known = layer_names(self.blocks)
         self.tapped = tuple(_one_of("layer", name, known) for name in layers)
         if not self.tapped:
-            raise ValueError(f"layers is empty; name at least one of {', '.join(known)}.")
+            raise UsageError(f"layers is empty; name at least one of {', '.join(known)}.")
         self.taps = taps if isinstance(taps, str) else dict(taps)
         for tap in [taps] if isinstance(taps, str) else taps.values():
             _one_of("tap", tap, TAPS)
@@ -281,7 +281,7 @@ def load_vgg(layers: Sequence[str], *, weights: str = "embedded", input_scale: s
 
     Raises:
         WeightsError: if the weights cannot be used.
-        ValueError: if a name is unknown.
+        UsageError: if a name is unknown.
     """
     network = weight_files.read(weights, blocks=options.get("blocks", VGG19_BLOCKS))
     vgg = VGG(layers, input_scale=network.input_scale if input_scale == "auto" else input_scale, **options)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from tfstyle.cli.parser import parse
+from tfstyle.cli.parser import parse, recipe_and_training_options
 from tfstyle.errors import Interrupted, MemoryLimitError, TfstyleError
 
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(options)
     except Interrupted as error:
-        print(f"interrupted; {error}", file=sys.stderr)
+        print(f"interrupted; {with_options(str(error), options)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             traceback.print_exc()
-        print(f"tfstyle: error: {_one_line(error)}", file=sys.stderr)
+        print(f"tfstyle: error: {with_options(_one_line(error), options)}", file=sys.stderr)
         return _exit_code(error)
     return 0
 
@@ -72,10 +73,38 @@ def _run(options: Any) -> None:
 def _set_up_logging(options: Any) -> None:
     """Sends tfstyle's own notes to standard error, and no one else's."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("tfstyle: %(message)s"))
+    handler.setFormatter(_Formatter(options))
     logger = logging.getLogger("tfstyle")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)
+
+
+class _Formatter(logging.Formatter):
+    """Formats a note as one line that names options of the command line."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__("tfstyle: %(message)s")
+        self._options = options
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Formats a note."""
+        return with_options(super().format(record), self._options)
+
+
+def with_options(text: str, options: Any) -> str:
+    """Replaces the arguments that a message names in backquotes by options: `keep_alpha` by --keep-alpha.
+
+    A name that is no option of the command stays as it is, without its quotes.
+    """
+    known = set(vars(options)) | recipe_and_training_options()
+
+    def option(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == "output":
+            return "-o"
+        return f"--{name.replace('_', '-')}" if name in known else name
+
+    return re.sub(r"`(\w+)`", option, text)
 
 
 def _exit_code(error: Exception) -> int:
@@ -83,13 +112,13 @@ def _exit_code(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, MemoryError):
         return MemoryLimitError.exit_code
-    return 2 if isinstance(error, ValueError) else 1
+    return 1
 
 
 def _one_line(error: Exception) -> str:
     """The message of an expected error; for a fault of our own, where to look for more."""
     text = " ".join(str(error).split())
-    if isinstance(error, (TfstyleError, ValueError)):
+    if isinstance(error, TfstyleError):
         return text
     if isinstance(error, MemoryError):
         return "memory ran out; choose a smaller --size."

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, images, weights
+from tfstyle import decoding, files, images, weights
 from tfstyle.cli.stylize import checked_pictures, quiet_tensorflow, typed_recipe
-from tfstyle.errors import Interrupted, OutputError, unknown_name
+from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.recipe import STYLE_LAYERS, layer_names, option_fields
 from tfstyle.recipes import RECIPES, get_recipe
 
@@ -26,14 +26,14 @@ def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
     layers = default if text is None else tuple(re.split(r"[,\s]+", text.strip()))
     for layer in layers:
         if layer not in layer_names():
-            raise ValueError(unknown_name("layer", layer, layer_names()))
+            raise UsageError(unknown_name("layer", layer, layer_names()))
     return layers
 
 
 def _new_folder(options: argparse.Namespace, default: str) -> Path:
     """The folder results go into: it must be new, or empty, or `--overwrite` given."""
     folder = Path(options.output or default)
-    images.check_place(folder)
+    files.check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o.")
     if folder.exists() and any(folder.iterdir()) and not options.overwrite:
@@ -57,7 +57,7 @@ def features(options: argparse.Namespace) -> None:
     for layer, found in network(image).items():
         images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=True)
         sheet = images.encode(plots.strongest_channels(found), "PNG")
-        images.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=True)
+        files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=True)
     print(folder)
 
 
@@ -69,11 +69,11 @@ def _varied(words: list[str]) -> dict[str, list[Any]]:
         name, _, values = word.partition("=")
         name = name.replace("-", "_")
         if name not in kinds:
-            raise ValueError(unknown_name("field to vary", name, kinds))
+            raise UsageError(unknown_name("field to vary", name, kinds))
         try:
             vary[name] = [kinds[name](value) for value in values.split(",")]
         except ValueError:
-            raise ValueError(f"--vary {word}: expected {name}=A,B with {kinds[name].__name__} values.") from None
+            raise UsageError(f"--vary {word}: expected {name}=A,B with {kinds[name].__name__} values.") from None
     return vary
 
 
@@ -104,9 +104,9 @@ def sweep(options: argparse.Namespace) -> None:
         raise Interrupted(f"{len(outcomes)} of {total} pictures are in {folder}.") from None
     columns = len(next(reversed(vary.values())))
     grid = images.encode(sweeps.overview(outcomes, columns=columns), "PNG")
-    images.save_atomically(folder / "grid.png", grid, overwrite=True)
+    files.save_atomically(folder / "grid.png", grid, overwrite=True)
     curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
-    images.save_atomically(folder / "losses.png", curves, overwrite=True)
+    files.save_atomically(folder / "losses.png", curves, overwrite=True)
     callbacks.write_rows(
         folder / "losses.csv", [{"run": o.label} | dict(row) for o in outcomes for row in o.rows], overwrite=True
     )
@@ -147,5 +147,5 @@ def _export_network(options: argparse.Namespace) -> None:
 def _export_folder(options: argparse.Namespace) -> Path:
     """The one folder named."""
     if (options.directory is None) == (options.output is None):
-        raise ValueError(f"name one folder to export into: tfstyle export {options.what} -o DIR.")
+        raise UsageError(f"name one folder to export into: tfstyle export {options.what} -o DIR.")
     return Path(options.directory if options.output is None else options.output)

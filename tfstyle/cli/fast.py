@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, images
+from tfstyle import decoding, files, images
 from tfstyle.cli.stylize import check_quality, quiet_tensorflow, result_path
-from tfstyle.errors import InputError, Interrupted, OutputError
+from tfstyle.errors import InputError, Interrupted, OutputError, UsageError
 
 _log = logging.getLogger("tfstyle")
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     check_quality(options.quality)
     blend = _blend(options.blend)
     if not styles and not options.model:
-        raise ValueError("name at least one painting, or a network of one style with --model.")
+        raise UsageError("name at least one painting, or a network of one style with --model.")
     for style in styles:
         decoding.probe(style)
     manner = Path(styles[0] if styles else options.model)
@@ -89,7 +89,7 @@ def _blend(text: str | None) -> list[float] | None:
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"blend should be numbers separated by commas, one a style, not {text!r}.") from None
+        raise UsageError(f"blend should be numbers separated by commas, one a style, not {text!r}.") from None
 
 
 def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[tuple[Path, Path]]:
@@ -102,7 +102,7 @@ def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[
         return
     whole = content if content.name else content.resolve()  # "." has no name.
     folder = Path(options.output) if options.output else whole.with_name(f"{whole.name}-{manner.stem}")
-    images.check_place(folder)
+    files.check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
     photographs = [path for path, _ in images.readable(content)]

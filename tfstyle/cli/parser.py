@@ -37,6 +37,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def recipe_and_training_options() -> set[str]:
+    """Names of the fields that are options of some command."""
+    return {item.name for kind in (Recipe, FastOptions, AdaINOptions, GANOptions) for item in option_fields(kind)}
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the `tfstyle` command.
 

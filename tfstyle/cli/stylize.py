@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, images, recipes, weights
-from tfstyle.errors import OutputError, SetupError
+from tfstyle import decoding, files, images, recipes, weights
+from tfstyle.errors import OutputError, SetupError, UsageError
 from tfstyle.recipe import STARTS, Recipe, option_fields
 
 
@@ -84,7 +84,7 @@ def _check_records(options: argparse.Namespace, output: Path) -> None:
     for name, suffixes in RECORDS.items():
         if getattr(options, name):
             path = Path(getattr(options, name))
-            images.check_file(path, suffixes, overwrite=options.overwrite)
+            files.check_file(path, suffixes, overwrite=options.overwrite)
             if path.resolve() in taken:
                 raise OutputError(f"{path}: is named for two files of this run; choose another name.")
             taken.add(path.resolve())
@@ -99,7 +99,7 @@ def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     typed = {item.name for item in option_fields()} & set(vars(options))
     overrides = {name: getattr(options, name) for name in typed}
     if overrides.get("steps") == 0:
-        raise ValueError("steps should be at least 1, not 0.")
+        raise UsageError("steps should be at least 1, not 0.")
     recipe = recipes.get_recipe(options.recipe, **overrides)
     return recipe, {"size": recipe.size} if "size" in typed else {}
 
@@ -108,7 +108,7 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
     """Paths of photograph and painting, after every check that needs no TensorFlow."""
     images.parse_color(options.background)
     if (options.content is None) != (options.style is None):
-        raise ValueError("give both a photograph and a painting, or neither for the embedded ones.")
+        raise UsageError("give both a photograph and a painting, or neither for the embedded ones.")
     content = Path(options.content or images.SAMPLES / "neuschwanstein.jpg")
     style = Path(options.style or images.SAMPLES / "starry_night.jpg")
     for path in (content, style) + (() if recipe.init in STARTS else (Path(recipe.init),)):
@@ -121,7 +121,7 @@ def _output(options: argparse.Namespace, content: Path, style: Path) -> Path:
     """The named output, checked, or a free default name: beside the photograph, or here for the embedded one."""
     check_quality(options.quality)
     if options.save_every is not None and options.save_every < 1:
-        raise ValueError(f"save-every should be at least 1 step, not {options.save_every}.")
+        raise UsageError(f"save-every should be at least 1 step, not {options.save_every}.")
     path = result_path(options, content, style, beside=_steps_folder)
     images.check_output(path, overwrite=options.overwrite, alpha=options.keep_alpha)
     if options.save_every is not None and _steps_folder(path).exists() and not options.overwrite:
@@ -132,7 +132,7 @@ def _output(options: argparse.Namespace, content: Path, style: Path) -> Path:
 def check_quality(quality: int) -> None:
     """Refuses a quality that no format knows."""
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality should be from 1 to 100, not {quality}.")
+        raise UsageError(f"quality should be from 1 to 100, not {quality}.")
 
 
 def result_path(
@@ -140,12 +140,12 @@ def result_path(
 ) -> Path:
     """The file named, or CONTENT.STYLE.png under a free name: in the folder named, beside the photograph, or here."""
     named = Path(options.output or (content.parent if options.content else ""))
-    images.check_name(named)
+    files.check_name(named)
     if options.output and not named.is_dir():
         return named
     path = named / f"{content.stem}.{style.stem}.png"
-    images.check_name(path)
-    return images.free_name(path, beside=beside)
+    files.check_name(path)
+    return files.free_name(path, beside=beside)
 
 
 def _steps_folder(output: Path) -> Path:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tfstyle.environment import tf
-from tfstyle.errors import unknown_name
+from tfstyle.errors import lookup
 
 Judge = Callable[[tf.Tensor], tf.Tensor]
 """Images [batch, height, width, 3] → answers [batch]: the higher, the more like a real painting."""
@@ -110,11 +110,9 @@ def family(name: str) -> Family:
     """The GAN loss of that name.
 
     Raises:
-        ValueError: if there is none.
+        UsageError: if there is none.
     """
-    if name not in FAMILIES:
-        raise ValueError(unknown_name("GAN loss", name, FAMILIES))
-    return FAMILIES[name]
+    return lookup("GAN loss", name, FAMILIES)
 
 
 def discriminator_losses(kind: Family, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -20,9 +20,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from tfstyle import images, objective, plots
+from tfstyle import files, images, objective, plots
 from tfstyle.environment import keras, tf
-from tfstyle.errors import DivergedError, Interrupted, WeightsError
+from tfstyle.errors import DivergedError, Interrupted, UsageError, WeightsError
 from tfstyle.feedforward import saved
 from tfstyle.feedforward.records import LOSSES, NETWORK, SHEETS, STATE, draw_curves
 
@@ -144,14 +144,14 @@ def save_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> Non
         raise DivergedError(f"the weights are not finite at step {trainer.step}; choose a smaller --learning-rate.")
     stream = io.BytesIO()
     np.savez(stream, fixed=np.array(json.dumps(dict(fixed), sort_keys=True)), **arrays)
-    images.save_atomically(path, stream.getvalue(), overwrite=True)
+    files.save_atomically(path, stream.getvalue(), overwrite=True)
 
 
 def restore_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> None:
     """Puts a trainer back where `save_state` left it.
 
     Raises:
-        ValueError: if it was saved with other numbers.
+        UsageError: if it was saved with other numbers.
         WeightsError: if it is missing, damaged, or of another network.
     """
     try:
@@ -162,7 +162,7 @@ def restore_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> 
         raise WeightsError(f"{path}: is missing, damaged or no training state; begin anew with --overwrite.") from error
     for name, value in json.loads(json.dumps(dict(fixed))).items():
         if before.get(name) != value:
-            raise ValueError(f"{path}: was made with {name} {before.get(name)!r}, not {value!r}; resume with that.")
+            raise UsageError(f"{path}: was made with {name} {before.get(name)!r}, not {value!r}; resume with that.")
     variables = {
         f"{name}/{index}": variable for name, group in trainer.state().items() for index, variable in enumerate(group)
     }
@@ -241,7 +241,7 @@ class SampleSheet(keras.callbacks.Callback):
         sheet = plots.grid(pictures, labels, columns=len(self.photographs))
         self.folder.mkdir(exist_ok=True)
         data = images.encode(sheet, "JPEG", quality=90)
-        images.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
+        files.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
 
 
 class Progress(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tfstyle import images, moments
 from tfstyle.environment import tf
-from tfstyle.errors import InputError
+from tfstyle.errors import InputError, UsageError
 from tfstyle.feedforward.networks import AdaIN, adaptive_instance_normalisation, in_whole_cells
 from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import BODY_CELL, HALO, SMALLEST, Transformer
@@ -74,11 +74,11 @@ def paint(
         float32 tensor of the content's shape, in [0, 1].
 
     Raises:
-        ValueError: if `alpha`, `blend` or `tile` is out of range.
+        UsageError: if `alpha`, `blend` or `tile` is out of range.
         InputError: if a picture is too small for the encoder.
     """
     if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha should be from 0 to 1, not {alpha!r}.")
+        raise UsageError(f"alpha should be from 0 to 1, not {alpha!r}.")
     _check_tile(tile)
     target = _blended([_whole(network, style, tile, "the painting") for style in styles], blend)
     height, width = content.shape[1:3]
@@ -111,7 +111,7 @@ def transform(
         float32 tensor of the content's shape, in [0, 1].
 
     Raises:
-        ValueError: if `tile` is out of range.
+        UsageError: if `tile` is out of range.
         InputError: if the picture is too small.
 
     References:
@@ -150,7 +150,7 @@ def choose_code(
         float32 [1, code_size].
 
     Raises:
-        ValueError: if `blend` is out of range.
+        UsageError: if `blend` is out of range.
         InputError: if a painting is too small.
     """
     if not styles:
@@ -169,7 +169,7 @@ def _check_sides(image: tf.Tensor, smallest: int, what: str) -> None:
 
 def _check_tile(tile: int) -> None:
     if tile < 64:
-        raise ValueError(f"tile should be at least 64 pixels, not {tile!r}.")
+        raise UsageError(f"tile should be at least 64 pixels, not {tile!r}.")
 
 
 def _assembled(padded: tf.Tensor, tile: int, halo: int, painted: Callable[[_Tile], tf.Tensor]) -> tf.Tensor:
@@ -221,5 +221,5 @@ def _blended(targets: Sequence[tf.Tensor], blend: Sequence[float] | None) -> tf.
     """The weighted mean of the styles' means and deviations."""
     weights = [1.0] * len(targets) if blend is None else list(blend)
     if not targets or len(weights) != len(targets) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
-        raise ValueError(f"blend should hold one weight of 0 or more for each of {len(targets)} styles, not {blend!r}.")
+        raise UsageError(f"blend should hold one weight of 0 or more for each of {len(targets)} styles, not {blend!r}.")
     return tf.add_n([weight / sum(weights) * target for weight, target in zip(weights, targets, strict=True)])

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from tfstyle.errors import UsageError
 from tfstyle.recipe import LARGEST_SEED, check_option, option, option_fields
 
 PRECISIONS = ("auto", "float32", "mixed")
@@ -27,7 +28,7 @@ class TrainingOptions:
     """Everything that decides a training, apart from its pictures.
 
     Raises:
-        ValueError: if a number is out of range.
+        UsageError: if a number is out of range.
     """
 
     steps: int = option(1600, "steps in all", low=1)
@@ -48,7 +49,7 @@ class TrainingOptions:
         for item in option_fields(type(self)):
             check_option(item, getattr(self, item.name))
         if not self.content_weight + self.style_weight > 0:
-            raise ValueError("content_weight and style_weight are both 0; give at least one a positive weight.")
+            raise UsageError("content_weight and style_weight are both 0; give at least one a positive weight.")
 
     @property
     def network_precision(self) -> str:
@@ -105,4 +106,4 @@ class GANOptions(TrainingOptions):
         """Refuses numbers out of range."""
         super().__post_init__()
         if not self.average < 1.0:
-            raise ValueError(f"average should be below 1, not {self.average!r}; the averaged weights would not move.")
+            raise UsageError(f"average should be below 1, not {self.average!r}; the averaged weights would not move.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from tfstyle import images, plots
-from tfstyle.errors import OutputError
+from tfstyle import files, plots
+from tfstyle.errors import OutputError, UsageError
 
 STATE, NETWORK, LOSSES, CURVES, SHEETS = "state.npz", "network.keras", "losses.csv", "losses.png", "samples"
 """What a training's folder holds; `SHEETS` is a folder of 000200.jpg, …"""
@@ -22,11 +22,11 @@ def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
     Raises:
         OutputError: if it cannot be used.
-        ValueError: if both are asked for.
+        UsageError: if both are asked for.
     """
     if resume and overwrite:
-        raise ValueError("give --resume to go on or --overwrite to begin anew, not both.")
-    images.check_place(folder)
+        raise UsageError("give --resume to go on or --overwrite to begin anew, not both.")
+    files.check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with -o.")
     trained = (folder / STATE).is_file()
@@ -74,4 +74,4 @@ def draw_curves(folder: Path) -> None:
     """Draws every column of `LOSSES` into `CURVES`, the loss first."""
     rows = [{"scale": 0.0} | row for row in read_losses(folder)]
     terms = ["loss", *(name for name in rows[-1] if name not in ("scale", "epoch", "step", "loss"))]
-    images.save_atomically(folder / CURVES, plots.loss_curves({"": rows}, terms=terms), overwrite=True)
+    files.save_atomically(folder / CURVES, plots.loss_curves({"": rows}, terms=terms), overwrite=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tfstyle import images, weights
+from tfstyle import files, weights
 from tfstyle.environment import keras
 from tfstyle.errors import WeightsError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder
@@ -74,7 +74,7 @@ def save(network: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "network.keras")
         in_float32(network).save(file)
-        images.save_atomically(path, file.read_bytes(), overwrite=True)
+        files.save_atomically(path, file.read_bytes(), overwrite=True)
 
 
 def in_float32(network: keras.Model) -> keras.Model:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
+from tfstyle.errors import UsageError
 from tfstyle.feedforward import dataset, fitting, inference, networks, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
 from tfstyle.feedforward.transformer import FILTERS, Transformer
@@ -126,11 +127,11 @@ class Run:
         """One device or all.
 
         Raises:
-            ValueError: if they cannot share a batch evenly.
+            UsageError: if they cannot share a batch evenly.
         """
         strategy = tf.distribute.MirroredStrategy() if self.mirrored else tf.distribute.get_strategy()
         if batch % strategy.num_replicas_in_sync:
-            raise ValueError(
+            raise UsageError(
                 f"batch should be a multiple of the {strategy.num_replicas_in_sync} devices that share it, not {batch}."
             )
         return strategy
@@ -177,7 +178,7 @@ def train_fast(painting: Path, photographs: Sequence[Path], run: Run, *, options
 
     Raises:
         InputError: if a picture cannot be used.
-        ValueError, WeightsError: if the training cannot be resumed so.
+        UsageError, WeightsError: if the training cannot be resumed so.
         DivergedError, OutputError, Interrupted: as `fitting.fit`.
     """
     crops = dataset.Crops(photographs, size=options.size, seed=options.seed)

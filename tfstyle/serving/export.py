@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tfstyle import images
+from tfstyle import files
 from tfstyle.environment import keras, tf
-from tfstyle.errors import OutputError, SetupError, unknown_name
+from tfstyle.errors import OutputError, SetupError, UsageError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder, ArbitraryStyle
 from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import SMALLEST, Transformer
@@ -68,7 +68,7 @@ def export_extractor(
     Raises:
         OutputError: if it exists or cannot be written.
         SetupError: if a format needs a package that is not installed.
-        ValueError: if the format is unknown.
+        UsageError: if the format is unknown.
     """
     facts = {"statistic": model.statistic, "smallest_side": model.vgg.smallest_side}
     return _export(flat_extractor(model), facts, Path(directory), format=format, overwrite=overwrite)
@@ -114,7 +114,7 @@ def export_network(
         The folder.
 
     Raises:
-        OutputError, SetupError, ValueError: as `export_extractor`.
+        OutputError, SetupError, UsageError: as `export_extractor`.
     """
     smallest = SMALLEST if isinstance(network, Transformer) else ArbitraryStyle.smallest_side
     flat = flat_network(network)
@@ -143,11 +143,11 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
     """Says before any work is done that an export could not be written.
 
     Raises:
-        OutputError, SetupError, ValueError: as `export_extractor`.
+        OutputError, SetupError, UsageError: as `export_extractor`.
     """
     if format not in FORMATS:
-        raise ValueError(unknown_name("format", format, FORMATS))
-    images.check_place(directory)
+        raise UsageError(unknown_name("format", format, FORMATS))
+    files.check_place(directory)
     if directory.exists() and not overwrite:
         raise OutputError(f"{directory}: exists; choose another folder with -o, or replace it with --overwrite.")
     if directory.exists() and not (directory / "signature.json").is_file():
