@@ -302,7 +302,7 @@ def test_a_decompression_bomb_is_refused(size, tmp_path):
 
 
 def test_a_file_too_large_on_disk_is_refused(tmp_path, monkeypatch, pixels):
-    monkeypatch.setattr(decoding, "MAX_BYTES", 100)
+    monkeypatch.setattr(decoding, "MAX_PICTURE_BYTES", 100)
     with pytest.raises(InputError, match="MB are read"):
         images.read(saved(tmp_path, pixels))
 

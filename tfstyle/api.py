@@ -12,7 +12,7 @@ from typing import Any
 from tfstyle import environment, images
 from tfstyle.callbacks import Callback, observed
 from tfstyle.color import keep_colors
-from tfstyle.decoding import MAX_PIXELS, Picture
+from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, UsageError
 from tfstyle.feedforward import saved
@@ -20,6 +20,7 @@ from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
 from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
+from tfstyle.limits import MAX_PIXELS
 from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
 from tfstyle.transfer import Transfer, memory_needed

@@ -18,13 +18,10 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from tfstyle.errors import InputError
+from tfstyle.limits import MAX_PICTURE_BYTES, MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
 """What is read. EPS, PDF and the like run programs of their own and are not."""
-
-MAX_BYTES = 1 << 29
-MAX_PIXELS = 50_000_000
-"""Largest file and largest picture read; both well above a camera's, both far below what fills a memory."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and PPM are read"
@@ -120,8 +117,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     with stream:
-        if size > MAX_BYTES:
-            raise InputError(f"{path}: is {size >> 20} MB; at most {MAX_BYTES >> 20} MB are read. Reduce it first.")
+        if size > MAX_PICTURE_BYTES:
+            most = MAX_PICTURE_BYTES >> 20
+            raise InputError(f"{path}: is {size >> 20} MB; at most {most} MB are read. Reduce it first.")
         with _identified(stream, path) as file:
             width, height = file.size
             if width * height > MAX_PIXELS:

@@ -16,9 +16,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from tfstyle.errors import WeightsError
+from tfstyle.limits import MAX_TENSOR_ELEMENTS
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # First pickle of a file written before torch 1.6.
-_MAX_ELEMENTS = 1 << 31
 
 _STORAGES = {
     "HalfStorage": "<f2",
@@ -78,7 +78,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, size = pid[:5]
-        if kind != "storage" or not isinstance(dtype, np.dtype) or not 0 <= size < _MAX_ELEMENTS:
+        if kind != "storage" or not isinstance(dtype, np.dtype) or not 0 <= size < MAX_TENSOR_ELEMENTS:
             raise WeightsError("it names a storage of an unknown kind")
         return self.storages.setdefault(str(key), _Storage(str(key), dtype, size))
 

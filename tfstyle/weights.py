@@ -18,6 +18,7 @@ import numpy as np
 
 from tfstyle import torchfile
 from tfstyle.errors import WeightsError
+from tfstyle.limits import MAX_HEADER_BYTES
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 FOLDER = Path(__file__).parent / "data" / "weights"
@@ -36,7 +37,6 @@ NETWORK_HASHES: Mapping[str, str] = MappingProxyType(
 """SHA-256 of the embedded networks of one style, files of `feedforward.saved`."""
 
 _SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_MAX_HEADER = 100_000_000  # The format's own limit.
 
 Arrays = dict[str, np.ndarray]
 
@@ -163,7 +163,7 @@ def _read_safetensors(path: Path) -> Arrays:
     """The tensors of a safetensors file: eight bytes of length, a JSON header, then the numbers."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
+    if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise WeightsError("it is cut short or not a safetensors file")
     try:
         header = json.loads(data[8 : 8 + length])
