@@ -1,24 +1,27 @@
 """`stylize` from paths, pictures, arrays and tensors, on the miniature."""
 
+import gc
 import logging
+import weakref
+from concurrent import futures
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image, mini_recipe, miniature
+from conftest import image, mini_recipe, miniature, small_transformer
 from PIL import Image
 
 import tfstyle
 from tfstyle import api, environment, images, transfer
-from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError
+from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
 
 
 @pytest.fixture(autouse=True)
 def mini_network(monkeypatch):
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
     yield
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_the_network_is_kept_for_the_next_picture(pair):
     kept = api._transfer(RECIPE.compiled_part())
     api.stylize(*pair, recipe=RECIPE, steps=2, style_weight=5.0)
     assert api._transfer(RECIPE.compiled_part()) is kept
-    assert api._transfer.cache_info().misses == 1
+    assert api._cached_transfer.cache_info().misses == 1
 
 
 @pytest.mark.parametrize(("options", "long_side"), [({}, 60), ({"size": 30}, 30), ({"size": 80}, 80)])
@@ -140,6 +143,106 @@ def test_an_interrupted_run_writes_the_image_so_far(pair, tmp_path):
     assert images.read(output).image.shape == (1, 40, 60, 3)
 
 
+def test_a_callback_that_fails_loses_nothing(pair, tmp_path):
+    def fail(step):
+        if step.index == 3:
+            raise RuntimeError("no disk")
+
+    with pytest.raises(RuntimeError, match="no disk"):
+        tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png", callbacks=[fail])
+    expected = tfstyle.stylize(*pair, recipe=RECIPE, steps=2)
+    np.testing.assert_allclose(images.read(tmp_path / "out.png").image, expected, atol=0.51 / 255)
+
+
+def test_a_callback_that_returns_true_ends_the_run(pair):
+    recipe, seen = mini_recipe(scale_start=30, scale_steps=(3, 3), size=60), []
+    found = tfstyle.stylize(
+        *pair, recipe=recipe, callbacks=[lambda step: step.index == 2, lambda step: seen.append(step.index)]
+    )
+    assert seen == [1, 2]
+    assert found.shape == (1, 40, 60, 3)
+
+
+def test_callbacks_are_closed_by_an_interrupt_between_steps(pair, monkeypatch):
+    closed = []
+
+    class Closing:
+        def __call__(self, step):
+            return None
+
+        def close(self):
+            closed.append(True)
+
+    def interrupted(steps, callbacks):
+        for step in observed(steps, callbacks):
+            yield step
+            raise KeyboardInterrupt
+
+    observed = api.observed
+    monkeypatch.setattr(api, "observed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tfstyle.stylize(*pair, recipe=RECIPE, callbacks=[Closing()])
+    assert closed == [True]
+
+
+def test_stylize_inside_a_callback_disturbs_neither_run(pair, rng):
+    inner, other = [], image(rng, 40, 60)[0]
+    alone, expected = tfstyle.stylize(*pair, recipe=RECIPE), tfstyle.stylize(other, pair[1], recipe=RECIPE)
+    found = tfstyle.stylize(
+        *pair,
+        recipe=RECIPE,
+        callbacks=[lambda step: inner.append(tfstyle.stylize(other, pair[1], recipe=RECIPE))],
+    )
+    np.testing.assert_array_equal(found, alone)
+    for thumbnail in inner:
+        np.testing.assert_array_equal(thumbnail, expected)
+
+
+def test_pictures_made_in_threads_are_the_pictures_made_alone(pair, rng, monkeypatch):
+    recipes, built = [RECIPE, mini_recipe(optimizer="lbfgs", learning_rate=1.0, scale_steps=(3,), size=48)], []
+    monkeypatch.setattr(transfer, "model_for", lambda recipe: built.append(recipe) or miniature())
+    jobs = [(image(rng, 40, 60)[0], recipe) for recipe in recipes for _ in range(3)]
+
+    def paint(job):
+        return tfstyle.stylize(job[0], pair[1], recipe=job[1])
+
+    with futures.ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(paint, jobs))
+    assert len(built) == 2  # Each network once, whichever thread came first.
+    for job, picture in zip(jobs, found, strict=True):
+        np.testing.assert_array_equal(picture, paint(job))
+
+
+def test_what_is_kept_between_calls_can_be_released(pair):
+    tfstyle.stylize(*pair, recipe=RECIPE)
+    kept = weakref.ref(api._transfer(RECIPE.compiled_part()))
+    assert kept() is not None
+    tfstyle.clear_cache()
+    assert kept() is None
+
+
+def test_at_most_four_networks_are_kept(pair):
+    kept = []
+    for weight in ("squared", "absolute", "power", "sum", "nine_point"):
+        kept.append(weakref.ref(api._transfer(mini_recipe(tv_form=weight).compiled_part())))
+    gc.collect()
+    assert [thing() is not None for thing in kept] == [False, True, True, True, True]
+
+
+def test_one_painting_needs_no_list(pair, rng):
+    painting = images.read(pair[1])
+    expected = tfstyle.fast(pair[0], [pair[1]], size=48)
+    for one in (pair[1], str(pair[1]), Image.open(pair[1]), painting.image, tf.constant(painting.image)):
+        np.testing.assert_allclose(tfstyle.fast(pair[0], one, size=48), expected, atol=1e-5)
+
+
+def test_a_network_that_paints_no_numbers_is_refused(pair):
+    network = small_transformer()
+    network.convolutions[-1].bias.assign([float("nan")] * 3)
+    with pytest.raises(WeightsError, match="the picture is not finite"):
+        tfstyle.fast(pair[0], model=network)
+
+
 def test_an_interrupt_before_the_first_step_writes_nothing(pair, tmp_path):
     def interrupt(step):
         raise KeyboardInterrupt
@@ -159,7 +262,7 @@ def test_an_output_that_exists_is_refused_before_the_work(pair, tmp_path):
 def test_a_run_that_would_not_fit_is_refused_with_a_size_that_would(pair, monkeypatch):
     needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
     monkeypatch.setattr(environment, "available_memory", lambda: needed - 1)
-    with pytest.raises(MemoryLimitError, match=r"48x32 needs about .* choose --size 4\d or less"):
+    with pytest.raises(MemoryLimitError, match=r"48x32 needs about .* choose a `size` of 4\d or less"):
         tfstyle.stylize(*pair, recipe=RECIPE)
 
 

@@ -34,9 +34,9 @@ def mini_network(monkeypatch):
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
     recipe = mini_recipe(name="default", scale_steps=(3,), size=48)
     monkeypatch.setattr(recipes, "RECIPES", {"default": recipe})
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
     yield
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
 
 
 def command(*arguments, **options):

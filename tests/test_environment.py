@@ -72,68 +72,44 @@ def test_every_public_name_is_there_and_an_unknown_one_is_not():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("flags\t\t: fpu avx2 avx512_bf16 ibpb\n", True),
-        ("flags\t\t: fpu avx2 amx_bf16\n", True),
-        ("flags\t\t: fpu avx2 avx512f\n", False),
-        ("model name: none\n", False),
-        (None, False),
+        (
+            "processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16\nprocessor\t: 1\n",
+            {"flags", ":", "fpu", "avx2", "avx512_bf16"},
+        ),
+        ("processor\t: 0\nmodel name: none\n", set()),
+        (None, set()),
     ],
 )
-def test_bfloat16_instructions_are_read_from_the_processors_flags(text, expected, tmp_path):
+def test_instruction_sets_are_read_from_the_first_processors_flags(text, expected, tmp_path):
     if text is not None:
-        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}")
-    assert environment._has_bfloat16(tmp_path / "cpuinfo") is expected
+        (tmp_path / "cpuinfo").write_text(text)
+    assert environment.processor_flags(tmp_path / "cpuinfo") == expected
 
 
-def test_a_processor_without_the_instructions_is_not_timed(monkeypatch):
-    monkeypatch.setattr(environment, "_has_bfloat16", lambda path: False)
-    monkeypatch.setattr(environment, "_seconds", None)
-    environment.bfloat16_is_fast.cache_clear()
-    assert environment.bfloat16_is_fast() is False
-    environment.bfloat16_is_fast.cache_clear()
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [([1.0, 0.5], True), ([1.0, 0.95], False)])
-def test_bfloat16_counts_as_fast_when_it_is(seconds, expected, monkeypatch):
-    monkeypatch.setattr(environment, "_has_bfloat16", lambda path: True)
-    times = iter(seconds)
-    monkeypatch.setattr(environment, "_seconds", lambda run: next(times))
-    environment.bfloat16_is_fast.cache_clear()
-    assert environment.bfloat16_is_fast() is environment.bfloat16_is_fast() is expected  # Timed once.
-    environment.bfloat16_is_fast.cache_clear()
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [([1.0, 0.5], True), ([1.0, 0.95], False)])
-def test_turned_kernels_count_as_fast_when_they_are(seconds, expected, monkeypatch):
-    times = iter(seconds)
-    monkeypatch.setattr(environment, "_seconds", lambda run: next(times))
-    environment.turned_kernels_are_fast.cache_clear()
-    assert environment.turned_kernels_are_fast() is environment.turned_kernels_are_fast() is expected  # Timed once.
-    environment.turned_kernels_are_fast.cache_clear()
-
-
-def test_what_is_timed_is_one_convolution_and_its_gradient(monkeypatch):
-    runs = []
-    monkeypatch.setattr(environment, "_seconds", lambda run: runs.append(run()) or 1.0)
-    environment.turned_kernels_are_fast.cache_clear()
-    environment.turned_kernels_are_fast()
-    environment.turned_kernels_are_fast.cache_clear()
-    assert [run.shape for run in runs] == [(1, 128, 192, 64)] * 2
-
-
-def test_a_gpu_is_not_timed(monkeypatch):
-    monkeypatch.setattr(environment.tf.config, "list_physical_devices", lambda kind: [kind])
-    monkeypatch.setattr(environment, "_seconds", None)
-    for question in (environment.bfloat16_is_fast, environment.turned_kernels_are_fast):
-        question.cache_clear()
-        assert question() is False
-        question.cache_clear()
-
-
-def test_the_shortest_run_counts(monkeypatch):
-    clock = iter([0.0, 9.0, 10.0, 12.0, 20.0, 23.0])
-    monkeypatch.setattr(environment.time, "perf_counter", lambda: next(clock))
-    assert environment._seconds(lambda: environment.tf.constant(1.0)) == 2.0
+@pytest.mark.parametrize(
+    ("flags", "asked", "onednn", "bfloat16", "flips"),
+    [
+        ({"avx2"}, None, False, False, True),  # The gradient is slow without oneDNN.
+        ({"avx2", "avx512f"}, None, False, False, True),
+        ({"avx2", "avx512_vnni"}, None, True, False, False),
+        ({"avx2", "avx512_vnni", "avx512_bf16"}, None, True, True, False),
+        ({"avx2", "avx512_vnni", "avx512_bf16"}, "0", False, False, True),
+        ({"avx2"}, "1", True, False, False),
+        (set(), None, False, False, False),  # Not x86, or not Linux: TensorFlow's own.
+    ],
+)
+def test_the_processors_flags_decide_how_is_computed(flags, asked, onednn, bfloat16, flips, monkeypatch):
+    monkeypatch.setattr(environment, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(environment, "has_gpu", lambda: False)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if asked:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
+    assert environment.uses_onednn() is onednn
+    assert environment.bfloat16_is_fast() is bfloat16
+    assert environment.flips_kernels() is flips
+    assert (environment.flips_kernels("on"), environment.flips_kernels("off")) == (True, False)
+    monkeypatch.setattr(environment, "has_gpu", lambda: True)
+    assert (environment.bfloat16_is_fast(), environment.flips_kernels()) == (False, False)
 
 
 def write(root, files):

@@ -96,17 +96,6 @@ def test_a_recipe_chooses_the_precision(precision, fast, policy, monkeypatch):
     assert model.model_for(recipes.get_recipe("default", precision=precision)).dtype_policy.name == policy
 
 
-@pytest.mark.parametrize(
-    ("precision", "fast", "turned"), [("float32", True, 12), ("float32", False, 0), ("bfloat16", True, 0)]
-)
-def test_gradients_are_taken_by_turned_kernels_where_that_is_faster(precision, fast, turned, monkeypatch):
-    monkeypatch.setattr(model, "turned_kernels_are_fast", lambda: fast)
-    network = model.model_for(recipes.get_recipe("default", precision=precision))
-    assert len(network.vgg._turned) == turned
-    exported = model.StyleContentModel(["block1_conv1"], ["block1_conv2"])
-    assert not exported.vgg._turned  # The same file on every machine.
-
-
 def test_the_embedded_network_serves_without_arguments(rng):
     network = model.StyleContentModel(["block1_conv1"], ["block2_conv1"])
     found = network(image(rng, 40, 56))

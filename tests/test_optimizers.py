@@ -1,4 +1,4 @@
-"""L-BFGS against torch's published algorithm written plainly, and against SciPy; Keras' optimisers behind our door."""
+"""L-BFGS against torch's published algorithm written plainly, and against SciPy; Adam and SGD against Keras."""
 
 import itertools
 
@@ -54,16 +54,36 @@ def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_s
     return path
 
 
-def compiled(optimizer, variable, function):
-    """A train step on a NumPy objective, as `transfer` compiles one on the network."""
+class Run:
+    """A run of an optimizer on a NumPy objective, compiled as `transfer` does; each call is a step."""
 
-    @tf.function
-    def step():
-        _, gradient = tf.numpy_function(function, [variable], [tf.float64, tf.float64])
-        gradient = tf.ensure_shape(tf.cast(gradient, tf.float32), variable.shape)
-        optimizer.apply(gradient)
+    def __init__(self, optimizer, start, function):
+        self.image = tf.constant(start, tf.float32)
+        self.state = optimizer.init(self.image)
 
-    return step
+        @tf.function
+        def step(state, image):
+            _, gradient = tf.numpy_function(lambda x: function(x.astype("float64")), [image], [tf.float64, tf.float64])
+            return optimizer.update(state, image, tf.ensure_shape(tf.cast(gradient, tf.float32), image.shape))
+
+        self.step = step
+
+    def __call__(self):
+        self.state, self.image = self.step(self.state, self.image)
+        return self.image.numpy()
+
+
+SHAPE = (1, 2, 3, 1)
+
+
+def flat(function):
+    """A function of vectors as one of images."""
+
+    def of_image(x):
+        value, gradient = function(x.ravel())
+        return value, gradient.reshape(x.shape)
+
+    return of_image
 
 
 @pytest.mark.parametrize(("clip", "true_steps"), [(None, True), ((-0.2, 0.45), True), ((-0.2, 0.45), False)])
@@ -72,28 +92,25 @@ def compiled(optimizer, variable, function):
 def test_lbfgs_takes_the_published_path(function, history, clip, true_steps):
     start = np.linspace(-0.3, 0.4, 6)
     rate = 0.1 if function is rosenbrock else 1.0
-    variable = tf.Variable(start, dtype=tf.float32)
     project = None if clip is None else lambda x: tf.clip_by_value(x, *clip)
-    optimizer = optimizers.LBFGS(variable, learning_rate=rate, history=history, project=project, true_steps=true_steps)
-    step = compiled(optimizer, variable, lambda x: function(x.astype("float64")))
+    optimizer = optimizers.LBFGS(learning_rate=rate, history=history, project=project, true_steps=true_steps)
+    step = Run(optimizer, start.reshape(SHAPE), flat(function))
     for expected in plain_lbfgs(
         function, start, 12, history=history, learning_rate=rate, clip=clip, true_steps=true_steps
     ):
-        step()
-        np.testing.assert_allclose(variable, expected, rtol=2e-3, atol=2e-4)
-    assert step.experimental_get_tracing_count() == 1
+        np.testing.assert_allclose(step().ravel(), expected, rtol=2e-3, atol=2e-4)
+    assert step.step.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("function", [quadratic, rosenbrock])
 def test_lbfgs_finds_scipys_minimum(function):
     start = np.linspace(-0.3, 0.4, 6)
     expected = scipy.optimize.minimize(function, start, jac=True, method="L-BFGS-B").x
-    variable = tf.Variable(start, dtype=tf.float32)
     rate = 0.3 if function is rosenbrock else 1.0
-    step = compiled(optimizers.LBFGS(variable, learning_rate=rate), variable, lambda x: function(x.astype("float64")))
+    step = Run(optimizers.LBFGS(learning_rate=rate), start.reshape(SHAPE), flat(function))
     for _ in range(400 if function is rosenbrock else 60):
-        step()
-    np.testing.assert_allclose(variable, expected, atol=5e-3)
+        found = step()
+    np.testing.assert_allclose(found.ravel(), expected, atol=5e-3)
 
 
 def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
@@ -102,89 +119,111 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
     targets = {"content": network(content)["content"], "style": network(style)["style"]}
     function = tf.function(objective.make_objective(network, recipe, targets, {"content": 0.1, "style": 1.0}))
 
-    def flat(x):
+    def of_vector(x):
         evaluation = function(tf.constant(x.reshape(content.shape), tf.float32))
         return float(evaluation.loss), evaluation.gradient.numpy().ravel().astype("float64")
 
-    reference = scipy.optimize.minimize(flat, content.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60}).fun
-    variable = tf.Variable(content)
-    optimizer = optimizers.LBFGS(variable)
-
-    @tf.function
-    def step():
-        evaluation = function(variable.read_value())
-        optimizer.apply(evaluation.gradient)
-        return evaluation.loss
-
-    losses = [float(step()) for _ in range(120)]
+    reference = scipy.optimize.minimize(
+        of_vector, content.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60}
+    ).fun
+    optimizer, picture = optimizers.LBFGS(), tf.constant(content)
+    state, losses = optimizer.init(picture), []
+    for _ in range(120):
+        evaluation = function(picture)
+        state, picture = optimizer.update(state, picture, evaluation.gradient)
+        losses.append(float(evaluation.loss))
     assert losses[-1] < 1.1 * reference < 0.5 * losses[0]
 
 
 def test_a_step_is_a_graph_without_loops_or_branches():
     """A GPU would stop at each until the host has decided, and tracing them takes longer than all the rest."""
-    variable = tf.Variable(tf.zeros([1, 2, 3, 1]))
-    optimizer = optimizers.LBFGS(variable, longest_step=0.1)
-    graph = tf.function(lambda: optimizer.apply(variable.read_value() - 1.0)).get_concrete_function().graph
+    optimizer, picture = optimizers.LBFGS(longest_step=0.1), tf.zeros([1, 2, 3, 1])
+    update = tf.function(lambda state, image: optimizer.update(state, image, image - 1.0))
+    graph = update.get_concrete_function(optimizer.init(picture), picture).graph
     kinds = {operation.type for operation in graph.get_operations()}
     assert "MatrixTriangularSolve" in kinds
     assert not {"If", "StatelessIf", "While", "StatelessWhile"} & kinds
 
 
 def test_a_step_that_is_too_long_is_shortened_to_the_longest():
-    """On a bowl with steps far too long the plain optimiser flies off; the bounded one stays near and comes down."""
+    """On a bowl with steps far too long the plain optimizer flies off; the bounded one stays near and comes down."""
     found, lengths = {}, {}
     for longest in (0.0, 0.25):
-        variable = tf.Variable(np.full((1, 2, 3, 1), 2.0), dtype=tf.float32)
-        optimizer = optimizers.LBFGS(variable, learning_rate=3.0, longest_step=longest)
-        step = compiled(optimizer, variable, lambda x: quadratic(x.astype("float64")))
-        path = [variable.numpy()] + [(step(), variable.numpy())[1] for _ in range(60)]
+        step = Run(optimizers.LBFGS(learning_rate=3.0, longest_step=longest), np.full(SHAPE, 2.0), quadratic)
+        path = [np.full(SHAPE, 2.0)] + [step() for _ in range(60)]
         lengths[longest] = [float(np.sqrt(np.mean((b - a) ** 2))) for a, b in itertools.pairwise(path)]
         found[longest] = quadratic(path[-1].astype("float64"))[0]
     assert max(lengths[0.25]) == pytest.approx(0.25, rel=1e-4)
     assert min(lengths[0.25][1:4]) == pytest.approx(0.25, rel=1e-4)
-    assert found[0.25] < 0.02 * quadratic(np.full((1, 2, 3, 1), 2.0))[0]
+    assert found[0.25] < 0.02 * quadratic(np.full(SHAPE, 2.0))[0]
     assert not found[0.0] < 1e3  # Not a number counts as flown off.
 
 
 def test_bounded_steps_reach_the_floor_all_the_same():
-    variable = tf.Variable(np.full((1, 2, 3, 1), 2.0), dtype=tf.float32)
-    step = compiled(optimizers.LBFGS(variable, longest_step=0.25), variable, lambda x: quadratic(x.astype("float64")))
+    step = Run(optimizers.LBFGS(longest_step=0.25), np.full(SHAPE, 2.0), quadratic)
     for _ in range(60):
-        step()
-    assert quadratic(variable.numpy().astype("float64"))[0] < 1e-3 * quadratic(np.full((1, 2, 3, 1), 2.0))[0]
+        found = step()
+    assert quadratic(found.astype("float64"))[0] < 1e-3 * quadratic(np.full(SHAPE, 2.0))[0]
 
 
 def test_a_step_shorter_than_the_longest_is_left_alone():
     paths = []
     for longest in (0.0, 10.0):
-        variable = tf.Variable(np.full((1, 2, 3, 1), 2.0), dtype=tf.float32)
-        optimizer = optimizers.LBFGS(variable, longest_step=longest)
-        step = compiled(optimizer, variable, lambda x: quadratic(x.astype("float64")))
-        paths.append([(step(), variable.numpy())[1] for _ in range(8)])
+        step = Run(optimizers.LBFGS(longest_step=longest), np.full(SHAPE, 2.0), quadratic)
+        paths.append([step() for _ in range(8)])
     np.testing.assert_array_equal(*paths)
 
 
-@pytest.mark.parametrize("name", ["adam", "lbfgs"])
-def test_state_is_carried_to_another_size(name, rng):
-    recipe = mini_recipe(optimizer=name, learning_rate=0.01, history=3)
-    small, large = (tf.Variable(tf.zeros((1, height, 2 * height, 3))) for height in (4, 8))
-    before, after = (optimizers.make_optimizer(recipe, variable, project=None) for variable in (small, large))
-    slope = np.linspace(0.5, 1.5, 4)[None, :, None, None] * np.ones((1, 4, 8, 3))
-    step = compiled(before, small, lambda x: (np.float64(0.0), slope * (x - 0.5)))
+def tilted(x):
+    """(value, gradient) of a bowl with another curvature in each row."""
+    slope = np.linspace(0.5, 1.5, x.shape[1])[None, :, None, None] * np.ones(x.shape)
+    return 0.0, slope * (x - 0.5)
+
+
+def test_the_pairs_of_lbfgs_are_carried_to_another_size():
+    optimizer = optimizers.LBFGS(learning_rate=0.01, history=3)
+    step = Run(optimizer, np.zeros((1, 4, 8, 3)), tilted)
     for _ in range(5):
         step()
-    after.adopt(before)
-    for old, new in zip(before.variables, after.variables, strict=True):
-        if old.shape.rank == 4:
-            np.testing.assert_allclose(new, tf.image.resize(old, (8, 16)), rtol=1e-5)
-    if name == "lbfgs":
-        pairs = tf.reshape(before.variables[0], (6, 4, 8, 3))
-        grown = tf.reshape(after.variables[0], (6, 8, 16, 3))
-        np.testing.assert_allclose(grown[:3], tf.image.resize(pairs[:3], (8, 16)), rtol=1e-4, atol=1e-7)
-        np.testing.assert_allclose(grown[3:], tf.image.resize(pairs[3:], (8, 16)) / 4, rtol=1e-4, atol=1e-7)
-        flat = after.variables[0].numpy()
-        np.testing.assert_allclose(after.variables[1], flat @ flat.T, rtol=1e-4, atol=1e-7)
-        assert int(after.variables[5]) == int(before.variables[5]) == 4
+    grown = optimizer.resize(step.state, 8, 16)
+    np.testing.assert_allclose(grown.pairs[:3], tf.image.resize(step.state.pairs[:3], (8, 16)), rtol=1e-4, atol=1e-7)
+    # A mean over four times the pixels has a quarter of the gradient.
+    np.testing.assert_allclose(
+        grown.pairs[3:], tf.image.resize(step.state.pairs[3:], (8, 16)) / 4, rtol=1e-4, atol=1e-7
+    )
+    flat = grown.pairs.numpy().reshape(6, -1)
+    np.testing.assert_allclose(grown.products, flat @ flat.T, rtol=1e-4, atol=1e-7)
+    assert int(grown.count) == int(step.state.count) == 4
+    assert float(grown.gamma) == pytest.approx(4.0 * float(step.state.gamma))
+
+
+def test_a_pair_whose_curvature_turns_negative_is_forgotten():
+    """Between rows whose product is positive, interpolation can make one that is not; the step would go uphill."""
+    optimizer = optimizers.LBFGS(history=2)
+    fine = np.tile([[1.0, -1.0], [1.0, 1.0]], (1, 4))[:, None, :, None]  # s of two pairs: alternating and constant.
+    changes = np.tile([[1.0, -0.2], [1.0, 1.0]], (1, 4))[:, None, :, None]
+    pairs = tf.constant(np.concatenate([fine, changes]), tf.float32)
+    state = optimizer.init(tf.zeros((1, 1, 8, 1)))._replace(
+        pairs=pairs * np.array([1.0, 1.0, -1.0, 1.0])[:, None, None, None], count=tf.constant(2)
+    )
+    resized = optimizer.resize(state, 1, 4)
+    curvature = tf.reduce_sum(resized.pairs[:2] * resized.pairs[2:], axis=(1, 2, 3)).numpy()
+    assert curvature[0] == 0.0
+    assert curvature[1] > 0.0
+    gradient = tf.constant([[[[1.0], [-2.0], [0.5], [3.0]]]])
+    after = optimizer.update(resized, tf.zeros((1, 1, 4, 1)), gradient)[1]
+    assert float(tf.reduce_sum(after * gradient)) < 0.0
+
+
+def test_the_means_of_adam_are_carried_to_another_size():
+    optimizer = optimizers.Adam(learning_rate=lambda steps: 0.01)
+    step = Run(optimizer, np.zeros((1, 4, 8, 3)), tilted)
+    for _ in range(5):
+        step()
+    grown = optimizer.resize(step.state, 8, 16)
+    np.testing.assert_allclose(grown.mean, tf.image.resize(step.state.mean, (8, 16), "bicubic"), rtol=1e-5)
+    np.testing.assert_allclose(grown.square, tf.image.resize(step.state.square, (8, 16)), rtol=1e-5)
+    assert int(grown.steps) == 5
 
 
 @pytest.mark.parametrize(
@@ -192,48 +231,50 @@ def test_state_is_carried_to_another_size(name, rng):
 )
 def test_the_learning_rate_decays_as_keras_schedule_says(staircase, expected):
     recipe = mini_recipe(optimizer="sgd", learning_rate=1.0, decay_rate=0.5, decay_steps=2, staircase=staircase)
-    variable = tf.Variable([0.0])
-    optimizer = optimizers.make_optimizer(recipe, variable, project=None)
-    step = compiled(optimizer, variable, lambda x: (np.float64(0.0), np.array([-1.0])))
-    path = [0.0] + [(step(), float(variable[0]))[1] for _ in range(5)]
+    optimizer = optimizers.make_optimizer(recipe, project=None)
+    step = Run(optimizer, np.zeros((1, 1, 1, 1)), lambda x: (0.0, -np.ones(x.shape)))
+    path = [0.0] + [float(step().item()) for _ in range(5)]
     np.testing.assert_allclose(np.diff(path), expected, rtol=1e-5)
+    plain = keras.optimizers.schedules.ExponentialDecay(1.0, 2, 0.5, staircase=staircase)
+    np.testing.assert_allclose([plain(k) for k in range(5)], expected, rtol=1e-5)
 
 
 def test_a_pair_without_curvature_is_not_remembered():
-    variable = tf.Variable([0.0, 0.0, 0.0])
-    optimizer = optimizers.LBFGS(variable)
-    step = compiled(optimizer, variable, lambda x: (np.float64(0.0), np.ones(3)))  # A plane: y = 0.
+    step = Run(optimizers.LBFGS(), np.zeros(SHAPE), lambda x: (0.0, np.ones(x.shape)))  # A plane: y = 0.
     for _ in range(3):
-        step()
-    assert int(optimizer.variables[5]) == 0
-    assert np.isfinite(variable).all()
+        found = step()
+    assert int(step.state.count) == 0
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "lbfgs"])
-def test_a_reset_optimiser_repeats_itself_without_a_new_trace(name):
-    recipe = mini_recipe(optimizer=name, learning_rate=0.01)
-    variable = tf.Variable(np.zeros((2, 3)), dtype=tf.float32)
-    optimizer = optimizers.make_optimizer(recipe, variable, project=None)
-    step = compiled(optimizer, variable, lambda x: quadratic(x.astype("float64")))
-    runs = []
-    for _ in range(2):
-        variable.assign(np.zeros((2, 3)))
-        optimizer.reset()
-        runs.append([(step(), variable.numpy())[1] for _ in range(5)])
-    np.testing.assert_array_equal(*runs)
-    assert np.abs(runs[0][-1]).max() > 0
-    assert step.experimental_get_tracing_count() == 1
+def test_an_update_changes_nothing_it_is_given(name):
+    """So that runs share an optimizer, and a state kept can be gone on with."""
+    optimizer = optimizers.make_optimizer(mini_recipe(optimizer=name, learning_rate=0.01), project=None)
+    step = Run(optimizer, np.zeros(SHAPE), quadratic)
+    step()
+    kept = step.state, step.image
+    copies = [tensor.numpy().copy() for tensor in tf.nest.flatten(kept)]
+    first = [step() for _ in range(4)]
+    step.state, step.image = kept
+    np.testing.assert_array_equal([step() for _ in range(4)], first)
+    for tensor, copy in zip(tf.nest.flatten(kept), copies, strict=True):
+        np.testing.assert_array_equal(tensor, copy)
+    assert np.abs(first[-1]).max() > 0
+    assert step.step.experimental_get_tracing_count() == 1
 
 
-def test_adam_is_keras_adam_followed_by_the_projection():
-    recipe = mini_recipe(optimizer="adam", learning_rate=0.3, beta_1=0.99, epsilon=0.1)
-    start = np.array([[0.1, 0.9, 0.2]])
-    variable, twin = (tf.Variable(start, dtype=tf.float32) for _ in range(2))
-    optimizer = optimizers.make_optimizer(recipe, variable, project=lambda x: tf.clip_by_value(x, 0.0, 1.0))
-    plain = keras.optimizers.Adam(0.3, beta_1=0.99, epsilon=0.1)
-    step = compiled(optimizer, variable, lambda x: quadratic(x.astype("float64")))
-    for _ in range(4):
-        step()
+@pytest.mark.parametrize(("beta_1", "beta_2", "epsilon"), [(0.99, 0.999, 0.1), (0.9, 0.99, 1e-8)])
+def test_adam_is_keras_adam_followed_by_the_projection(beta_1, beta_2, epsilon):
+    recipe = mini_recipe(
+        optimizer="adam", learning_rate=0.3, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, decay_rate=0.5
+    )
+    start = np.array([0.1, 0.9, 0.2, 0.0, 0.5, 0.7]).reshape(SHAPE)
+    optimizer = optimizers.make_optimizer(recipe, project=lambda x: tf.clip_by_value(x, 0.0, 1.0))
+    step, twin = Run(optimizer, start, quadratic), tf.Variable(start, dtype=tf.float32)
+    rate = keras.optimizers.schedules.ExponentialDecay(0.3, 100, 0.5)
+    plain = keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+    for _ in range(6):
         plain.apply([tf.constant(quadratic(twin.numpy())[1], tf.float32)], [twin])
         twin.assign(tf.clip_by_value(twin, 0.0, 1.0))
-        np.testing.assert_allclose(variable, twin, rtol=1e-6)
+        np.testing.assert_allclose(step(), twin, rtol=1e-5)

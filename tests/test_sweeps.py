@@ -5,6 +5,7 @@ import pytest
 from conftest import image, mini_recipe, miniature
 
 from tfstyle import api, sweeps, transfer
+from tfstyle.callbacks import History
 
 
 @pytest.fixture
@@ -17,9 +18,9 @@ def built(monkeypatch):
         return miniature(pooling=recipe.pooling)
 
     monkeypatch.setattr(transfer, "model_for", model_for)
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
     yield networks
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
 
 
 RECIPE = mini_recipe(scale_steps=(3,), size=48)
@@ -80,3 +81,18 @@ def test_the_overview_has_a_cell_for_each_run(built, rng):
     sheet = sweeps.overview(outcomes, columns=3)
     assert sheet.shape[2] == 3
     assert 1.5 < sheet.shape[1] / sheet.shape[0] < 3
+
+
+def test_each_run_has_callbacks_of_its_own(built, rng, tmp_path):
+    def observers(label):
+        return [History(tmp_path / f"{label}.csv")]
+
+    content, style = image(rng, 40, 60)[0], image(rng)[0]
+    list(sweeps.sweep(content, style, vary={"seed": [1, 2]}, recipe=RECIPE, callbacks=observers))
+    assert [len((tmp_path / f"seed={seed}.csv").read_text().splitlines()) for seed in (1, 2)] == [4, 4]
+
+
+def test_a_varied_value_replaces_an_option_of_the_same_name(built, rng):
+    content, style = image(rng, 40, 60)[0], image(rng)[0]
+    outcomes = sweeps.sweep(content, style, vary={"size": [24, 48]}, recipe=RECIPE, size=32)
+    assert [max(outcome.image.shape) for outcome in outcomes] == [24, 48]

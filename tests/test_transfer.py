@@ -1,6 +1,9 @@
 """Runs: scales, starts, traces, averages, and how they end."""
 
 import dataclasses
+import gc
+import weakref
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 from tfstyle import images, losses, objective, transfer
-from tfstyle.errors import DivergedError, InputError, MemoryLimitError
+from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.feedforward import inference, networks
 
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
@@ -53,7 +56,7 @@ def test_a_second_run_of_the_same_size_traces_nothing_and_repeats_the_first(mini
     second = list(painter.steps(content, style, recipe))
     np.testing.assert_array_equal(first[-1].image, second[-1].image)
     assert len(other) == 7
-    assert [c.train_step.experimental_get_tracing_count() for c in painter._canvases.values()] == [1, 1]
+    assert painter._step.experimental_get_tracing_count() == 1  # For both sizes.
 
 
 def test_a_frame_around_the_painting_is_not_painted(mini_transfer, rng):
@@ -147,17 +150,26 @@ def test_the_average_is_the_weighted_mean_of_all_iterates_and_the_start(mini_tra
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_a_warm_start_carries_the_optimiser_to_the_next_scale(optimizer, mini_transfer, rng):
-    content, style, count = image(rng, 68, 90), image(rng, 68, 90), {}
+def test_a_warm_start_carries_the_optimizer_to_the_next_scale(optimizer, mini_transfer, rng, monkeypatch):
+    content, style, found = image(rng, 68, 90), image(rng, 68, 90), {}
     for warm in (False, True):
         recipe = mini_recipe(
             optimizer=optimizer, learning_rate=0.01, scale_start=40, scale_steps=(5, 1), warm_start=warm, history=3
         )
-        painter = mini_transfer(recipe)
+        painter, begun = mini_transfer(recipe), []
+        step = painter._step
+
+        def record(targets, weights, state, step=step, begun=begun):
+            begun.append(state)
+            return step(targets, weights, state)
+
+        monkeypatch.setattr(painter, "_step", record)
         list(painter.steps(content, style, recipe))
-        variables = painter._canvases[68, 90].optimizer.variables
-        count[warm] = max(int(v) for v in variables if len(v.shape) == 0 and "int" in str(v.dtype))
-    assert count[False] < count[True]
+        found[warm] = begun[5].optimizer  # At the start of the second scale.
+    name = "mean" if optimizer == "adam" else "pairs"
+    assert not np.any(getattr(found[False], name))
+    assert np.any(getattr(found[True], name))
+    assert getattr(found[True], name).shape[1:3] == (68, 90)
 
 
 @pytest.mark.parametrize("space", ["torch", "caffe"])
@@ -215,3 +227,98 @@ def test_memory_grows_with_the_picture_and_the_history():
     assert transfer.memory_needed(small, (200, 300), (100, 100)) > 200 * 300 * 1000
     assert transfer.memory_needed(small, (200, 300), (400, 600)) > 1.5 * transfer.memory_needed(small, (200, 300))
     assert transfer.memory_needed(large, (200, 300)) - transfer.memory_needed(small, (200, 300)) == 12 * 196 * 200 * 300
+
+
+def test_interleaved_runs_of_one_transfer_are_the_runs_alone(mini_transfer, rng):
+    recipe = mini_recipe(optimizer="lbfgs", learning_rate=1.0, scale_start=40, scale_steps=(3, 2), warm_start=True)
+    painter, style = mini_transfer(recipe), image(rng, 70, 95)
+    contents = [image(rng, 68, 90) for _ in range(2)]
+    alone = [[step.image for step in painter.steps(content, style, recipe)] for content in contents]
+    runs = [painter.steps(content, style, recipe) for content in contents]
+    for pair, expected in zip(zip(*runs, strict=True), zip(*alone, strict=True), strict=True):
+        for step, picture in zip(pair, expected, strict=True):
+            np.testing.assert_array_equal(step.image, picture)
+
+
+def test_runs_in_threads_are_the_runs_alone(mini_transfer, rng):
+    recipe = mini_recipe(optimizer="lbfgs", learning_rate=1.0, scale_steps=(6,))
+    painter, style = mini_transfer(recipe), image(rng, 40, 57)
+    contents = [image(rng, *size) for size in ((33, 47), (33, 47), (47, 33), (40, 40))] * 2
+
+    def last(content):
+        return [step.image for step in painter.steps(content, style, recipe)][-1]
+
+    expected = [last(content) for content in contents]
+    with futures.ThreadPoolExecutor(8) as pool:
+        for found, picture in zip(pool.map(last, contents), expected, strict=True):
+            np.testing.assert_array_equal(found, picture)
+
+
+def test_abandoned_runs_leave_the_next_one_right(mini_transfer, rng):
+    recipe = mini_recipe(scale_steps=(3,))
+    painter, content, style = mini_transfer(recipe), image(rng), image(rng)
+    expected = list(painter.steps(content, style, recipe))[-1].image
+    for _ in range(100):
+        next(painter.steps(1.0 - content, style, recipe))
+    np.testing.assert_array_equal(list(painter.steps(content, style, recipe))[-1].image, expected)
+
+
+def test_thirty_sizes_are_traced_once(mini_transfer, rng, caplog):
+    recipe = mini_recipe(scale_steps=(1,))
+    painter = mini_transfer(recipe)
+    for size in range(30):
+        list(painter.steps(image(rng, 20 + size, 50 - size), image(rng, 33, 30 + size), recipe))
+    assert painter._step.experimental_get_tracing_count() == painter._targets.experimental_get_tracing_count() == 1
+    assert "retracing" not in caplog.text
+
+
+@pytest.mark.parametrize("custom", ["content", "style", "init"])
+@pytest.mark.parametrize(
+    ("wrong", "received"),
+    [
+        ("photo.jpg", "received str"),
+        (np.zeros((20, 30, 3), "float32"), r"received float32 \[20, 30, 3\]"),
+        (np.zeros((2, 20, 30, 3), "float32"), r"received float32 \[2, 20, 30, 3\]"),
+        (np.zeros((1, 20, 30, 3), "uint8"), r"received uint8 \[1, 20, 30, 3\]"),
+        (np.zeros((1, 20, 30, 3)), "received float64"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_its_name(custom, wrong, received, mini_transfer, rng):
+    given = {"content": image(rng), "style": image(rng), "init": None} | {custom: wrong}
+    recipe = mini_recipe()
+    with pytest.raises(UsageError, match=rf"`{custom}` should be float32 \[1, height, width, 3\].*{received}"):
+        next(mini_transfer(recipe).steps(given["content"], given["style"], recipe, init=given["init"]))
+
+
+def test_a_last_step_that_spoils_the_image_is_found(mini_transfer, rng):
+    recipe = mini_recipe(optimizer="sgd", learning_rate=1e38, clip=False, style_weight=1e6, scale_steps=(1,))
+    with pytest.raises(DivergedError, match="the image was no longer finite after step 1; use smaller"):
+        list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng), recipe))
+
+
+def test_a_step_tells_what_was_chosen_for_the_machine(mini_transfer, rng):
+    for setting in ("on", "off"):
+        recipe = mini_recipe(flip_kernels=setting)
+        step = next(mini_transfer(recipe).steps(image(rng), image(rng), recipe))
+        assert step.settings == {"precision": "float32", "flip_kernels": setting}
+
+
+def test_flipped_kernels_change_rounding_alone(mini_transfer, rng):
+    content, style = image(rng), image(rng)
+    on, off = (
+        next(mini_transfer(recipe).steps(content, style, recipe)).image
+        for recipe in (mini_recipe(flip_kernels=setting) for setting in ("on", "off"))
+    )
+    np.testing.assert_allclose(on, off, atol=1e-5)
+
+
+def test_nothing_of_a_transfer_stays_when_it_is_gone(mini_transfer, rng):
+    """TensorFlow keeps the gradients registered by `tf.custom_gradient` for ever, and with them whole networks."""
+    recipe = mini_recipe(optimizer="lbfgs", statistic="mean_gram", style_loss="wasserstein", scale_steps=(2,))
+    painter = mini_transfer(recipe)
+    list(painter.steps(image(rng), image(rng), recipe))
+    gone = [weakref.ref(thing) for thing in (painter, painter.model, painter._step)]
+    graph = weakref.ref(painter._step.get_concrete_function().graph)
+    del painter
+    gc.collect()
+    assert [thing() for thing in (*gone, graph)] == [None] * 4

@@ -7,6 +7,7 @@ import tensorflow as tf
 from conftest import MINI_BLOCKS, image
 
 from tfstyle import vgg
+from tfstyle.errors import TfstyleError
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 ALL = layer_names(MINI_BLOCKS)
@@ -69,36 +70,62 @@ def test_layers_can_be_tapped_each_in_its_own_way(rng):
 
 
 @pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize("edge", vgg.EDGES)
+@pytest.mark.parametrize("pooling", vgg.POOLINGS)
+@pytest.mark.parametrize("flips", [False, True])
 @pytest.mark.parametrize("tap", vgg.TAPS)
-def test_statistics_on_the_way_and_their_gradient_are_those_taken_afterwards(tap, mode, rng):
-    layers = ("block1_conv2", "block2_conv1", "block3_conv1")
-    network, picture = random_network(layers, rng, taps=tap), tf.constant(image(rng, 21, 13))
-    statistics = {layer: lambda f: tf.reduce_mean(f**3, axis=(1, 2)) for layer in layers[:2]}
+def test_the_pullback_is_tensorflows_gradient(tap, flips, pooling, edge, mode, rng):
+    network = random_network(ALL, rng, taps=tap, pooling=pooling, edge=edge, input_scale="none")
+    picture = tf.constant(image(rng, 35, 50))
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        features = network(picture)
+        value = tf.add_n([tf.reduce_sum(f**3) for f in features.values()])
+    expected = tape.gradient(value, picture)
 
-    def gradient(on_the_way):
-        with tf.GradientTape() as tape:
-            tape.watch(picture)
-            features, found = network.describe(picture, statistics if on_the_way else {})
-            if not on_the_way:
-                found = {layer: statistics[layer](features[layer]) for layer in statistics}
-            value = tf.add_n([tf.reduce_sum(v) for v in found.values()]) + tf.reduce_sum(features["block3_conv1"] ** 2)
-            value += tf.reduce_sum(features["block2_conv1"] ** 2)  # A layer may be looked at both ways.
-        return value, tape.gradient(value, picture)
+    @mode
+    def gradient(picture):
+        features, pullback = network.features_and_pullback(picture, network.flipped_kernels() if flips else None)
+        return pullback({layer: lambda f=f: 3.0 * f**2 for layer, f in features.items()})
 
-    for found, expected in zip(mode(gradient)(True), gradient(False), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(gradient(picture), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_gradient_of_a_statistic_waits_for_the_deeper_layers(rng):
-    network = random_network(("block1_conv1", "block2_conv1"), rng)
+def test_the_gradient_of_a_layer_is_asked_for_when_the_deeper_ones_have_arrived(rng):
+    network, asked = random_network(ALL[:3], rng), []
 
     @tf.function(input_signature=[tf.TensorSpec([1, 9, 14, 3])])
     def gradient(picture):
-        described = network.describe(picture, dict.fromkeys(network.tapped, tf.reduce_mean))[1]
-        return tf.gradients(tf.add_n(list(described.values())), picture)
+        features, pullback = network.features_and_pullback(picture)
 
-    operations = gradient.get_concrete_function().graph.get_operations()
-    assert sum(any("conv" in c.name.lower() or c.inputs for c in o.control_inputs) for o in operations) >= 2
+        def at(layer):
+            asked.append(layer)
+            return tf.square(features[layer], name=f"own_{layer}")
+
+        return pullback({layer: (lambda layer=layer: at(layer)) for layer in network.tapped})
+
+    graph = gradient.get_concrete_function().graph
+    assert asked == [ALL[2], ALL[1], ALL[0]]
+    # In the graph, the gradient at block1_conv1 waits for one computed from the gradient at block1_conv2.
+    (waits_for,) = graph.get_operation_by_name("own_block1_conv1").control_inputs
+    before, ancestors = [waits_for], set()
+    while before:
+        operation = before.pop()
+        ancestors.add(operation.name)
+        before += [given.op for given in operation.inputs if given.op.name not in ancestors]
+    assert {"own_block1_conv2", "own_block2_conv1"} <= ancestors
+
+
+def test_layers_without_a_gradient_take_no_part_in_the_pullback(rng):
+    network, picture = random_network(ALL[:3], rng), tf.constant(image(rng, 9, 14))
+    features, pullback = network.features_and_pullback(picture)
+    found = pullback({ALL[0]: lambda: tf.ones_like(features[ALL[0]])})
+    shallow = random_network(ALL[:1], rng)
+    shallow.convolutions[0].set_weights(network.convolutions[0].get_weights())
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        value = tf.reduce_sum(shallow(picture)[ALL[0]])
+    np.testing.assert_allclose(found, tape.gradient(value, picture), rtol=1e-4)
 
 
 def test_the_network_ends_at_the_deepest_layer(rng):
@@ -177,38 +204,41 @@ def test_a_channels_first_keras_is_refused():
         keras.config.set_image_data_format("channels_last")
 
 
-@pytest.mark.parametrize("edge", vgg.EDGES)
-@pytest.mark.parametrize("pooling", vgg.POOLINGS)
-def test_turned_kernels_give_the_same_features_and_gradients(pooling, edge, rng):
-    network = random_network(ALL, rng, pooling=pooling, edge=edge, input_scale="none")
-    pixels = tf.constant(image(rng, 35, 50))
-
-    def found():
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(pixels)
-            features = network(pixels)
-            value = tf.add_n([tf.reduce_mean(feature**2) for feature in features.values()])
-        return *features.values(), tape.gradient(value, pixels)
-
-    own = found()
-    network.turn_kernels()
-    for compute in (found, tf.function(found)):
-        for before, after in zip(own, compute(), strict=True):
-            np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5 * np.abs(before).max())
-    assert len(network._turned) == (0 if edge == "reflect" else len(ALL) - 1)
-
-
-def test_turned_kernels_give_the_hand_worked_gradient():
+def test_flipped_kernels_give_the_hand_worked_gradient():
     """Of one output, the gradient is the kernel itself around that place."""
     network = vgg.VGG(["block1_conv2"], taps="conv", blocks=((1, 1),), input_scale="none")
     network.build((None, None, None, 3))
     kernel = np.arange(1.0, 10.0).reshape(3, 3, 1, 1)
     network.convolutions[1].kernel.assign(kernel)
-    network.turn_kernels()
-    features = tf.ones((1, 4, 6, 1))
-    with tf.GradientTape() as tape:
-        tape.watch(features)
-        value = network._convolved(features, network.convolutions[1])[0, 1, 3, 0]
+    upstream = np.zeros((1, 4, 6, 1), "float32")
+    upstream[0, 1, 3, 0] = 1.0
     expected = np.zeros((4, 6))
     expected[0:3, 2:5] = kernel[..., 0, 0]
-    np.testing.assert_allclose(tape.gradient(value, features)[0, ..., 0], expected, atol=1e-6)
+    (flipped,) = network.flipped_kernels().values()
+    np.testing.assert_allclose(tf.nn.conv2d(upstream, flipped, 1, "SAME")[0, ..., 0], expected, atol=1e-6)
+
+
+def test_new_weights_have_new_flipped_kernels(rng):
+    network = random_network(ALL[:2], rng)
+    before = network.flipped_kernels()[ALL[1]].numpy()
+    network.set_weights([2.0 * weight for weight in network.get_weights()])
+    np.testing.assert_allclose(network.flipped_kernels()[ALL[1]], 2.0 * before, rtol=1e-6)
+
+
+def test_only_convolutions_padded_with_zeros_have_flipped_kernels(rng):
+    assert list(random_network(ALL, rng).flipped_kernels()) == list(ALL[1:])
+    assert not random_network(ALL, rng, edge="reflect").flipped_kernels()
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((1, 20, 30, 3), "uint8"), r"floating .* received uint8 \(1, 20, 30, 3\)"),
+        (np.zeros((20, 30, 3), "float32"), r"received float32 \(20, 30, 3\)"),
+        (np.zeros((1, 20, 30, 1), "float32"), r"received float32 \(1, 20, 30, 1\)"),
+        (np.zeros((1, 2, 2, 3), "float32"), "is 2x2 where the network needs 16 pixels"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_one_line(picture, message, rng):
+    with pytest.raises(TfstyleError, match=message):
+        random_network(ALL, rng)(picture)

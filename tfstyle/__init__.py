@@ -25,6 +25,7 @@ _HOMES = {
     "write": "images",
     "stylize": "api",
     "fast": "api",
+    "clear_cache": "api",
     "sweep": "sweeps",
     "export_extractor": "serving.export",
     "TfstyleError": "errors",
@@ -67,6 +68,7 @@ _MODULES = (
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from tfstyle.api import clear_cache as clear_cache
     from tfstyle.api import fast as fast
     from tfstyle.api import stylize as stylize
     from tfstyle.errors import DivergedError as DivergedError

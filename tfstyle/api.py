@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from PIL import Image
 
 from tfstyle import environment, images
 from tfstyle.callbacks import Callback, observed
 from tfstyle.color import keep_colors
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, UsageError
+from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import saved
 from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
@@ -50,7 +55,8 @@ def stylize(
         style: the painting, likewise.
         recipe: a name in `recipes.RECIPES`, or a `Recipe`.
         output: where to write the result; None does not write.
-        callbacks: called with a `Step` after every step.
+        callbacks: called with a `Step` after every step; one that returns True ends the run, and the image so far is
+            the result. One that has a `close` method is closed at the end.
         background: what shows through transparent parts, a CSS colour.
         keep_alpha: give the written file the photograph's alpha.
         quality: of a written JPEG, WebP or AVIF, 1 to 100.
@@ -64,12 +70,12 @@ def stylize(
     Raises:
         UsageError: if a recipe, a field or a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written; most causes are found before the work begins. Or if a callback
-            could not write its file, after the image so far has been written to `output`.
+        OutputError: if the result could not be written; most causes are found before the work begins.
         WeightsError: if the network's weights cannot be used.
-        MemoryLimitError: if the run would not fit in memory.
-        DivergedError: if the loss is no longer finite.
-        Interrupted: on Ctrl-C, after the image so far has been written to `output`.
+        MemoryLimitError: if the run would not fit, or did not fit, in memory.
+        DivergedError: if the loss or the image is no longer finite.
+        Interrupted: on Ctrl-C; a KeyboardInterrupt, no TfstyleError.
+        Exception: what a callback raised. After this, Ctrl-C and a MemoryLimitError the image so far is in `output`.
     """
     chosen = get_recipe(recipe, **overrides)
     environment.grow_gpu_memory()  # Before anything runs on it.
@@ -98,24 +104,26 @@ def stylize(
 
     image = None
     try:
-        for step in observed(transfer.steps(small, target, chosen, init=start), callbacks):
-            image = step.image
-    except KeyboardInterrupt:
+        with contextlib.closing(observed(transfer.steps(small, target, chosen, init=start), callbacks)) as steps:
+            for step in steps:
+                image = step.image
+    except DivergedError:
+        raise
+    except BaseException as error:  # A callback failed, memory ran out, Ctrl-C: no reason to lose the picture.
         if image is None or output is None:
             raise
         finish(images.resize(image, *photo_size))
-        raise Interrupted(f"{output}: the image so far.") from None
-    except OutputError:  # A callback could not write its file; that is no reason to lose the picture.
-        if image is not None:
-            finish(images.resize(image, *photo_size))
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"{output}: the image so far.") from None
         raise
+    image = images.resize(image, *photo_size)  # A callback may have stopped the run at a coarser scale.
     finish(image)
     return image
 
 
 def fast(
     content: Any,
-    styles: Sequence[Any] = (),
+    styles: Any = (),
     *,
     model: str | os.PathLike | Transformer | AdaINDecoder | None = None,
     blend: Sequence[float] | None = None,
@@ -131,14 +139,14 @@ def fast(
 ) -> tf.Tensor:
     """Paints a photograph in the manner of any paintings in one pass: in seconds, a sketch of what `stylize` does.
 
-        image = tfstyle.fast("photo.jpg", ["painting.jpg"])
+        image = tfstyle.fast("photo.jpg", "painting.jpg")
         image = tfstyle.fast("photo.jpg", model="starry-night")
         image = tfstyle.fast("photo.jpg", model="gan/network.keras", seed=3)
 
     Args:
         content: the photograph, as for `images.read`.
-        styles: one painting or several, likewise, each at its own size; none for a model of one style,
-            none or some for a generator.
+        styles: a painting, likewise, or several, each at its own size; none for a model of one style, none or some
+            for a generator.
         model: a network from `tfstyle train`: its name, as for `feedforward.saved.load`, or itself; AdaIN with the
             embedded decoder if None.
         blend, alpha: as for `feedforward.inference.paint`; not for a model of one style, and no alpha for a generator.
@@ -160,6 +168,7 @@ def fast(
     """
     environment.grow_gpu_memory()  # Before anything runs on it.
     network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
+    styles = _as_several(styles)
     _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
         raise UsageError(f"size should be at least 0, not {size!r}.")
@@ -170,7 +179,7 @@ def fast(
     height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
     if height * width > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
-        raise MemoryLimitError(f"{width}x{height} are more than {most} million pixels; choose a smaller --size.")
+        raise MemoryLimitError(f"{width}x{height} are more than {most} million pixels; choose a smaller `size`.")
     photograph = images.resize(photograph, height, width)
     paintings = [_read(style, background).image for style in styles]
     try:
@@ -182,7 +191,9 @@ def fast(
         else:
             image = paint(_adain(network), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
     except tf.errors.ResourceExhaustedError as error:
-        raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller --tile or --size.") from error
+        raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
+    if not bool(tf.reduce_all(tf.math.is_finite(image))):
+        raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if preserve_color:
         image = keep_colors(image, photograph)
     if output is not None:
@@ -204,11 +215,17 @@ def _check_manner(
     if one_style and (styles or blend is not None or alpha != 1.0):
         raise UsageError("a network of one style takes no painting, blend or alpha; leave them out.")
     if not styles and not isinstance(network, Transformer):
-        raise UsageError("name at least one painting, or a network of one style with --model.")
+        raise UsageError("name at least one painting, or a network of one style as `model`.")
     if seed is not None and (styles or not generator):
         raise UsageError("a seed is for a network from tfstyle train gan, without paintings; leave it out.")
     if generator and (alpha != 1.0 or (blend is not None and not styles)):
         raise UsageError("a network from tfstyle train gan takes no alpha, and a blend of paintings only.")
+
+
+def _as_several(styles: Any) -> list[Any]:
+    """One painting, of any kind that `images.read` takes, or several, as a list."""
+    one = isinstance(styles, (str, os.PathLike, Image.Image, Picture)) or hasattr(styles, "shape")
+    return [styles] if one else list(styles)
 
 
 @functools.lru_cache(maxsize=2)
@@ -224,10 +241,31 @@ def _confess(departure: str | None) -> None:
         _log.warning("%s", departure)
 
 
-@functools.lru_cache(maxsize=1)
-def _transfer(compiled: Recipe) -> Transfer:
-    """The network and the compiled steps of the last recipe, kept for the next picture."""
+_building = threading.Lock()
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_transfer(compiled: Recipe) -> Transfer:
     return Transfer(compiled)
+
+
+def _transfer(compiled: Recipe) -> Transfer:
+    """The network and the compiled step of one of the last recipes, kept for the next picture."""
+    with _building:  # Two threads would otherwise both build it.
+        transfer = _cached_transfer(compiled)
+    _log.info("computes in %(precision)s; gradients by flipped kernels: %(flip_kernels)s.", transfer.settings)
+    return transfer
+
+
+def clear_cache() -> None:
+    """Releases what is kept between calls: the networks and graphs of the last four recipes, and AdaIN's.
+
+    Runs that are going on keep theirs until they end.
+    """
+    _cached_transfer.cache_clear()
+    _adain.cache_clear()
+    adain.cache_clear()
+    gc.collect()  # Networks and graphs refer to each other.
 
 
 def read_fitted(source: Any, size: int, *, background: str = "white") -> tf.Tensor:
@@ -276,7 +314,7 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
         enough = math.ceil(smallest * max(height, width) / min(height, width))
         raise InputError(
             f"{picture.name}: is {width}x{height} and would be worked on at {size[1]}x{size[0]}; the network needs "
-            f"{smallest} pixels on each side, so choose a --size of {enough} or more, or a picture of another shape."
+            f"{smallest} pixels on each side, so choose a `size` of {enough} or more, or a picture of another shape."
         )
 
 
@@ -287,9 +325,9 @@ def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, 
     needed, free = memory_needed(recipe, result, painting), environment.available_memory()
     if free is not None and needed > free:
         height, width = result
-        smaller = f"--size {int(max(height, width) * (free / needed) ** 0.5)} or less"
+        smaller = f"a `size` of {int(max(height, width) * (free / needed) ** 0.5)} or less"
         if math.prod(painting) > 2 * height * width:
-            (height, width), smaller = painting, "a smaller --style-scale"
+            (height, width), smaller = painting, "a smaller `style_scale`"
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             f"choose {smaller}."

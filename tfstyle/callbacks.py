@@ -1,7 +1,7 @@
 """Steps → what happens during a run: progress bar, saved images, history, curves, strip, animation, lines of JSON.
 
 A callback is anything that can be called with a `transfer.Step`; if it has a `close` method, that is called when the
-run ends, however it ends. Callbacks see steps and cannot change them.
+run ends, however it ends. Callbacks see steps and cannot change them; one that returns True ends the run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,25 +23,28 @@ from tfstyle.transfer import Step
 Callback = Callable[[Step], Any]
 
 
-def observed(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Iterator[Step]:
-    """Passes steps through, showing each to every callback; closes the callbacks at the end.
+def observed(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[Step, None, None]:
+    """Passes steps through, showing each to every callback; closes steps and callbacks at the end.
 
     Args:
         steps: what `Transfer.steps` yields.
-        callbacks: observers, called in order.
+        callbacks: observers, called in order; after a step for which one returns True there is no further one.
 
     Yields:
         The same steps.
     """
     with contextlib.ExitStack() as stack:
+        if hasattr(steps, "close"):
+            stack.callback(steps.close)
         observers = list(callbacks)
         for callback in observers:
             if hasattr(callback, "close"):
                 stack.callback(callback.close)
         for step in steps:
-            for callback in observers:
-                callback(step)
+            answers = [callback(step) for callback in observers]
             yield step
+            if any(answer is True for answer in answers):
+                return
 
 
 class Progress:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,60 +78,53 @@ def grow_gpu_memory() -> None:
             return  # TensorFlow already runs on it, with whatever its owner chose.
 
 
-@functools.cache
+SWITCHES = ("auto", "on", "off")
+"""What a setting that changes rounding may be: chosen by the processor, or by you."""
+
+_ONEDNN_FLAGS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8"}
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
+
+
 def bfloat16_is_fast() -> bool:
-    """Says whether convolutions in bfloat16 are much faster here than in float32.
+    """Says whether convolutions in bfloat16 are faster here than in float32: by the processor's flags.
 
-    Known at once for a processor without the instructions; else timed once, for a tenth of a second.
+    On a GPU TensorFlow uses TF32 unasked, and float32 stays.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return False  # TensorFlow uses TF32 there without asking.
-    if not _has_bfloat16(Path("/proc/cpuinfo")):
-        return False
-    seconds = {}
-    for dtype in (tf.float32, tf.bfloat16):
-        image, kernel = tf.zeros([1, 64, 96, 64], dtype), tf.zeros([3, 3, 64, 64], dtype)
-        seconds[dtype] = _seconds(functools.partial(tf.nn.conv2d, image, kernel, 1, "SAME"))
-    return seconds[tf.bfloat16] < 0.8 * seconds[tf.float32]
+    return uses_onednn() and bool(_BFLOAT16_FLAGS & processor_flags()) and not has_gpu()
+
+
+def flips_kernels(setting: str = "auto") -> bool:
+    """Says whether gradients of convolutions are computed as convolutions with flipped kernels.
+
+    Without oneDNN, TensorFlow's own gradient on a processor unfolds the image into nine times its memory.
+
+    Args:
+        setting: one of `SWITCHES`; "auto" says yes on an x86 processor without oneDNN.
+    """
+    if setting != "auto":
+        return setting == "on"
+    return bool(processor_flags()) and not uses_onednn() and not has_gpu()
+
+
+def uses_onednn() -> bool:
+    """Says whether TensorFlow computes by oneDNN: as TF_ENABLE_ONEDNN_OPTS says, else by the processor's flags."""
+    asked = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")
+    return asked == "1" if asked in ("0", "1") else bool(_ONEDNN_FLAGS & processor_flags())
+
+
+def has_gpu() -> bool:
+    """Says whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 @functools.cache
-def turned_kernels_are_fast() -> bool:
-    """Says whether a convolution's gradient is much faster here as a convolution by the kernel turned around.
-
-    Without oneDNN, as on processors without AVX-512, TensorFlow's own gradient first unfolds the image into nine times
-    its memory. Timed once, for a fraction of a second.
-    """
-    if tf.config.list_physical_devices("GPU"):
-        return False
-    upstream, kernel = tf.zeros([1, 128, 192, 64]), tf.zeros([3, 3, 64, 64])
-    own = _seconds(
-        lambda: tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=upstream.shape, filter=kernel, out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"
-        )
-    )
-    return _seconds(functools.partial(tf.nn.conv2d, upstream, kernel, 1, "SAME")) < 0.8 * own
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    """The shortest of three runs of a function, compiled."""
-    run = tf.function(function, autograph=False)
-    run()
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-def _has_bfloat16(cpuinfo: Path) -> bool:
-    """Whether the processor's flags name bfloat16 instructions."""
+def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The instruction sets that Linux names for an x86 processor; none on other systems."""
     try:
-        flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")).split()
-    except (OSError, StopIteration):
-        return False
-    return bool({"avx512_bf16", "amx_bf16", "avx_ne_convert"} & set(flags))
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def available_memory(root: Path = Path("/")) -> int | None:

@@ -126,6 +126,31 @@ def _from_array(source: Any) -> Picture:
     return Picture(color[None], alpha, size=(array.shape[1], array.shape[0]), mode=f"{array.dtype}")
 
 
+def as_image(value: Any, name: str) -> tf.Tensor:
+    """Checks an image that a caller holds.
+
+    Args:
+        value: what should be a float32 [1, height, width, 3].
+        name: of the argument.
+
+    Returns:
+        It, as a tensor.
+
+    Raises:
+        UsageError: if it is something else.
+    """
+    from tfstyle.environment import tf
+
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is None or len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or tf.as_dtype(dtype) != tf.float32:
+        found = type(value).__name__ if shape is None else f"{tf.as_dtype(dtype).name} {list(shape)}"
+        raise UsageError(
+            f"`{name}` should be float32 [1, height, width, 3] in [0, 1], as tfstyle.read(path).image is; received "
+            f"{found}."
+        )
+    return tf.convert_to_tensor(value)
+
+
 def fitted_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     """The size of the same shape whose longer side is `long_side`, each side at least one pixel.
 

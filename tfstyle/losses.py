@@ -177,13 +177,9 @@ def trace_of_root(matrix: tf.Tensor, *, polynomials: Polynomials = FAST_ROOT) ->
 
     Its gradient is d tr √M = ½ tr(M^-½ dM), and the iteration has found that inverse already; tr √M = tr(M M^-½).
     """
-
-    @tf.custom_gradient
-    def trace(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        _, inverse = matrix_roots(matrix, polynomials=polynomials)
-        return tf.reduce_sum(matrix * inverse, axis=(-2, -1)), lambda upstream: 0.5 * upstream[:, None, None] * inverse
-
-    return trace(matrix)
+    _, inverse = matrix_roots(tf.stop_gradient(matrix), polynomials=polynomials)
+    trace = 0.5 * tf.reduce_sum(matrix * inverse, axis=(-2, -1))
+    return trace + tf.stop_gradient(trace)  # Half of the value carries the gradient.
 
 
 def wasserstein(statistic: tf.Tensor, target: Gaussian, *, polynomials: Polynomials = FAST_ROOT) -> tf.Tensor:

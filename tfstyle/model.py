@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfstyle import moments
-from tfstyle.environment import bfloat16_is_fast, keras, tf, turned_kernels_are_fast
+from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.recipe import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
@@ -71,15 +70,22 @@ class StyleContentModel(keras.Model):
 
     def call(self, image: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         """Style statistics and content features of an image; see the class."""
-        describe = {layer: functools.partial(self._describe, layer) for layer in self.style_layers}
-        features, statistics = self.vgg.describe(image, describe)
-        return {
-            "style": {layer: statistics[layer] for layer in self.style_layers},
-            "content": {layer: features[layer] * self._scale(layer) for layer in self.content_layers},
-        }
+        features = self.vgg(image)
+        return self.describe(features, {layer: moments.moments(features[layer]) for layer in self.style_layers})
 
-    def _describe(self, layer: str, features: tf.Tensor) -> tf.Tensor:
-        return self._statistic(moments.scale(moments.moments(features), self._scale(layer)))
+    def describe(
+        self, features: Mapping[str, tf.Tensor], sums: Mapping[str, moments.Moments]
+    ) -> dict[str, dict[str, tf.Tensor]]:
+        """What a call returns, from the features of the content layers and the moments of the style layers."""
+        return {
+            "style": {
+                layer: self._statistic(moments.scale(sums[layer], self._scale(layer))) for layer in self.style_layers
+            },
+            "content": {
+                layer: tf.cast(features[layer], self.variable_dtype) * self._scale(layer)
+                for layer in self.content_layers
+            },
+        }
 
     def _scale(self, layer: str) -> float:
         return self.feature_scales.get(layer, 1.0)
@@ -104,7 +110,7 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         WeightsError: if the recipe's weights cannot be used.
     """
     layers = recipe.style_layers + recipe.content_layers
-    model = StyleContentModel(
+    return StyleContentModel(
         recipe.style_layers,
         recipe.content_layers,
         statistic=recipe.statistic,
@@ -117,9 +123,6 @@ def model_for(recipe: Recipe) -> StyleContentModel:
         edge=recipe.edge,
         dtype=policy(recipe.precision),
     )
-    if model.compute_dtype == "float32" and turned_kernels_are_fast():
-        model.vgg.turn_kernels()
-    return model
 
 
 def policy(precision: str) -> str:

@@ -1,7 +1,7 @@
 """Features → statistics, all of them from sums that add up over positions: (count, Σf, Σffᵀ).
 
-Because the sums add, several styles average, a mask is a weight on positions, and the tiles of a large picture sum to
-the whole. A statistic is a function of the sums alone and never sees the features.
+Because the sums add, the tiles of a large picture sum to the whole, and several styles average. A statistic is a
+function of the sums alone and never sees the features.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Moments(NamedTuple):
     """Sums over the positions of a feature map; adding two gives the moments of both together.
 
     Attributes:
-        count: [batch], number of positions, or the sum of their weights.
+        count: [batch], number of positions.
         total: [batch, channels], Σf, in activation units.
         products: [batch, channels, channels], Σffᵀ, in squared activation units.
     """
@@ -28,54 +28,18 @@ class Moments(NamedTuple):
     products: tf.Tensor
 
 
-BANDS, FEW = 4, 64
-"""Pieces in which the gradient of the sums of a 16-bit feature map is computed if it has few channels, as those at full
-resolution have: in one, its float32 parts would be the peak of a whole run's memory."""
+GRADIENT_BANDS = 4
+"""Bands of rows in which the gradient of the sums of 16-bit features is computed, to bound its float32 parts."""
+
+MAX_BANDED_CHANNELS = 64
+"""Features with more channels have few rows and take one band."""
 
 
-def _sums(features: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Σ weight·f and Σ weight·f·fᵀ over positions, in float32 at least.
-
-    The second is symmetric in its factors, and both have the same gradient but for a transpose: one matrix product
-    serves where a plain einsum's gradient spends two.
-    """
-    wide = _wide(features.dtype)
-
-    @tf.custom_gradient
-    def sums(features: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
-        plain = tf.cast(features, wide)
-        weighted = plain if mask is None else plain * mask
-        total = tf.reduce_sum(tf.reduce_sum(weighted, axis=2), axis=1)  # In one go, a flat picture's variance is lost.
-
-        def gradient(of_total: tf.Tensor, of_products: tf.Tensor) -> tf.Tensor:
-            both = of_products + tf.linalg.matrix_transpose(of_products)
-            height, count = tf.shape(features)[1], BANDS if features.dtype != wide and features.shape[-1] <= FEW else 1
-            bands: list[tf.Tensor] = []
-            for number in range(count):
-                rows = slice(height * number // count, height * (number + 1) // count)
-                with tf.control_dependencies(bands[-1:]):  # One after the other.
-                    band = tf.linalg.einsum("bhwi,bij->bhwj", tf.cast(features[:, rows], wide), both)
-                    band += of_total[:, None, None]
-                    bands.append(tf.cast(band if mask is None else band * mask[:, rows], features.dtype))
-            return tf.concat(bands, axis=1)
-
-        return (total, tf.linalg.einsum("bhwi,bhwj->bij", weighted, plain)), gradient
-
-    return sums(features)
-
-
-def _wide(dtype: tf.DType) -> tf.DType:
-    """What is summed in: 16 bits would lose most of it."""
-    return dtype if dtype.size >= 4 else tf.float32
-
-
-def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
+def moments(features: tf.Tensor) -> Moments:
     """Sums a feature map over its positions.
 
     Args:
         features: floating tensor [batch, height, width, channels]; those of 16 bits are summed in float32.
-        mask: float tensor [batch, height, width, 1] of weights ≥ 0, not all zero; None counts each position
-            once. No gradient is taken towards it.
 
     Returns:
         The `Moments` of the positions.
@@ -86,13 +50,41 @@ def moments(features: tf.Tensor, *, mask: tf.Tensor | None = None) -> Moments:
     features = tf.convert_to_tensor(features)
     if features.shape.rank != 4:
         raise UsageError(f"Expected features [batch, height, width, channels]. Received: {tuple(features.shape)}.")
-    if mask is None:
-        shape = tf.shape(features)
-        count = tf.fill(shape[:1], tf.cast(shape[1] * shape[2], _wide(features.dtype)))
-    else:
-        mask = tf.stop_gradient(tf.cast(mask, _wide(features.dtype)))
-        count = tf.reduce_sum(mask, axis=(1, 2, 3))
-    return Moments(count, *_sums(features, mask))
+    shape, plain = tf.shape(features), tf.cast(features, _sum_dtype(features.dtype))
+    total = tf.reduce_sum(tf.reduce_sum(plain, axis=2), axis=1)  # In one go, a flat picture's variance is lost.
+    products = tf.linalg.einsum("bhwi,bhwj->bij", plain, plain)
+    return Moments(tf.fill(shape[:1], tf.cast(shape[1] * shape[2], plain.dtype)), total, products)
+
+
+def moments_gradient(features: tf.Tensor, upstream: Moments) -> tf.Tensor:
+    """Computes the gradient towards features from the gradient towards their moments.
+
+    Equal to TensorFlow's own, in one matrix product instead of two; 16-bit features are widened one band of rows at a
+    time.
+
+    Args:
+        features: as for `moments`.
+        upstream: gradient of a scalar towards `total` and `products`; `count` is not used.
+
+    Returns:
+        A tensor of the features' shape and dtype.
+    """
+    wide = _sum_dtype(features.dtype)
+    both = upstream.products + tf.linalg.matrix_transpose(upstream.products)
+    height = tf.shape(features)[1]
+    count = GRADIENT_BANDS if features.dtype != wide and features.shape[-1] <= MAX_BANDED_CHANNELS else 1
+    bands: list[tf.Tensor] = []
+    for number in range(count):
+        rows = features[:, height * number // count : height * (number + 1) // count]
+        with tf.control_dependencies(bands[-1:]):  # One after the other.
+            band = tf.linalg.einsum("bhwi,bij->bhwj", tf.cast(rows, wide), both) + upstream.total[:, None, None]
+            bands.append(tf.cast(band, features.dtype))
+    return tf.concat(bands, axis=1)
+
+
+def _sum_dtype(dtype: tf.DType) -> tf.DType:
+    """The type that features are summed in: 16 bits would lose most of the sum."""
+    return dtype if dtype.size >= 4 else tf.float32
 
 
 def add(first: Moments, second: Moments) -> Moments:

@@ -6,14 +6,15 @@ where the published learning rates, noise and total variation are measured; the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tfstyle import losses
+from tfstyle import losses, moments
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.recipe import Recipe
-from tfstyle.vgg import scale_pixels, unscale_pixels
+from tfstyle.vgg import scale_pixels, unscale_pixels, with_pullback
 
 Targets = Mapping[str, Mapping[str, Any]]
 
@@ -42,7 +43,7 @@ def from_space(variable: tf.Tensor, space: str) -> tf.Tensor:
 
 
 def make_targets(model: StyleContentModel, recipe: Recipe, content: tf.Tensor, style: tf.Tensor) -> Targets:
-    """What the image is compared with, computed once: the content's features and the style's statistics.
+    """Computes what the image is compared with: the content's features and the style's statistics.
 
     Args:
         model: describes the pictures.
@@ -61,14 +62,18 @@ def make_targets(model: StyleContentModel, recipe: Recipe, content: tf.Tensor, s
 
 
 def loss_terms(
-    model: StyleContentModel, recipe: Recipe, variable: tf.Tensor, targets: Targets, weights: Mapping[str, Any]
+    recipe: Recipe,
+    described: Mapping[str, Mapping[str, tf.Tensor]],
+    variable: tf.Tensor,
+    targets: Targets,
+    weights: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
-    """What a recipe makes small, term by term.
+    """Computes the loss of an image, term by term.
 
     Args:
-        model: describes the image.
-        recipe: gives the layers, their weights, the losses and the space.
-        variable: [batch, height, width, 3] in the recipe's space.
+        recipe: gives the layers, their weights and the losses.
+        described: what the model returns for the image.
+        variable: the image [batch, height, width, 3] in the recipe's space.
         targets: as from `make_targets`; one painting's statistics serve a whole batch.
         weights: factors of the terms "content", "style" and "total_variation"; a term whose weight in the recipe is 0
             is left out.
@@ -81,7 +86,6 @@ def loss_terms(
         "style": dict(zip(recipe.style_layers, recipe.style_layer_weights, strict=True)),
     }
     compare = {"content": losses.squared_error, "style": losses.style_loss(recipe.style_loss)[1]}
-    described = model(from_space(variable, recipe.space))
     pixels = tf.cast(tf.size(variable[..., 0]), variable.dtype)
     terms: dict[str, tf.Tensor] = {}
     for kind in layers:
@@ -102,24 +106,54 @@ def total(terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
     return tf.add_n([term for name, term in terms.items() if "/" not in name])
 
 
-def make_objective(model: StyleContentModel, recipe: Recipe, targets: Targets, weights: Mapping[str, Any]) -> Objective:
-    """The function of the image that a recipe makes small.
+def make_objective(
+    model: StyleContentModel,
+    recipe: Recipe,
+    targets: Targets,
+    weights: Mapping[str, Any],
+    *,
+    flipped: Mapping[str, tf.Tensor] | None = None,
+) -> Objective:
+    """Makes the function of the image that a run minimizes.
+
+    The gradient is taken in three parts: of the loss towards features and moments, of the moments towards features,
+    and of the features towards the image, from the deepest layer up, so that the gradient of one layer's statistic is
+    held at a time.
 
     Args:
         model: describes the image.
         recipe: gives the layers, their weights, the losses and the space.
         targets: from `make_targets`.
         weights: as for `loss_terms`.
+        flipped: as for `VGG.features_and_pullback`.
 
     Returns:
-        variable [1, height, width, 3] in the recipe's space → `Evaluation`.
+        A function of an image [1, height, width, 3] in the recipe's space that returns its `Evaluation`.
     """
+    style = model.style_layers if recipe.style_weight else ()
+    content = model.content_layers if recipe.content_weight else ()
 
-    def value_and_gradient(variable: tf.Tensor) -> Evaluation:
+    def evaluate(variable: tf.Tensor) -> Evaluation:
+        image, image_to_variable = with_pullback(lambda v: from_space(v, recipe.space), variable)
+        features, features_to_image = model.vgg.features_and_pullback(image, flipped)
+        kept = {layer: features[layer] for layer in model.content_layers}
+        sums = {layer: moments.moments(features[layer]) for layer in model.style_layers}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variable)
-            terms = loss_terms(model, recipe, variable, targets, weights)
+            tape.watch((variable, kept, sums))
+            terms = loss_terms(recipe, model.describe(kept, sums), variable, targets, weights)
             loss = total(terms)
-        return Evaluation(loss, tape.gradient(loss, variable), terms | {"total": loss})
+        of_variable, of_kept, of_sums = tape.gradient(loss, (variable, kept, sums), unconnected_gradients="zero")
 
-    return value_and_gradient
+        def gradient_at(layer: str) -> tf.Tensor:
+            gradients = [of_kept[layer]] if layer in content else []
+            if layer in style:
+                gradients.append(moments.moments_gradient(features[layer], of_sums[layer]))
+            return tf.add_n(gradients)
+
+        towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *content)}
+        gradient = image_to_variable(features_to_image(towards))
+        if recipe.tv_weight:
+            gradient += of_variable
+        return Evaluation(loss, gradient, terms | {"total": loss})
+
+    return evaluate

@@ -1,101 +1,174 @@
-"""Gradient → next image: L-BFGS (ours); Adam and SGD are Keras' own behind the same three methods.
+"""Gradient → next image: L-BFGS, Adam and gradient descent as pure functions of their state.
 
-An optimiser moves one `tf.Variable` and knows nothing of pictures: `apply(gradient)` inside a `tf.function`,
-`reset()` before another run on the same variable, `adopt(previous)` to begin with what was learnt at another size, and
-`variables`, all of its state. State is held in variables so that nothing is traced again.
+An optimizer is a frozen value. `init(image)` makes its state, a tuple of tensors; `update(state, image, gradient)`
+returns the next state and the next image and changes nothing; `resize(state, height, width)` takes a state to another
+scale. So runs share an optimizer and its graph, and each owns its state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
-from tfstyle.environment import keras, tf
+from tfstyle.environment import tf
 from tfstyle.recipe import Recipe
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
 
+MIN_CURVATURE = 1e-10
+"""L-BFGS remembers a pair if the product of step and change of gradient is greater."""
+
 
 class Optimizer(Protocol):
-    """What `transfer` asks of an optimiser."""
+    """What `transfer` asks of an optimizer; images are float32 [1, height, width, channels]."""
 
-    @property
-    def variables(self) -> list:
-        """All state, as variables."""
+    def init(self, image: tf.Tensor) -> Any:
+        """Makes the state of a run that begins at an image."""
 
-    def apply(self, gradient: tf.Tensor) -> None:
-        """Moves the variable, given the objective's gradient where it stands."""
+    def update(self, state: Any, image: tf.Tensor, gradient: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        """Takes one step: returns the next state and the next image."""
 
-    def reset(self) -> None:
-        """Forgets everything, as if newly made."""
-
-    def adopt(self, previous: Any) -> None:
-        """Takes over the state of an optimiser of the same kind on an image of another size."""
+    def resize(self, state: Any, height: int, width: int) -> Any:
+        """Returns the state for an image of another size."""
 
 
-def resized(state: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """An image-shaped state [batch, height', width', channels] at another size, bilinear and so never overshooting."""
-    return tf.image.resize(state, (height, width), "bilinear")
+def _resize(images: tf.Tensor, height: int, width: int, method: str = "bilinear") -> tf.Tensor:
+    return tf.image.resize(images, (height, width), method)
 
 
-class KerasOptimizer:
-    """One of Keras' optimisers on one variable.
+def _project(projection: Projection | None, image: tf.Tensor) -> tf.Tensor:
+    return image if projection is None else projection(image)
 
-    Args:
-        optimizer: a fresh Keras optimiser.
-        variable: the `tf.Variable` it will move.
-        project: applied to the variable after each step; None leaves it as it is.
+
+class AdamState(NamedTuple):
+    """State of `Adam`.
+
+    Attributes:
+        steps: steps made, int32.
+        mean, square: running means of the gradient and of its square, of the image's shape.
     """
 
-    def __init__(
-        self, optimizer: keras.optimizers.Optimizer, variable: tf.Variable, *, project: Projection | None
-    ) -> None:
-        self._optimizer, self._variable, self._project = optimizer, variable, project
-        optimizer.build([variable])
-        self._initial = [tf.identity(state) for state in optimizer.variables]
-
-    @property
-    def variables(self) -> list:
-        """Step count, learning rate and moments."""
-        return self._optimizer.variables
-
-    def apply(self, gradient: tf.Tensor) -> None:
-        """Takes one step."""
-        self._optimizer.apply([gradient], [self._variable])
-        if self._project is not None:
-            self._variable.assign(self._project(self._variable))
-
-    def reset(self) -> None:
-        """Sets every state variable back to its first value."""
-        for state, value in zip(self._optimizer.variables, self._initial, strict=True):
-            state.assign(value)
-
-    def adopt(self, previous: KerasOptimizer) -> None:
-        """Takes over step count and moments, the latter resized to this variable's size."""
-        height, width = self._variable.shape[1:3]
-        for state, other in zip(self._optimizer.variables, previous.variables, strict=True):
-            state.assign(resized(other, height, width) if len(state.shape) == 4 else other)
+    steps: tf.Tensor
+    mean: tf.Tensor
+    square: tf.Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam, as Keras computes it.
+
+    Attributes:
+        learning_rate: function of the number of steps made.
+        beta_1, beta_2, epsilon: as in the paper, section 2, last paragraph.
+        project: applied to the image after each step; None leaves it.
+
+    References:
+        Kingma, Ba: Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1.
+    """
+
+    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    project: Projection | None = None
+
+    def init(self, image: tf.Tensor) -> AdamState:
+        """Makes the state of a run that begins at an image."""
+        return AdamState(tf.constant(0), tf.zeros_like(image), tf.zeros_like(image))
+
+    def update(self, state: AdamState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[AdamState, tf.Tensor]:
+        """Takes one step: returns the next state and the next image."""
+        t = tf.cast(state.steps + 1, image.dtype)
+        m = state.mean + (gradient - state.mean) * (1.0 - self.beta_1)
+        v = state.square + (gradient**2 - state.square) * (1.0 - self.beta_2)
+        alpha = self.learning_rate(state.steps) * tf.sqrt(1.0 - self.beta_2**t) / (1.0 - self.beta_1**t)
+        moved = image - alpha * m / (tf.sqrt(v) + self.epsilon)
+        return AdamState(state.steps + 1, m, v), _project(self.project, moved)
+
+    def resize(self, state: AdamState, height: int, width: int) -> AdamState:
+        """Returns the state for an image of another size.
+
+        The mean bicubic, the square bilinear, which cannot become negative: as K. Crowson's style-transfer-pytorch.
+        """
+        mean = _resize(state.mean, height, width, "bicubic")
+        return AdamState(state.steps, mean, _resize(state.square, height, width))
+
+
+class SGDState(NamedTuple):
+    """State of `SGD`: the number of steps made, int32."""
+
+    steps: tf.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Gradient descent.
+
+    Attributes:
+        learning_rate: function of the number of steps made.
+        project: applied to the image after each step; None leaves it.
+    """
+
+    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    project: Projection | None = None
+
+    def init(self, image: tf.Tensor) -> SGDState:
+        """Makes the state of a run that begins at an image."""
+        return SGDState(tf.constant(0))
+
+    def update(self, state: SGDState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[SGDState, tf.Tensor]:
+        """Takes one step: returns the next state and the next image."""
+        moved = image - self.learning_rate(state.steps) * gradient
+        return SGDState(state.steps + 1), _project(self.project, moved)
+
+    def resize(self, state: SGDState, height: int, width: int) -> SGDState:
+        """Returns the state for an image of another size: the same."""
+        return state
+
+
+class LBFGSState(NamedTuple):
+    """State of `LBFGS` for an image [1, height, width, channels].
+
+    Attributes:
+        pairs: [2 history, height, width, channels], the steps s, then the changes of gradient y; a ring.
+        products: [2 history, 2 history], scalar products between them.
+        gradient: the last one.
+        step: the last one.
+        gamma: inverse Hessian before any pair is applied: y·s / y·y of the newest pair.
+        count: pairs remembered since the start, int32; modulo `history`, the next place in the ring.
+        steps: steps made since the start or the last change of size, int32.
+    """
+
+    pairs: tf.Tensor
+    products: tf.Tensor
+    gradient: tf.Tensor
+    step: tf.Tensor
+    gamma: tf.Tensor
+    count: tf.Tensor
+    steps: tf.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class LBFGS:
     """Limited-memory BFGS without line search: one evaluation of the objective a step.
 
     The inverse Hessian is approximated from the last `history` pairs of a step s and the change of gradient y over it.
-    All pairs lie in one ring buffer, and the scalar products between them are kept, so that a direction costs two
-    passes over the buffer: one for the products with the new vectors, one for the linear combination.
+    The scalar products between all of them are kept, so that a direction costs two passes over the pairs: one for the
+    products with the new vectors, one for the linear combination.
 
-    Args:
-        variable: the float32 `tf.Variable` it will move.
+    Attributes:
         learning_rate: length of a step as a share of the quasi-Newton step.
         history: how many pairs are remembered.
-        project: applied to the variable after each step; None leaves it.
         true_steps: with `project`, remember as s the step really made; False remembers the step before projection, as
             users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
-        longest_step: a step whose root mean square is greater is shortened to it, in units of the variable; 0 takes
-            steps of any length.
+        longest_step: a step whose root mean square is greater is shortened to it, in units of the image; 0 takes steps
+            of any length.
+        project: applied to the image after each step; None leaves it.
 
     The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
-    is not above 1e-10 is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at first 1.
+    is not above `MIN_CURVATURE` is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at
+    first 1.
 
     References:
         Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Byrd, Nocedal, Schnabel: Representations
@@ -103,143 +176,137 @@ class LBFGS:
         `torch.optim.LBFGS` for the first step.
     """
 
-    def __init__(
-        self,
-        variable: tf.Variable,
-        *,
-        learning_rate: float = 1.0,
-        history: int = 10,
-        project: Projection | None = None,
-        true_steps: bool = True,
-        longest_step: float = 0.0,
-    ) -> None:
-        self._variable, self._learning_rate, self._history = variable, learning_rate, history
-        self._project, self._true_steps, self._longest_step = project, true_steps, longest_step
-        size = variable.shape.num_elements()
-        state = [
-            tf.zeros([2 * history, size]),  # Rows: the steps s, then the changes of gradient y.
-            tf.zeros([2 * history, 2 * history]),  # Scalar products between them.
-            tf.zeros([size]),  # The gradient before this one.
-            tf.zeros([size]),  # The step from there to here.
-            tf.constant(1.0),  # Inverse Hessian before any pair is applied: y·s / y·y of the newest.
-            tf.constant(0),  # Pairs remembered since the start; modulo `history`, the next slot.
-            tf.constant(0),  # Steps taken.
-        ]
-        self.variables = [tf.Variable(value, trainable=False) for value in state]
-        self._pairs, self._products, self._gradient, self._step = self.variables[:4]
-        self._scale, self._count, self._steps = self.variables[4:]
+    learning_rate: float = 1.0
+    history: int = 10
+    true_steps: bool = True
+    longest_step: float = 0.0
+    project: Projection | None = None
 
-    def reset(self) -> None:
-        """Forgets all pairs; the next step is a first one."""
-        for state in self.variables:
-            state.assign(tf.zeros_like(state))
-        self._scale.assign(1.0)
+    def init(self, image: tf.Tensor) -> LBFGSState:
+        """Makes the state of a run that begins at an image."""
+        rows = 2 * self.history
+        return LBFGSState(
+            pairs=tf.zeros([rows, *image.shape[1:]]),
+            products=tf.zeros([rows, rows]),
+            gradient=tf.zeros_like(image),
+            step=tf.zeros_like(image),
+            gamma=tf.constant(1.0),
+            count=tf.constant(0),
+            steps=tf.constant(0),
+        )
 
-    def adopt(self, previous: LBFGS) -> None:
-        """Takes over the pairs, resized to this variable's size.
+    def update(self, state: LBFGSState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[LBFGSState, tf.Tensor]:
+        """Takes one step: returns the next state and the next image."""
+        state = self._remember(state, gradient)
+        direction = tf.reshape(self._direction(state, tf.reshape(gradient, [-1])), tf.shape(image))
+        first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
+        length = self.learning_rate * tf.where(state.count + state.steps > 0, 1.0, first)
+        if self.longest_step:
+            size = tf.sqrt(tf.reduce_mean(direction**2))
+            length = tf.minimum(length, self.longest_step / tf.maximum(size, 1e-30))
+        moved = image + length * direction
+        after = _project(self.project, moved)
+        step = (after if self.true_steps else moved) - image
+        return state._replace(gradient=gradient, step=step, steps=state.steps + 1), after
+
+    def resize(self, state: LBFGSState, height: int, width: int) -> LBFGSState:
+        """Returns the state for an image of another size.
 
         A loss that is a mean over the image has gradients as much smaller as the image has more pixels, and so have
-        their changes y.
+        their changes y. A pair whose curvature did not stay positive is forgotten.
         """
-        self.reset()
-        height, width = self._variable.shape[1:3]
-        before = previous._variable.shape
-        images = resized(tf.reshape(previous._pairs, [-1, *before[1:]]), height, width)
+        before = state.step.shape
         finer = before[1] * before[2] / (height * width)
-        factors = tf.repeat([1.0, finer], self._history)[:, None]
-        self._pairs.assign(tf.reshape(images, self._pairs.shape) * factors)
-        self._products.assign(tf.linalg.matmul(self._pairs, self._pairs, transpose_b=True))
-        self._scale.assign(previous._scale / finer)
-        self._count.assign(previous._count)
+        steps, changes = tf.split(_resize(state.pairs, height, width), 2)
+        curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * finer
+        keep = tf.cast(curvature > MIN_CURVATURE, steps.dtype)
+        pairs = tf.concat([keep * steps, keep * finer * changes], axis=0)
+        flat = tf.reshape(pairs, [2 * self.history, -1])
+        nothing = tf.zeros([1, height, width, before[3]])
+        return LBFGSState(
+            pairs=pairs,
+            products=tf.linalg.matmul(flat, flat, transpose_b=True),
+            gradient=nothing,
+            step=nothing,
+            gamma=state.gamma / finer,
+            count=state.count,
+            steps=tf.constant(0),
+        )
 
-    def apply(self, gradient: tf.Tensor) -> None:
-        """Takes one step."""
-        gradient = tf.reshape(gradient, [-1])
-        direction = self._direction(self._remember(self._step, gradient - self._gradient), gradient)
-        first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
-        length = self._learning_rate * tf.where(self._count + self._steps > 0, 1.0, first)
-        if self._longest_step:
-            size = tf.sqrt(tf.reduce_mean(direction**2))
-            length = tf.minimum(length, self._longest_step / tf.maximum(size, 1e-30))
-        before = self._variable.read_value()
-        moved = before + tf.reshape(length * direction, before.shape)
-        after = moved if self._project is None else self._project(moved)
-        self._step.assign(tf.reshape((after if self._true_steps else moved) - before, [-1]))
-        self._gradient.assign(gradient)
-        self._variable.assign(after)
-        self._steps.assign_add(1)
+    def _remember(self, state: LBFGSState, gradient: tf.Tensor) -> LBFGSState:
+        """Puts the last step and the change of gradient over it into the ring, if the curvature is positive."""
+        slot = state.count % self.history
+        rows = tf.stack([slot, slot + self.history])[:, None]
+        new = tf.concat([state.step, gradient - state.gradient], axis=0)
+        accept = tf.reduce_sum(new[0] * new[1]) > MIN_CURVATURE  # The first step has no previous pair.
+        new = tf.where(accept, new, tf.gather_nd(state.pairs, rows))
+        pairs = tf.tensor_scatter_nd_update(state.pairs, rows, new)
+        flat = tf.reshape(pairs, [2 * self.history, -1])
+        columns = tf.transpose(tf.linalg.matmul(flat, tf.reshape(new, [2, -1]), transpose_b=True))  # [2, 2m]
+        products = tf.transpose(tf.tensor_scatter_nd_update(state.products, rows, columns))
+        products = tf.transpose(tf.tensor_scatter_nd_update(products, rows, columns))
+        gamma = tf.where(accept, columns[1, slot] / columns[1, slot + self.history], state.gamma)
+        count = state.count + tf.cast(accept, tf.int32)
+        return state._replace(pairs=pairs, products=products, gamma=gamma, count=count)
 
-    def _remember(self, step: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
-        """Puts a pair into the next slot of the ring; the one there stays if the curvature says nothing.
-
-        Returns the ring: a variable written in part is copied whenever it is read, so it is read once.
-        """
-        slot = self._count % self._history
-        rows = tf.stack([slot, slot + self._history])
-        says = tf.tensordot(step, change, 1) > 1e-10  # Never at a first step: it has none behind it.
-        pair = tf.where(says, tf.stack([step, change]), tf.gather(self._pairs, rows))
-        self._pairs.scatter_nd_update(rows[:, None], pair)
-        pairs = self._pairs.read_value()
-        products = tf.linalg.matmul(pairs, pair, transpose_b=True)  # [2m, 2]
-        self._products.scatter_nd_update(rows[:, None], tf.transpose(products))
-        columns = tf.tensor_scatter_nd_update(tf.transpose(self._products), rows[:, None], tf.transpose(products))
-        self._products.assign(tf.transpose(columns))
-        self._scale.assign(tf.where(says, products[slot, 1] / products[slot + self._history, 1], self._scale))
-        self._count.assign_add(tf.cast(says, tf.int32))
-        return pairs
-
-    def _direction(self, pairs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    def _direction(self, state: LBFGSState, gradient: tf.Tensor) -> tf.Tensor:
         """Minus the inverse Hessian times the gradient.
 
-        With S and Y the pairs as columns, oldest first, R the upper triangle of SᵀY, D its diagonal and γ the scale,
-        a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), it is γYa − Sb − γg. Empty slots are zeros, and so are theirs of a, b.
+        With S and Y the pairs as columns, oldest first, R the upper triangle of SᵀY, D its diagonal and γ the initial
+        inverse Hessian, a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), it is γYa − Sb − γg. Rows of zeros in S and Y give
+        zeros in a and b.
         """
-        m = self._history
-        products = tf.roll(tf.reshape(self._products, [2, m, 2, m]), [-self._count] * 2, [1, 3])
+        m = self.history
+        pairs = tf.reshape(state.pairs, [2 * m, -1])
+        products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.count] * 2, [1, 3])
         along_steps, along_changes = tf.unstack(
-            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -self._count, 1)
+            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -state.count, 1)
         )
         curvature = tf.linalg.diag_part(products[0, :, 1])
         triangle = tf.linalg.set_diag(products[0, :, 1], tf.where(curvature == 0.0, 1.0, curvature))
         a = tf.linalg.triangular_solve(triangle, along_steps, lower=False)
-        inner = curvature[:, None] * a + self._scale * (products[1, :, 1] @ a - along_changes)
+        inner = curvature[:, None] * a + state.gamma * (products[1, :, 1] @ a - along_changes)
         b = tf.linalg.triangular_solve(triangle, inner, lower=False, adjoint=True)
-        coefficients = tf.reshape(tf.roll(tf.stack([-b, self._scale * a]), self._count, 1), [2 * m])
-        return tf.linalg.matvec(pairs, coefficients, transpose_a=True) - self._scale * gradient
+        coefficients = tf.reshape(tf.roll(tf.stack([-b, state.gamma * a]), state.count, 1), [2 * m])
+        return tf.linalg.matvec(pairs, coefficients, transpose_a=True) - state.gamma * gradient
 
 
-def make_optimizer(recipe: Recipe, variable: tf.Variable, *, project: Projection | None) -> Optimizer:
-    """The optimiser a recipe names, on a variable.
+def make_optimizer(recipe: Recipe, *, project: Projection | None) -> Optimizer:
+    """Makes the optimizer that a recipe names.
 
     Args:
-        recipe: names the optimiser and its options.
-        variable: what it will move.
-        project: applied after each step, or None.
-
-    Returns:
-        An `Optimizer`.
+        recipe: names the optimizer and its options.
+        project: applied to the image after each step, or None.
     """
     if recipe.optimizer == "lbfgs":
         return LBFGS(
-            variable,
             learning_rate=recipe.learning_rate,
             history=recipe.history,
-            project=project,
             true_steps=recipe.true_steps,
             longest_step=recipe.longest_step,
+            project=project,
         )
-    rate = _learning_rate(recipe)
-    if recipe.optimizer == "adam":
-        inner = keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
-    else:
-        inner = keras.optimizers.SGD(rate)
-    return KerasOptimizer(inner, variable, project=project)
-
-
-def _learning_rate(recipe: Recipe) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """A constant, or Keras' schedule."""
-    if recipe.decay_rate == 1.0:
-        return recipe.learning_rate
-    return keras.optimizers.schedules.ExponentialDecay(
-        recipe.learning_rate, recipe.decay_steps, recipe.decay_rate, staircase=recipe.staircase
+    rate = exponential_decay(
+        recipe.learning_rate, recipe.decay_rate, steps=recipe.decay_steps, staircase=recipe.staircase
     )
+    if recipe.optimizer == "adam":
+        return Adam(
+            learning_rate=rate,
+            beta_1=recipe.beta_1,
+            beta_2=recipe.beta_2,
+            epsilon=recipe.epsilon,
+            project=project,
+        )
+    return SGD(learning_rate=rate, project=project)
+
+
+def exponential_decay(
+    first: float, rate: float, *, steps: int, staircase: bool = False
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Makes a learning rate that is multiplied by `rate` every `steps` steps: smoothly, or at once (`staircase`)."""
+
+    def learning_rate(done: tf.Tensor) -> tf.Tensor:
+        periods = tf.cast(done, tf.float32) / steps
+        return first * rate ** (tf.floor(periods) if staircase else periods)
+
+    return learning_rate

@@ -162,6 +162,11 @@ class Recipe:
         "of the convolutions; auto is bfloat16 where the processor computes it faster",
         choices=("auto", "float32", "bfloat16"),
     )
+    flip_kernels: str = option(
+        "auto",
+        "gradients by flipped kernels: faster on processors without oneDNN, equal but for rounding",
+        choices=("auto", "on", "off"),
+    )
     input_scale: str = option(
         "auto",
         "pixel range the weights were trained on: keras (BGR, 0-255), torch (RGB, normalised), none (RGB, 0-1), "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def sweep(
     *,
     vary: Mapping[str, Sequence[Any]],
     recipe: str | Recipe = "default",
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callable[[str], Iterable[Callback]] = lambda label: (),
     **options: Any,
 ) -> Iterator[Outcome]:
     """Runs a recipe once for each combination of varied values, on one compiled graph wherever they allow it.
@@ -69,8 +69,8 @@ def sweep(
         content, style: as for `api.stylize`.
         vary: field of the recipe → values.
         recipe: a name or a `Recipe`.
-        callbacks: called with every step of every run.
-        **options: further arguments of `api.stylize`.
+        callbacks: makes the callbacks of one run, given its label: each run closes its own.
+        **options: further arguments of `api.stylize`; a varied value replaces an option of the same name.
 
     Yields:
         An `Outcome` after each run.
@@ -81,9 +81,10 @@ def sweep(
     """
     base = get_recipe(recipe)
     for values in combinations(base, vary):
-        history = History()
-        image = api.stylize(content, style, recipe=base, callbacks=[history, *callbacks], **options, **values)
-        yield Outcome(label(values), values, image, history.rows)
+        name, history = label(values), History()
+        observers: list[Callback] = [history, *callbacks(name)]
+        image = api.stylize(content, style, recipe=base, callbacks=observers, **(options | values))
+        yield Outcome(name, values, image, history.rows)
 
 
 def label(values: Mapping[str, Any]) -> str:

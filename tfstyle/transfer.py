@@ -1,24 +1,24 @@
 """Content, style, recipe → steps: the compiled train step, coarse to fine.
 
-A `Transfer` holds what is worth keeping between pictures: the network, the objective traced once for all sizes, and for
-each size one variable, one optimiser and one compiled train step. `Transfer.steps` yields; who wants a progress bar or
-a file consumes.
+A `Transfer` holds what runs share: the network and one train step, compiled for all sizes. `Transfer.steps` is a
+generator that owns the state of its run; progress bars and writers consume it.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from tfstyle import images
+from tfstyle import environment, images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.feedforward.inference import paint
 from tfstyle.feedforward.networks import adain
 from tfstyle.model import model_for
-from tfstyle.objective import Evaluation, Targets, from_space, make_objective, make_targets, to_space
+from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
 from tfstyle.recipe import Recipe, scale_sizes, steps_per_scale
 
@@ -39,6 +39,7 @@ class Step:
         losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
             "content/LAYER" and "style/LAYER" for each layer.
         seconds: since the run began.
+        settings: what was chosen for this machine, as `Transfer.settings`.
     """
 
     index: int
@@ -48,71 +49,38 @@ class Step:
     image: tf.Tensor
     losses: Mapping[str, float]
     seconds: float
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class Canvas:
-    """The image at one size: the variable, its optimiser and the compiled train step.
+class RunState(NamedTuple):
+    """Everything that a run's next step depends on.
 
-    Args:
-        evaluate: (targets, weights, image) → `Evaluation`.
-        recipe: its compiled part is what the train step does.
-        height, width: size in pixels.
+    Attributes:
+        image: float32 [1, height, width, 3] in the recipe's space.
+        optimizer: of the optimizer's own kind.
+        average: sum of the iterates, weighted, of the image's shape; a scalar 0 where the recipe takes no average.
+        weight: sum of these weights, 0 to 1.
     """
 
-    def __init__(self, evaluate: Callable[..., Evaluation], recipe: Recipe, height: int, width: int) -> None:
-        self._space, self._decay, self._clips = recipe.space, recipe.average, recipe.clip
-        self._variable = tf.Variable(tf.zeros([1, height, width, 3]), trainable=False, name="image")
-        self._average = tf.Variable(tf.zeros_like(self._variable) if self._decay else 0.0, trainable=False)
-        self._share = tf.Variable(0.0, trainable=False)  # How much of the average has been filled, 0 to 1.
-        self.optimizer = make_optimizer(recipe, self._variable, project=_clip if self._clips else None)
-
-        @tf.function(autograph=False)  # No branch hangs on a tensor; to find that out takes longer than the tracing.
-        def train_step(targets: Targets, weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            evaluation = evaluate(targets, weights, self._variable.read_value())
-            self.optimizer.apply(evaluation.gradient)
-            self._record()
-            return evaluation.terms
-
-        self.train_step = train_step
-
-    def start(self, image: tf.Tensor, *, previous: Canvas | None = None) -> None:
-        """Begins a run.
-
-        Args:
-            image: the start, in the recipe's space.
-            previous: the canvas whose optimiser's state is taken over; None begins with none.
-        """
-        self._variable.assign(_clip(image) if self._clips else image)
-        self._share.assign(0.0)
-        if self._decay:
-            self._average.assign(tf.zeros_like(self._average))
-        self._record()
-        if previous is None:
-            self.optimizer.reset()
-        else:
-            self.optimizer.adopt(previous.optimizer)
-
-    def image(self) -> tf.Tensor:
-        """The image as it stands, sRGB: the average of the iterates where the recipe takes one."""
-        value = self._average / self._share if self._decay else self._variable.read_value()
-        return from_space(value, self._space)
-
-    def _record(self) -> None:
-        """Lets the variable into the running average; with it, the share of what is still missing shrinks."""
-        if self._decay:
-            self._average.assign(self._decay * self._average + (1.0 - self._decay) * self._variable)
-            self._share.assign(self._decay * self._share + (1.0 - self._decay))
-
-
-def _clip(image: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(image, 0.0, 1.0)
+    image: tf.Tensor
+    optimizer: Any
+    average: tf.Tensor
+    weight: tf.Tensor
 
 
 class Transfer:
-    """Runs recipes that share one compiled part: same network, layers and optimiser.
+    """Runs recipes that share one compiled part: same network, layers and optimizer.
+
+    A transfer holds the network and the graphs, compiled once for all sizes. Each run owns its state, so several may
+    go on at a time, in one thread or in many.
 
     Args:
         recipe: what to share; its sizes, steps, seed and weights of terms may differ from run to run.
+
+    Attributes:
+        recipe: the compiled part.
+        model: the network.
+        settings: what was chosen for this machine: "precision" and "flip_kernels".
 
     Raises:
         WeightsError: if the recipe's network weights cannot be used.
@@ -121,26 +89,27 @@ class Transfer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe.compiled_part()
         self.model = model_for(recipe)
-        self._canvases: dict[tuple[int, int], Canvas] = {}
+        flips = environment.flips_kernels(recipe.flip_kernels) and self.model.compute_dtype == "float32"
+        self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if flips else "off"}
+        self._flipped = self.model.vgg.flipped_kernels() if flips else {}
+        self._optimizer = make_optimizer(self.recipe, project=_clip if self.recipe.clip else None)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
         self._targets = tf.function(
             lambda content, style: make_targets(self.model, self.recipe, content, style),
             input_signature=[any_size, any_size],
-            autograph=False,
+            autograph=False,  # No branch depends on a tensor, and looking for one takes longer than tracing.
         )
-        described = self._targets.get_concrete_function().structured_outputs
-        target_specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), described)
-        weight_specs = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
-        self._evaluate = tf.function(
-            lambda targets, weights, image: make_objective(self.model, self.recipe, targets, weights)(image),
-            input_signature=[target_specs, weight_specs, any_size],
-            autograph=False,
+        targets = self._targets.get_concrete_function().structured_outputs
+        state = self._begin(tf.zeros([1, 1, 1, 3]))
+        weights = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
+        self._step = tf.function(
+            self._take_step, input_signature=[_any_size(targets), weights, _any_size(state)], autograph=False
         )
 
     def steps(
         self, content: tf.Tensor, style: tf.Tensor, recipe: Recipe, *, init: tf.Tensor | None = None
     ) -> Iterator[Step]:
-        """Paints: yields once a step, coarse scale to fine.
+        """Runs a recipe: yields after every step, coarse scale to fine.
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of the size of the result.
@@ -152,44 +121,46 @@ class Transfer:
             A `Step` after every step.
 
         Raises:
-            UsageError: if the recipe has another compiled part.
+            UsageError: if the recipe has another compiled part, or an image is not as described.
             InputError: if a picture is too small for the network.
-            DivergedError: if the loss is no longer finite.
+            DivergedError: if the loss or the last image is not finite.
             MemoryLimitError: if TensorFlow runs out of memory.
         """
         if recipe.compiled_part() != self.recipe:
             raise UsageError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
+        content, style = (images.as_image(image, name) for image, name in ((content, "content"), (style, "style")))
+        image = None if init is None else images.as_image(init, "init")
         began = time.perf_counter()
         height, width = content.shape[1:3]
         trimmed = _trimmed(style, recipe.style_margin)
         sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
         counts = steps_per_scale(recipe, len(sizes))
-        self._forget_all_but({images.fitted_size(height, width, size) for size in sizes})
-        weights, image, index, canvas = _term_weights(recipe), init, 0, None
+        weights, state, index = _term_weights(recipe), None, 0
         for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
             if not count:
                 continue
             try:
-                previous = canvas if recipe.warm_start else None
                 small, painting = (_resized(picture, size / sizes[-1]) for picture in (content, style))
                 targets = self.targets(small, _trimmed(painting, recipe.style_margin))
-                if canvas is not None and recipe.add_detail and recipe.content_weight:
+                if state is not None and recipe.add_detail and recipe.content_weight:
                     image = _with_detail(image, small)
-                canvas = self._canvas(*small.shape[1:3])
-                canvas.start(_start_image(recipe, small, painting, image), previous=previous)
+                state = self._begin(_start_image(recipe, small, painting, image), state if recipe.warm_start else None)
                 for _ in range(count):
-                    terms = canvas.train_step(targets, weights)
-                    values = _finite(_on_the_host(terms), index)
-                    image = canvas.image()
+                    state, terms = self._step(targets, weights, state)
+                    values = _finite(_to_floats(terms), index)
+                    image = self._image(state)
                     index += 1
-                    yield Step(index, sum(counts), scale, len(sizes), image, values, time.perf_counter() - began)
+                    if index == sum(counts):
+                        _check_finite(image, index)
+                    seconds = time.perf_counter() - began
+                    yield Step(index, sum(counts), scale, len(sizes), image, values, seconds, self.settings)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
-                    f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller --size."
+                    f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller `size`."
                 ) from error
 
     def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
-        """What the image is compared with, as `objective.make_targets` says.
+        """Computes what the image is compared with, as `objective.make_targets`.
 
         Raises:
             InputError: if either is too small for the network.
@@ -198,14 +169,51 @@ class Transfer:
         self.model.vgg.check_size(style, "the style")
         return self._targets(content, style)
 
-    def _canvas(self, height: int, width: int) -> Canvas:
-        """The canvas of a size, made when first needed."""
-        if (height, width) not in self._canvases:
-            self._canvases[height, width] = Canvas(self._evaluate, self.recipe, height, width)
-        return self._canvases[height, width]
+    def _begin(self, image: tf.Tensor, previous: RunState | None = None) -> RunState:
+        """The state at the start of a scale, with the optimizer's state of the scale before if there is one."""
+        if self.recipe.clip:
+            image = _clip(image)
+        if previous is None:
+            optimizer = self._optimizer.init(image)
+        else:
+            optimizer = self._optimizer.resize(previous.optimizer, *image.shape[1:3])
+        nothing = tf.zeros_like(image) if self.recipe.average else tf.constant(0.0)
+        return self._averaged(RunState(image, optimizer, nothing, tf.constant(0.0)))
 
-    def _forget_all_but(self, sizes: set[tuple[int, int]]) -> None:
-        self._canvases = {size: canvas for size, canvas in self._canvases.items() if size in sizes}
+    def _take_step(
+        self, targets: Targets, weights: Mapping[str, tf.Tensor], state: RunState
+    ) -> tuple[RunState, dict[str, tf.Tensor]]:
+        """The train step: the next state, and the loss terms before it."""
+        evaluate = make_objective(self.model, self.recipe, targets, weights, flipped=self._flipped)
+        evaluation = evaluate(state.image)
+        optimizer, image = self._optimizer.update(state.optimizer, state.image, evaluation.gradient)
+        return self._averaged(state._replace(image=image, optimizer=optimizer)), evaluation.terms
+
+    def _averaged(self, state: RunState) -> RunState:
+        """Updates the exponential moving average and its bias correction with the image."""
+        decay = self.recipe.average
+        if not decay:
+            return state
+        average = decay * state.average + (1.0 - decay) * state.image
+        return state._replace(average=average, weight=decay * state.weight + (1.0 - decay))
+
+    def _image(self, state: RunState) -> tf.Tensor:
+        """The image as it stands, sRGB: the average of the iterates where the recipe takes one."""
+        return from_space(state.average / state.weight if self.recipe.average else state.image, self.recipe.space)
+
+
+def _clip(image: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(image, 0.0, 1.0)
+
+
+def _any_size(tensors: Any) -> Any:
+    """Specifications of a structure of tensors, images in it of any height and width."""
+
+    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
+        shape = tensor.shape.as_list()
+        return tf.TensorSpec([shape[0], None, None, shape[3]] if len(shape) == 4 else shape, tensor.dtype)
+
+    return tf.nest.map_structure(spec, tensors)
 
 
 def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
@@ -265,7 +273,7 @@ def _term_weights(recipe: Recipe) -> dict[str, tf.Tensor]:
     return {name: tf.constant(value, tf.float32) for name, value in values.items()}
 
 
-def _on_the_host(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
+def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
     """The terms as floats, fetched at once: a GPU is waited for once a step."""
     return dict(zip(terms, tf.stack(list(terms.values())).numpy().tolist(), strict=True))
 
@@ -276,3 +284,11 @@ def _finite(values: dict[str, float], index: int) -> dict[str, float]:
             f"the loss was no longer a finite number at step {index + 1}; use smaller weights or another recipe."
         )
     return values
+
+
+def _check_finite(image: tf.Tensor, index: int) -> None:
+    """Refuses an image that the last step has spoiled, which no loss has shown."""
+    if not bool(tf.reduce_all(tf.math.is_finite(image))):
+        raise DivergedError(
+            f"the image was no longer finite after step {index}; use smaller weights or another recipe."
+        )

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ ROUNDINGS = ("floor", "ceil")
 EDGES = ("zero", "replicate", "reflect")
 
 Blocks = Sequence[Sequence[int]]
+
+Pullback = Callable[[Mapping[str, Callable[[], tf.Tensor]]], tf.Tensor]
+"""{layer: () → gradient at its features} → gradient at the image."""
 
 
 def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
@@ -122,7 +126,6 @@ class VGG(keras.Model):
             keras.layers.Conv2D(filters, 3, padding=self._padding(name), name=name, dtype=self.dtype_policy)
             for name, filters in zip(used, sum(self.blocks, ()), strict=False)
         ]
-        self._turned: dict[str, tf.Tensor] = {}
         self.trainable = False
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -142,58 +145,78 @@ class VGG(keras.Model):
 
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Features of the layers asked for; see the class."""
-        return self.describe(image, {})[0]
+        features = self.features_and_pullback(image)[0]
+        return {name: tf.cast(features[name], self.variable_dtype) for name in self.tapped}
 
-    def describe(
-        self, image: tf.Tensor, statistics: Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Features, and what is made of some of them on the way.
+    def features_and_pullback(
+        self, image: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None
+    ) -> tuple[dict[str, tf.Tensor], Pullback]:
+        """Features, and the function that takes gradients at them back to the image.
 
-        The same as taking the statistics afterwards, but their gradients are held one layer at a time (`_on_the_way`).
+        TensorFlow computes the gradients of the losses of all layers as soon as the loss is known, each as large as
+        the features, and holds every one until the gradient from the deeper layers arrives: a third of the peak
+        memory. The pullback asks for the gradient of a layer when the deeper layers' has arrived.
 
         Args:
-            image: as for the call.
-            statistics: layer → (features → tensor).
+            image: as for a call.
+            flipped: layer → kernel from `flipped_kernels`, used for the gradient; TensorFlow's own gradient for others.
 
         Returns:
-            {layer: features} and {layer: statistic}.
+            {layer: features}, in the network's compute type, and a function {layer: () → gradient at its features} →
+            gradient at the image.
         """
-        x = scale_pixels(image, self.input_scale)
-        x = tf.cast(x, self.compute_dtype)
-        features, described = {}, {}
+        flipped = flipped or {}
+        image = self._checked(image)
+        x, scaled = with_pullback(lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), image)
+        stages: list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = [("", scaled)]
+        features = {}
         for convolution in self.convolutions:
             name = convolution.name
-            if name.endswith("_conv1") and name != "block1_conv1":
-                x = self._pool(x)
-            x = self._convolved(self._padded(x, name), convolution)
-            for at in ("conv", "relu"):
-                x = tf.nn.relu(x) if at == "relu" else x
-                if name in self.tapped and self._tap(name) == at:
-                    if name in statistics:
-                        x, described[name] = _on_the_way(x, statistics[name])
-                    features[name] = tf.cast(x, self.variable_dtype)
-        return {name: features[name] for name in self.tapped}, described
+            x, prepared = with_pullback(functools.partial(self._prepare, name), x)
+            convolved, back = with_pullback(convolution, x)
+            if name in flipped:
+                back = functools.partial(tf.nn.conv2d, filters=flipped[name], strides=1, padding="SAME")
+            activated, relu = with_pullback(tf.nn.relu, convolved)
+            if name in self.tapped:
+                features[name] = activated if self._tap(name) == "relu" else convolved
+            stages += [("", prepared), ("", back)]
+            stages += [("", relu), (name, _same)] if self._tap(name) == "relu" else [(name, _same), ("", relu)]
+            x = activated
 
-    def turn_kernels(self) -> None:
-        """Takes gradients towards the image by the kernels turned around, as they stand now; weights get none any more.
+        def pullback(gradients: Mapping[str, Callable[[], tf.Tensor]]) -> tf.Tensor:
+            gradient: tf.Tensor | None = None
+            for name, back in reversed(stages):
+                if name in gradients:
+                    with tf.control_dependencies([] if gradient is None else [gradient]):
+                        own = gradients[name]()
+                    gradient = own if gradient is None else gradient + own
+                elif gradient is not None:
+                    gradient = back(gradient)
+            return gradient
 
-        The same gradients, sooner and in less memory where `environment.turned_kernels_are_fast`.
+        return features, pullback
+
+    def flipped_kernels(self) -> dict[str, tf.Tensor]:
+        """The kernels rotated by 180°, inputs and outputs exchanged, as the weights are now.
+
+        The gradient of a convolution is a convolution with the flipped kernel: faster and in less memory where
+        `environment.flips_kernels`.
+
+        Returns:
+            {layer: [3, 3, out, in]} of all layers but the first, whose gradient has only three channels, and those
+            that are not padded with zeros.
         """
-        for convolution in self.convolutions[1:]:  # The first gives back three channels only: nothing to gain.
-            if convolution.padding == "same":
-                turned = tf.reverse(tf.cast(convolution.kernel, self.compute_dtype), [0, 1])
-                self._turned[convolution.name] = tf.transpose(turned, [0, 1, 3, 2])
+        return {
+            c.name: tf.transpose(tf.reverse(tf.cast(c.kernel, self.compute_dtype), [0, 1]), [0, 1, 3, 2])
+            for c in self.convolutions[1:]
+            if c.padding == "same"
+        }
 
-    def _convolved(self, x: tf.Tensor, convolution: keras.layers.Conv2D) -> tf.Tensor:
-        if convolution.name not in self._turned:
-            return convolution(x)
-        turned = self._turned[convolution.name]
-
-        @tf.custom_gradient
-        def passed(x: tf.Tensor, convolved: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            return tf.identity(convolved), lambda upstream: (tf.nn.conv2d(upstream, turned, 1, "SAME"), None)
-
-        return passed(x, convolution(tf.stop_gradient(x)))
+    def _prepare(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        """What a convolution is given: pooled where a block begins, padded."""
+        if name.endswith("_conv1") and name != "block1_conv1":
+            x = self._pool(x)
+        return self._padded(x, name)
 
     def _padding(self, name: str) -> str:
         return "valid" if self._own_padding(name) else "same"
@@ -230,8 +253,25 @@ class VGG(keras.Model):
         if min(height, width) < self.smallest_side:
             raise InputError(
                 f"{what} is {width}x{height} where the network needs {self.smallest_side} pixels on each side; choose "
-                "a larger --size or a picture of another shape."
+                "a larger `size` or a picture of another shape."
             )
+
+    def _checked(self, image: tf.Tensor) -> tf.Tensor:
+        """An image as a tensor.
+
+        Raises:
+            UsageError: if it is not a batch of floating images.
+            InputError: if a side is known to be too small.
+        """
+        image = tf.convert_to_tensor(image)
+        if not image.dtype.is_floating or image.shape.rank != 4 or image.shape[-1] not in (None, 3):
+            raise UsageError(
+                "images should be floating [batch, height, width, 3] in [0, 1], as tfstyle.read(path).image is; "
+                f"received {image.dtype.name} {image.shape}."
+            )
+        if None not in image.shape[1:3]:
+            self.check_size(image)
+        return image
 
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""
@@ -246,25 +286,18 @@ class VGG(keras.Model):
         }
 
 
-def _on_the_way(x: tf.Tensor, statistic: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Features for the next layer, and a statistic of them whose gradient waits until the next layer's has arrived.
+def with_pullback(
+    function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Value of a function, and the function that takes a gradient at the value back to `x`."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value = function(x)
+    return value, lambda upstream: tape.gradient(value, x, output_gradients=upstream)
 
-    It is as large as the features. TensorFlow would compute it for all layers as soon as the loss is known and hold
-    every one until the gradient from the deeper layers comes by: a third of the peak memory.
-    """
 
-    @tf.custom_gradient
-    def fork(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
-        def gradient(deeper: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-            with tf.control_dependencies([deeper]), tf.GradientTape() as tape:
-                again = tf.identity(x)  # In a graph only what the gradient needs is computed again.
-                tape.watch(again)
-                value = statistic(again)
-            return deeper + tape.gradient(value, again, output_gradients=upstream)
-
-        return (tf.identity(x), statistic(x)), gradient
-
-    return fork(x)
+def _same(gradient: tf.Tensor) -> tf.Tensor:
+    return gradient
 
 
 def load_vgg(layers: Sequence[str], *, weights: str = "embedded", input_scale: str = "auto", **options: Any) -> VGG:

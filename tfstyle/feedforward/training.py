@@ -59,8 +59,9 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
     }
 
     def terms(network: keras.Model, photographs: tf.Tensor) -> dict[str, tf.Tensor]:
+        painted = network(photographs, training=True)
         targets = {"content": model(photographs)["content"], "style": style}
-        return objective.loss_terms(model, recipe, network(photographs, training=True), targets, factors)
+        return objective.loss_terms(recipe, model(painted), painted, targets, factors)
 
     return terms
 
