@@ -302,18 +302,14 @@ def lbfgs_alone(shape):
     from tfstyle.optimizers import LBFGS
 
     curvature = tf.random.stateless_uniform(shape, seed=(0, 0)) + 0.1
-    variable = tf.Variable(tf.ones(shape))
-    optimizer = LBFGS(variable, learning_rate=0.1, history=10)
-
-    @tf.function
-    def step():
-        optimizer.apply(curvature * variable)
-
+    optimizer, image = LBFGS(learning_rate=0.1, history=10), tf.ones(shape)
+    step = tf.function(lambda state, image: optimizer.update(state, image, curvature * image))
+    state = optimizer.init(image)
     for _ in range(12):  # Until the history is full.
-        step()
+        state, image = step(state, image)
     while True:
         began = time.perf_counter()
-        step()
+        state, image = step(state, image)
         yield time.perf_counter() - began
 
 

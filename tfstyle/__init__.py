@@ -9,6 +9,8 @@ The names below lie along the road of the data and are loaded when first used, s
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tfstyle.registration import register_with_keras
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -93,6 +95,9 @@ if TYPE_CHECKING:
     from tfstyle.transfer import Transfer as Transfer
     from tfstyle.vgg import VGG as VGG
     from tfstyle.vgg import load_vgg as load_vgg
+
+
+register_with_keras()
 
 
 def __getattr__(name: str) -> Any:

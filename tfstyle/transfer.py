@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -94,17 +94,12 @@ class Transfer:
         self._flipped = self.model.vgg.flipped_kernels() if flips else {}
         self._optimizer = make_optimizer(self.recipe, project=_clip if self.recipe.clip else None)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
-        self._targets = tf.function(
-            lambda content, style: make_targets(self.model, self.recipe, content, style),
-            input_signature=[any_size, any_size],
-            autograph=False,  # No branch depends on a tensor, and looking for one takes longer than tracing.
+        self._targets = _compile(
+            lambda content, style: make_targets(self.model, self.recipe, content, style), any_size, any_size
         )
-        targets = self._targets.get_concrete_function().structured_outputs
-        state = self._begin(tf.zeros([1, 1, 1, 3]))
+        targets = _any_size(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
-        self._step = tf.function(
-            self._take_step, input_signature=[_any_size(targets), weights, _any_size(state)], autograph=False
-        )
+        self._step = _compile(self._take_step, targets, weights, _any_size(self._begin(tf.zeros([1, 1, 1, 3]))))
 
     def steps(
         self, content: tf.Tensor, style: tf.Tensor, recipe: Recipe, *, init: tf.Tensor | None = None
@@ -204,6 +199,14 @@ class Transfer:
 
 def _clip(image: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(image, 0.0, 1.0)
+
+
+def _compile(function: Callable[..., Any], *specs: Any) -> Any:
+    """Traces a function once, for tensors as specified.
+
+    Without autograph: no branch depends on a tensor, and looking for one takes longer than tracing.
+    """
+    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
 
 
 def _any_size(tensors: Any) -> Any:

@@ -1,0 +1,99 @@
+"""Tries what a service does: many pictures at once, and many recipes and sizes one after another.
+
+    python scripts/stress.py threads    # 8 threads x 20 pictures, 5 sizes, 3 recipes: each bit-equal to its lone run
+    python scripts/stress.py memory     # 60 calls over 6 recipes and 20 sizes; resident memory after each tenth
+
+Prints one line a result and ends with exit code 1 if a picture differs or memory grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from concurrent import futures
+from pathlib import Path
+
+import numpy as np
+
+RECIPES = ("balanced", "pytorch-lbfgs", "crowson")
+SIZES = (64, 72, 80, 88, 96)
+WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "keras-io")
+MEMORY_LIMIT = 1.10
+"""Resident memory after the last call over that after the tenth."""
+
+
+def paint(job):
+    """One picture of a (recipe, size, photograph, painting, steps)."""
+    import tfstyle
+
+    recipe, size, photograph, painting, steps = job
+    samples = tfstyle.SAMPLES
+    overrides = {"recipe": recipe, "size": size, "steps": steps}
+    return np.asarray(tfstyle.stylize(samples / photograph, samples / painting, **overrides))
+
+
+def jobs(recipes, sizes, count, *, steps):
+    """The first `count` of all combinations, no two neighbors with the same recipe, size or photograph."""
+    photographs = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
+    paintings = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
+    return [
+        (
+            recipes[i % len(recipes)],
+            sizes[(i + i // len(recipes)) % len(sizes)],
+            photographs[i % len(photographs)],
+            paintings[i % len(paintings)],
+            steps,
+        )
+        for i in range(count)
+    ]
+
+
+def resident_megabytes():
+    """Memory of this process that lies in main memory, after unreachable objects are gone."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def threads(count, workers):
+    """Pictures of many threads against the same pictures one after another; returns how many differ."""
+    work = jobs(RECIPES, SIZES, count, steps=6)
+    with futures.ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(paint, work))
+    expected = {job: paint(job) for job in dict.fromkeys(work)}
+    wrong = sum(not np.array_equal(picture, expected[job]) for job, picture in zip(work, found, strict=True))
+    print(f"threads: {workers} threads, {len(work)} pictures, {len(expected)} kinds, {wrong} differ from the lone run")
+    return wrong
+
+
+def memory(count):
+    """Resident memory over many recipes and sizes; returns its growth after the tenth call."""
+    sizes = tuple(range(64, 104, 2))
+    after = []
+    for index, job in enumerate(jobs(WIDE_RECIPES, sizes, count, steps=3), 1):
+        paint(job)
+        if index % 10 == 0:
+            after.append(resident_megabytes())
+            growth = after[-1] / after[0]
+            print(f"memory: {after[-1]:.0f} MB after {index} calls, {growth:.3f} of the tenth", flush=True)
+    return max(after) / after[0]
+
+
+def main():
+    """Runs what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("threads", "memory"))
+    parser.add_argument("--count", type=int, help="pictures [160 for threads, 60 for memory]")
+    parser.add_argument("--workers", type=int, default=8, help="threads [8]")
+    options = parser.parse_args()
+    if options.what == "threads":
+        failed = threads(options.count or 160, options.workers) > 0
+    else:
+        failed = memory(options.count or 60) > MEMORY_LIMIT
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
