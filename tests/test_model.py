@@ -7,6 +7,7 @@ import tensorflow as tf
 from conftest import image, miniature
 
 from tfstyle import model, moments, recipes
+from tfstyle.errors import UsageError
 
 MODES = {"eager": lambda m: m, "graph": tf.function}
 
@@ -113,3 +114,8 @@ def test_a_recipe_brings_its_scales_to_the_model():
 def test_an_unknown_layer_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'block1_conv1'"):
         model.StyleContentModel(["blok1_conv1"], [], weights=None)
+
+
+def test_keras_own_export_leads_to_ours(tmp_path):
+    with pytest.raises(UsageError, match=r"use tfstyle\.export_extractor"):
+        miniature().export(tmp_path / "model")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfstyle import moments
 from tfstyle.environment import bfloat16_is_fast, keras, tf
+from tfstyle.errors import UsageError
 from tfstyle.recipe import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
@@ -89,6 +90,14 @@ class StyleContentModel(keras.Model):
 
     def _scale(self, layer: str) -> float:
         return self.feature_scales.get(layer, 1.0)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Refuses: Keras' own export cannot write nested outputs.
+
+        Raises:
+            UsageError: always; `tfstyle.export_extractor` writes the model.
+        """
+        raise UsageError("the outputs are nested; use tfstyle.export_extractor(model, directory, format=...).")
 
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs but the weights, which the saved model carries itself."""
