@@ -221,12 +221,21 @@ def test_what_is_kept_between_calls_can_be_released(pair):
     assert kept() is None
 
 
-def test_at_most_four_networks_are_kept(pair):
+def test_at_most_eight_networks_are_kept(pair):
     kept = []
-    for weight in ("squared", "absolute", "power", "sum", "nine_point"):
-        kept.append(weakref.ref(api._transfer(mini_recipe(tv_form=weight).compiled_part())))
+    for weight in range(9):
+        kept.append(weakref.ref(api._transfer(mini_recipe(style_layer_weights=(0.1, weight)).compiled_part())))
     gc.collect()
-    assert [thing() is not None for thing in kept] == [False, True, True, True, True]
+    assert [thing() is not None for thing in kept] == [False] + [True] * 8
+
+
+def test_what_is_kept_is_released_before_a_run_is_refused(pair, monkeypatch):
+    tfstyle.stylize(*pair, recipe=RECIPE)
+    kept = weakref.ref(api._transfer(RECIPE.compiled_part()))
+    needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
+    monkeypatch.setattr(environment, "available_memory", lambda: needed - (kept() is not None))
+    tfstyle.stylize(*pair, recipe=RECIPE)
+    assert kept() is None
 
 
 def test_one_painting_needs_no_list(pair, rng):

@@ -244,7 +244,7 @@ def _confess(departure: str | None) -> None:
 _building = threading.Lock()
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _cached_transfer(compiled: Recipe) -> Transfer:
     return Transfer(compiled)
 
@@ -258,7 +258,7 @@ def _transfer(compiled: Recipe) -> Transfer:
 
 
 def clear_cache() -> None:
-    """Releases what is kept between calls: the networks and graphs of the last four recipes, and AdaIN's.
+    """Releases what is kept between calls: networks and graphs of the last eight recipes, some 90 MB each, and AdaIN.
 
     Runs that are going on keep theirs until they end.
     """
@@ -323,6 +323,9 @@ def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, 
     if tf.config.list_physical_devices("GPU"):
         return
     needed, free = memory_needed(recipe, result, painting), environment.available_memory()
+    if free is not None and needed > free and _cached_transfer.cache_info().currsize:
+        clear_cache()  # What other recipes left is no reason to refuse this one.
+        free = environment.available_memory()
     if free is not None and needed > free:
         height, width = result
         smaller = f"a `size` of {int(max(height, width) * (free / needed) ** 0.5)} or less"
