@@ -131,7 +131,7 @@ FAST_ROOT: Polynomials = (
     (1.8750163, -1.2500181, 0.3750018),
 )
 """p(w) = a + b w + c w² with the least possible largest |1 − √w p(w)|: the first for w from 1e-5 to 1, each other for
-the range that the one before leaves; after the last it is 4e-8. Found by Remez' exchange."""
+the range that the one before leaves; after the last it is 4e-8. `scripts/fit_root.py` finds them."""
 
 
 def gaussian(statistic: tf.Tensor) -> Gaussian:
