@@ -49,7 +49,8 @@ def stylize(
         content: the photograph: path, PIL image, array or tensor, as for `images.read`.
         style: the painting, likewise.
         recipe: a name in `recipes.RECIPES`, or a `Recipe`.
-        output: where to write the result; None does not write.
+        output: where to write the result; None does not write. A `files.FreeName` takes the next free name when it
+            is written.
         callbacks: called with a `Step` after every step.
         background: what shows through transparent parts, a CSS colour.
         keep_alpha: give the written file the photograph's alpha.
@@ -64,7 +65,8 @@ def stylize(
     Raises:
         UsageError: if a recipe, a field or a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written; most causes are found before the work begins. Or if a callback
+        OutputError: if the result could not be written; most causes are found before the work begins. If one comes
+            up later, the result is saved elsewhere (`images.write_result`), which the message names. Or if a callback
             could not write its file, after the image so far has been written to `output`.
         WeightsError: if the network's weights cannot be used.
         MemoryLimitError: if the run would not fit in memory.
@@ -94,7 +96,7 @@ def stylize(
 
     def finish(image: tf.Tensor) -> None:
         if output is not None:
-            images.write(image, output, alpha=alpha, quality=quality, overwrite=overwrite)
+            images.write_result(image, output, alpha=alpha, quality=quality, overwrite=overwrite)
 
     image = None
     try:
@@ -103,8 +105,11 @@ def stylize(
     except KeyboardInterrupt:
         if image is None or output is None:
             raise
-        finish(images.resize(image, *photo_size))
-        raise Interrupted(f"{output}: the image so far.") from None
+        try:
+            finish(images.resize(image, *photo_size))
+        except OutputError as error:  # It says where the image is.
+            raise Interrupted(str(error)) from None
+        raise Interrupted(f"{os.fspath(output)}: the image so far.") from None
     except OutputError:  # A callback could not write its file; that is no reason to lose the picture.
         if image is not None:
             finish(images.resize(image, *photo_size))
@@ -154,7 +159,7 @@ def fast(
     Raises:
         UsageError: if a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written.
+        OutputError: if the result could not be written, as for `stylize`.
         WeightsError: if the model cannot be used.
         MemoryLimitError: if the result would have more pixels than `decoding.MAX_PIXELS`, or memory runs out.
     """
@@ -186,7 +191,7 @@ def fast(
     if preserve_color:
         image = keep_colors(image, photograph)
     if output is not None:
-        images.write(image, output, quality=quality, overwrite=overwrite)
+        images.write_result(image, output, quality=quality, overwrite=overwrite)
     return image
 
 
