@@ -130,7 +130,7 @@ def _photographs(folder: Path, manner: str) -> list[Path]:
     ending = re.compile(rf"\.{re.escape(manner)}(-\d+)?$")
     results = [path for path in pictures if ending.search(path.stem) and ending.sub("", path.stem) in names]
     if results:
-        _log.warning("passed over %d earlier results, the first of them %s", len(results), results[0])
+        _log.warning("passed over earlier results named PHOTO.%s: %d, as %s", manner, len(results), results[0])
     photographs = [path for path in pictures if path not in results]
     if not photographs:
         raise InputError(f"{folder}: holds no picture that can be read.")

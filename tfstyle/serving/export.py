@@ -138,7 +138,10 @@ def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format
     except OutputError:
         raise
     except (OSError, tf.errors.OpError) as error:  # TensorFlow's own for a full disk.
-        cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        cause = cause.rpartition("; ")[2].partition(" [Op:")[
+            0
+        ]  # TensorFlow names its operation and our scratch folder.
         raise OutputError(f"{directory}: cannot be written ({cause}); choose another folder.") from error
     return directory
 
