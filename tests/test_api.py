@@ -4,6 +4,7 @@ import gc
 import logging
 import weakref
 from concurrent import futures
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from conftest import image, mini_recipe, miniature, small_transformer
 from PIL import Image
 
 import tfstyle
-from tfstyle import api, environment, images, transfer
+from tfstyle import api, environment, files, images, transfer
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
 
 
@@ -250,6 +251,46 @@ def test_a_network_that_paints_no_numbers_is_refused(pair):
     network.convolutions[-1].bias.assign([float("nan")] * 3)
     with pytest.raises(WeightsError, match="the picture is not finite"):
         tfstyle.fast(pair[0], model=network)
+
+
+def test_a_result_whose_name_was_taken_meanwhile_is_saved_beside_it(pair, tmp_path):
+    output = tmp_path / "out.png"
+    seen = []
+
+    def take(step):
+        output.write_bytes(b"precious")
+        seen.append(step.image)
+
+    with pytest.raises(OutputError, match=r"out\.png: has appeared meanwhile .*; saved as .*out-2\.png\.$"):
+        tfstyle.stylize(*pair, recipe=RECIPE, output=output, callbacks=[take])
+    assert output.read_bytes() == b"precious"
+    np.testing.assert_allclose(images.read(tmp_path / "out-2.png").image, seen[-1], atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError])
+def test_the_image_so_far_is_saved_elsewhere_when_its_folder_is_gone(error, pair, tmp_path, monkeypatch):
+    for name in ("here", "out"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def stop(step):
+        if step.index == 2:
+            (tmp_path / "out").rmdir()
+            raise error
+
+    raised = Interrupted if error is KeyboardInterrupt else OutputError
+    with pytest.raises(raised, match=r"out/p\.png: cannot be written .*; saved as .*here/p\.png\.$"):
+        tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out" / "p.png", callbacks=[stop])
+    assert images.read(tmp_path / "here" / "p.png").image.shape == (1, 32, 48, 3)
+
+
+def test_a_free_name_is_chosen_when_the_result_is_written(pair, tmp_path):
+    output = files.FreeName(tmp_path / "out.png")
+    (tmp_path / "out.png").touch()  # The check before the work finds the next name, too.
+    take = lambda step: (tmp_path / "out-2.png").touch()  # noqa: E731
+    tfstyle.stylize(*pair, recipe=RECIPE, output=output, callbacks=[take])
+    assert images.read(output).image.shape == (1, 32, 48, 3)
+    assert Path(output) == tmp_path / "out-3.png"
 
 
 def test_an_interrupt_before_the_first_step_writes_nothing(pair, tmp_path):

@@ -73,10 +73,19 @@ def test_images_are_saved_when_it_is_their_turn(rng, tmp_path):
     np.testing.assert_allclose(saved, seen[3].image, atol=0.51 / 255)
 
 
+def test_images_of_an_earlier_run_are_left_alone_unless_they_are_to_be_overwritten(rng, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "0002.png").write_bytes(b"precious")
+    list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2)]))
+    assert (tmp_path / "run" / "0002.png").read_bytes() == b"precious"
+    assert sorted(path.name for path in (tmp_path / "run-2").iterdir()) == ["0002.png", "0004.png"]
+    list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2, overwrite=True)]))
+    assert images.read(tmp_path / "run" / "0002.png").image.shape == (1, 9, 14, 3)
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(rng, tmp_path):
-    (tmp_path / "run").touch()
     with pytest.raises(OutputError, match="cannot be made"):
-        list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "run", 1)]))
+        list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "gone" / "run", 1)]))
 
 
 def test_saving_every_0_steps_is_refused(tmp_path):
@@ -140,11 +149,14 @@ def test_nothing_is_written_of_a_run_without_steps(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_record_that_exists_is_left_alone(rng, tmp_path):
-    (tmp_path / "h.csv").write_text("precious")
-    with pytest.raises(OutputError, match="left alone"):
-        list(callbacks.observed(steps(rng), [callbacks.History(tmp_path / "h.csv")]))
-    assert (tmp_path / "h.csv").read_text() == "precious"
+def test_a_record_that_exists_is_left_alone_and_the_new_one_saved_beside_it(rng, tmp_path):
+    for kind, name in ((callbacks.History, "h.csv"), (callbacks.LossCurves, "l.png"), (callbacks.Strip, "s.png")):
+        (tmp_path / name).write_text("precious")
+        other = name.replace(".", "-2.")
+        with pytest.raises(OutputError, match=rf"left alone; saved as .*{other}\.$"):
+            list(callbacks.observed(steps(rng), [kind(tmp_path / name)]))
+        assert (tmp_path / name).read_text() == "precious"
+        assert (tmp_path / other).stat().st_size > 100
 
 
 @pytest.mark.parametrize(("every", "expected"), [(2, 3), (None, 5)])

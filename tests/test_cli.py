@@ -77,6 +77,67 @@ def test_an_output_folder_gets_the_default_name(pair, tmp_path, mini_network, ca
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'photo.painting.png'}\n"
 
 
+def test_a_missing_folder_is_made_and_does_not_stay_without_a_result(pair, tmp_path, mini_network, capsys, monkeypatch):
+    output, history = tmp_path / "new" / "out.png", tmp_path / "new" / "log" / "h.csv"
+    words = ["stylize", *pair, "-o", str(output), "--history", str(history)]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+    assert images.read(output).image.shape == (1, 32, 48, 3)
+    assert len(history.read_text().splitlines()) == 4
+    shutil.rmtree(tmp_path / "new")
+    monkeypatch.setattr("tfstyle.environment.available_memory", lambda: 1000)
+    assert_one_line(capsys, cli.main(words), 6, "needs about")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_result_that_cannot_take_its_name_is_saved_elsewhere_and_the_exit_code_says_so(
+    pair, tmp_path, mini_network, capsys, monkeypatch
+):
+    stylize = api.stylize
+
+    def meddled(*arguments, **options):
+        meddle = lambda step: (tmp_path / "race.png").touch()  # noqa: E731
+        return stylize(*arguments, **(options | {"callbacks": [meddle]}))
+
+    monkeypatch.setattr(api, "stylize", meddled)
+    code = cli.main(["stylize", *pair, "-o", str(tmp_path / "race.png")])
+    assert_one_line(capsys, code, 4, f"was left alone; saved as {tmp_path / 'race-2.png'}.")
+    assert images.read(tmp_path / "race-2.png").image.shape == (1, 32, 48, 3)
+
+
+def test_a_default_name_that_was_taken_meanwhile_is_no_error(pair, tmp_path, mini_network, capsys, monkeypatch):
+    stylize = api.stylize
+
+    def meddled(*arguments, **options):
+        (tmp_path / "photo.painting.png").touch()  # Before the library's check, and again during the run.
+        meddle = lambda step: (tmp_path / "photo.painting-2.png").touch()  # noqa: E731
+        return stylize(*arguments, **(options | {"callbacks": [meddle]}))
+
+    monkeypatch.setattr(api, "stylize", meddled)
+    assert cli.main(["stylize", *pair, "-q"]) == 0
+    assert capsys.readouterr() == (f"{tmp_path / 'photo.painting-3.png'}\n", "")
+
+
+@pytest.mark.parametrize("folder", [images.SAMPLES, images.SAMPLES.parent / "samples" / ".." / "samples"])
+def test_default_results_of_the_embedded_pictures_go_into_the_working_folder(
+    folder, tmp_path, mini_network, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["stylize", str(folder / "chelsea.jpg"), str(folder / "starry_night.jpg"), "-q"]) == 0
+    assert capsys.readouterr().out == "chelsea.starry_night.png\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["chelsea.starry_night.png"]
+
+
+def test_a_default_name_is_cut_to_what_file_systems_hold(pair, tmp_path, mini_network, capsys):
+    long = tmp_path / f"{'x' * 246}.jpg"
+    shutil.copy(pair[0], long)
+    for ending in ("x.pain.png", "x.pa-2.png"):
+        assert cli.main(["stylize", str(long), pair[1]]) == 0
+        path = capsys.readouterr().out.strip()
+        assert path.endswith(ending)
+        assert len(os.path.basename(path)) == 255
+
+
 def test_a_named_output_is_overwritten_only_when_asked(pair, tmp_path, mini_network, capsys):
     output = tmp_path / "out.png"
     output.write_bytes(b"precious")
@@ -142,7 +203,11 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "CONTENT", "none.jpg"], 3, "none.jpg: no such file"),
         (["stylize", "CONTENT", "STYLE", "--init", "none.jpg"], 3, "none.jpg: no such file"),
         (["inspect", "none.jpg"], 3, "none.jpg: no such file"),
-        (["stylize", "CONTENT", "STYLE", "-o", "none/out.png"], 4, "there is no folder 'none'"),
+        (["stylize", "CONTENT", "STYLE", "-o", "none/in/out.png"], 4, "there is no folder 'none'"),
+        (["stylize", "CONTENT", "STYLE", "-o", "none/out.gif"], 4, "cannot be written as '.gif'"),
+        (["stylize", "CONTENT", "STYLE", "-o", f"{'x' * 300}/out.png"], 4, "has a name of more than 255 bytes"),
+        (["stylize", "CONTENT", "STYLE", "-o", f"{'x/' * 2500}out.png"], 4, "is a path of more than 4000 bytes"),
+        (["stylize", "CONTENT", "STYLE", "--history", "a/b/h.csv"], 4, "there is no folder 'a'"),
         (["stylize", "CONTENT", "STYLE", "-o", "out.gif"], 4, "cannot be written as '.gif'"),
         (["stylize", "CONTENT", "STYLE", "-o", "x.png", "--strip", "./x.png"], 4, "is named for two files of this run"),
         (["stylize", "CONTENT", "STYLE", "--gif", "a.gif", "--tensorboard", "CONTENT"], 4, "is a file; name a folder"),
@@ -334,6 +399,20 @@ def test_sweep_makes_a_picture_for_each_value_a_grid_and_curves(pair, tmp_path, 
     assert len((folder / "losses.csv").read_text().splitlines()) == 1 + 4 * 3
 
 
+def test_sweep_gives_every_picture_a_name_of_its_own(pair, tmp_path, mini_network, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    long = tmp_path / ("y" * 200)
+    for folder in (tmp_path / "p", long):
+        folder.mkdir()
+    for name in ("p/q.jpg", "p-q.jpg", f"{long.name}/{'z' * 200}.jpg"):
+        shutil.copy(pair[0], name)
+    words = ["--vary", f"init=p/q.jpg,p-q.jpg,{long.name}/{'z' * 200}.jpg", "-o", "grid", "-q"]
+    assert cli.main(["sweep", *pair, *words]) == 0
+    names = {path.name for path in (tmp_path / "grid").iterdir()} - {"grid.png", "losses.png", "losses.csv"}
+    assert {"init=p-q.jpg.png", "init=p-q.jpg-2.png"} < names
+    assert sorted(map(len, names)) == [16, 18, 255]
+
+
 def test_export_writes_a_serving_folder_once(tmp_path, capsys):
     folder = tmp_path / "extractor"
     layers = ["--style-layers", "block1_conv1,block1_conv2", "--content-layers", "block1_conv2"]
@@ -389,12 +468,49 @@ def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path
     words = ["fast", str(folder), pair[1], pair[0], "--blend", "3,1", "--size", "48", "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting.png") for name in ("a", "c")]
+    assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting+photo.png") for name in ("a", "c")]
     assert err.count("passed over") == 2
-    assert "notes.txt" in err
+    assert "notes.txt: is not a picture." in err
     assert "b.jpg" in err
-    assert images.read(tmp_path / "out" / "a.painting.png").image.shape == (1, 38, 48, 3)
+    assert images.read(tmp_path / "out" / "a.painting+photo.png").image.shape == (1, 38, 48, 3)
     assert cli.main([*words, "-q"]) == 4  # They are there now.
+
+
+def test_fast_names_every_painting_of_a_blend(pair, tmp_path, capsys):
+    assert cli.main(["fast", pair[0], pair[1], pair[0], "--size", "32"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'photo.painting+photo.png'}\n"
+
+
+def test_fast_does_not_take_its_earlier_results_for_photographs(pair, tmp_path, rng, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    results = ["a.painting.png", "a.painting-2.webp", "b.jpg.painting.png"]
+    photographs = ["a.webp", "a.monet.png", "b.jpg", "c.painting.png", "painting.png"]
+    for name in results + photographs:
+        images.write(image(rng, 24, 30), folder / name)
+    assert cli.main(["fast", str(folder), pair[1], "--size", "16"]) == 0
+    out, err = capsys.readouterr()
+    painted = {line.removeprefix(f"{tmp_path / 'photos-painting'}/") for line in out.splitlines()}
+    assert painted == {f"{name.rpartition('.')[0]}.painting.png" for name in photographs}
+    assert "passed over earlier results named PHOTO.painting: 3, as " in err
+    assert err.count("\n") == 1
+
+
+def test_fast_in_a_folder_takes_the_next_name_if_one_is_taken_meanwhile(pair, tmp_path, rng, capsys, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        images.write(image(rng, 24, 30), tmp_path / "photos" / f"{name}.jpg")
+    fast = api.fast
+
+    def meddled(*arguments, **options):
+        (tmp_path / "out" / "b.painting.png").touch()
+        return fast(*arguments, **options)
+
+    monkeypatch.setattr(api, "fast", meddled)
+    assert cli.main(["fast", str(tmp_path / "photos"), pair[1], "--size", "16", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        str(tmp_path / "out" / name) for name in ("a.painting.png", "b.painting-2.png")
+    ]
 
 
 def test_fast_keeps_photographs_of_one_stem_apart_in_the_folder_it_is_called_from(
@@ -415,14 +531,14 @@ def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_pat
     folder.mkdir()
     for name in ("a", "b", "c"):
         images.write(image(rng, 40, 50), folder / f"{name}.png")
-    write = images.write
+    write = images.write_result
 
-    def stopped(picture, path, **options):
-        if path.name.startswith("b"):
+    def stopped(picture, output, **options):
+        if os.path.basename(output).startswith("b"):
             raise KeyboardInterrupt
-        return write(picture, path, **options)
+        return write(picture, output, **options)
 
-    monkeypatch.setattr(images, "write", stopped)
+    monkeypatch.setattr(images, "write_result", stopped)
     assert cli.main(["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == f"interrupted; 1 of 3 pictures are in {tmp_path / 'out'}.\n"
 
@@ -437,7 +553,9 @@ def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_pat
         (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "blend should be numbers"),
         (["PHOTO", "PHOTO", "--quality", "500"], 2, "quality should be from 1 to 100"),
         (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
-        (["PHOTO", "PHOTO", "-o", "none/x.png"], 4, "there is no folder"),
+        (["PHOTO", "PHOTO", "-o", "none/in/x.png"], 4, "there is no folder"),
+        (["PHOTO", "PHOTO", "-o", f"{'x' * 300}/x.png"], 4, "has a name of more than 255 bytes"),
+        (["PHOTOS", "PHOTO", "-o", f"{'x/' * 2500}"], 4, "is a path of more than 4000 bytes"),
         (["PHOTO", "PHOTO", "--size", "1000000"], 6, "more than 50 million pixels"),
         (["PHOTOS", "PHOTO", "--alpha", "3"], 2, "alpha should be from 0 to 1"),
         (["PHOTO", "PHOTO", "--size", "6"], 3, "the photograph is 6x4"),

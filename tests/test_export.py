@@ -98,11 +98,46 @@ def test_a_folder_that_exists_is_left_alone(exported, tmp_path):
     assert (tmp_path / "mine" / "precious").exists()
 
 
-def test_an_export_is_replaced_when_asked(tmp_path):
+def test_an_export_is_replaced_when_asked_and_where_a_link_points_to(tmp_path):
     model = miniature()
-    for overwrite in (False, True):
-        export.export_extractor(model, tmp_path / "mini", overwrite=overwrite)
+    (tmp_path / "far").mkdir()
+    export.export_extractor(model, tmp_path / "far" / "mini")
+    (tmp_path / "far" / "mini" / "old").touch()
+    (tmp_path / "link").symlink_to("far/mini")
+    export.export_extractor(model, tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["mini"]
+    assert sorted(path.name for path in (tmp_path / "far" / "mini").iterdir()) == ["1", "NOTICE", "signature.json"]
+
+
+def test_a_link_that_points_to_nothing_is_left_alone(tmp_path):
+    (tmp_path / "link").symlink_to("none")
+    for overwrite, message in ((False, "exists; choose"), (True, "is not an export")):
+        with pytest.raises(OutputError, match=message):
+            export.export_extractor(miniature(), tmp_path / "link", overwrite=overwrite)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(
+            None, None, "{{node x}} .tfstyle.0/x; No space left on device [Op:SaveV2]\nmore"
+        ),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_the_old_export_whole(error, tmp_path, monkeypatch):
+    export.export_extractor(miniature(), tmp_path / "mini")
+    before = (tmp_path / "mini" / "signature.json").read_bytes()
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OutputError, match=r"^.*mini: cannot be written \(No space left on device\); choose another.*$"):
+        export.export_extractor(miniature(), tmp_path / "mini", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["mini"]
+    assert (tmp_path / "mini" / "signature.json").read_bytes() == before
 
 
 def test_a_format_that_is_unknown_or_not_installed_is_one_line(tmp_path, monkeypatch):

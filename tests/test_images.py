@@ -3,7 +3,6 @@
 import os
 import stat
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ import tensorflow as tf
 from conftest import image
 from PIL import Image, ImageCms
 
-from tfstyle import files, images
-from tfstyle.errors import InputError, OutputError
+from tfstyle import images
+from tfstyle.errors import InputError, OutputError, UsageError
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
@@ -155,28 +154,6 @@ def test_nothing_is_overwritten_unasked(rng, tmp_path):
     assert images.read(path).image.shape == (1, 33, 47, 3)
 
 
-def test_a_file_that_appeared_meanwhile_is_left_alone(tmp_path):
-    (tmp_path / "p.png").write_bytes(b"precious")
-    with pytest.raises(OutputError, match="appeared meanwhile"):
-        files.save_atomically(tmp_path / "p.png", b"new", overwrite=False)
-    assert (tmp_path / "p.png").read_bytes() == b"precious"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
-    path = tmp_path / "p.png"
-    path.write_bytes(b"precious")
-
-    def fail(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OutputError, match="No space left on device"):
-        files.save_atomically(path, b"new", overwrite=True)
-    assert path.read_bytes() == b"precious"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
 def test_a_written_file_has_the_usual_permissions(rng, tmp_path):
     before = os.umask(0o027)
     try:
@@ -215,15 +192,42 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_free_name_takes_the_next_number(tmp_path):
-    path = tmp_path / "p.png"
-    assert files.free_name(path) == path
-    path.touch()
-    (tmp_path / "p-2-steps").touch()
-    assert files.free_name(path) == tmp_path / "p-2.png"
-    beside = lambda name: name.with_name(f"{name.stem}-steps")  # noqa: E731
-    assert files.free_name(path, beside=beside) == tmp_path / "p-3.png"
-    assert isinstance(files.free_name(path), Path)
+@pytest.mark.parametrize(
+    ("shape", "dtype", "alpha", "message"),
+    [
+        ((2, 5, 8, 3), "float32", None, r"\[height, width, 3\]; received \[2, 5, 8, 3\]"),
+        ((5, 8), "float32", None, r"received \[5, 8\]"),
+        ((1, 5, 8, 1), "float32", None, r"received \[1, 5, 8, 1\]"),
+        ((3, 5, 8), "float32", None, r"received \[3, 5, 8\]"),
+        ((1, 0, 8, 3), "float32", None, r"received \[1, 0, 8, 3\]"),
+        ((1, 5, 8, 3), "uint8", None, r"floats in \[0, 1\]; received uint8"),
+        ((1, 5, 8, 3), "float32", (1, 8, 5, 1), "should have one size; received 8x5 and 5x8"),
+        ((1, 5, 8, 3), "float32", (5, 8), r"its alpha should have the shape .*; received \[5, 8\]"),
+    ],
+)
+@pytest.mark.parametrize("write", [images.write, images.write_result])
+def test_what_is_no_single_image_of_floats_is_not_written(write, shape, dtype, alpha, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        write(np.zeros(shape, dtype), tmp_path / "p.png", alpha=None if alpha is None else np.zeros(alpha, "float32"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_an_image_is_written_with_or_without_a_batch_axis(dtype, rng, tmp_path):
+    picture = tf.cast(image(rng, 9, 14), dtype)
+    one, other = (images.write(given, tmp_path / f"{n}.png") for n, given in enumerate((picture, picture[0])))
+    assert one.read_bytes() == other.read_bytes()
+    np.testing.assert_allclose(images.read(one).image, tf.cast(picture, "float32"), atol=0.51 / 255)
+
+
+def test_a_result_whose_format_cannot_hold_it_is_saved_as_png(rng, tmp_path):
+    strip = np.tile(image(rng, 2, 100), (1, 1, 170, 1))
+    with pytest.raises(
+        OutputError, match=r"out\.webp: 17000x2 pixels cannot be written as WEBP.*; saved as .*out\.png\.$"
+    ):
+        images.write_result(strip, tmp_path / "out.webp")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    np.testing.assert_allclose(images.read(tmp_path / "out.png").image, strip, atol=0.51 / 255)
 
 
 def test_a_folders_pictures_come_by_name_with_their_sides(rng, tmp_path, caplog):
@@ -233,5 +237,6 @@ def test_a_folders_pictures_come_by_name_with_their_sides(rng, tmp_path, caplog)
     (tmp_path / "inner").mkdir()
     assert list(images.readable(tmp_path)) == [(tmp_path / "a.png", (25, 40)), (tmp_path / "b.png", (30, 20))]
     assert caplog.text.count("passed over") == 1
+    assert f"{tmp_path / 'notes.txt'}: is not a picture." in caplog.text
     with pytest.raises(InputError, match="is not a folder that can be read"):
         list(images.readable(tmp_path / "none"))

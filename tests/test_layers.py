@@ -10,7 +10,7 @@ import tfstyle
 PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
-    {"errors", "limits", "registration"},
+    {"atomic", "errors", "limits", "registration"},
     {"environment", "files", "recipe", "torchfile"},
     {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
     {"images", "vgg", "losses"},

@@ -9,7 +9,8 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -19,7 +20,15 @@ from tfstyle.callbacks import Callback, observed
 from tfstyle.color import keep_colors
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
-from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError, WeightsError
+from tfstyle.errors import (
+    DivergedError,
+    InputError,
+    Interrupted,
+    MemoryLimitError,
+    OutputError,
+    UsageError,
+    WeightsError,
+)
 from tfstyle.feedforward import saved
 from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
@@ -28,7 +37,7 @@ from tfstyle.feedforward.transformer import Transformer
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
-from tfstyle.transfer import Transfer, memory_needed
+from tfstyle.transfer import Step, Transfer, memory_needed
 
 _log = logging.getLogger("tfstyle")
 
@@ -54,7 +63,8 @@ def stylize(
         content: the photograph: path, PIL image, array or tensor, as for `images.read`.
         style: the painting, likewise.
         recipe: a name in `recipes.RECIPES`, or a `Recipe`.
-        output: where to write the result; None does not write.
+        output: where to write the result; None does not write. A `files.FreeName` takes the next free name when it
+            is written.
         callbacks: called with a `Step` after every step; one that returns True ends the run, and the image so far is
             the result. One that has a `close` method is closed at the end.
         background: what shows through transparent parts, a CSS colour.
@@ -70,7 +80,8 @@ def stylize(
     Raises:
         UsageError: if a recipe, a field or a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written; most causes are found before the work begins.
+        OutputError: if the result could not be written; most causes are found before the work begins. If one comes
+            up later, the result is saved elsewhere (`images.write_result`), which the message names.
         WeightsError: if the network's weights cannot be used.
         MemoryLimitError: if the run would not fit, or did not fit, in memory.
         DivergedError: if the loss or the image is no longer finite.
@@ -98,27 +109,50 @@ def stylize(
     alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
     del photograph, painting, picture  # Large ones would lie in memory through the whole run.
 
-    def finish(image: tf.Tensor) -> None:
-        if output is not None:
-            images.write(image, output, alpha=alpha, quality=quality, overwrite=overwrite)
+    steps = observed(transfer.steps(small, target, chosen, init=start), callbacks)
+    return _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
 
+
+@dataclass(frozen=True)
+class _Result:
+    """Where and how a result is written; nowhere if `path` is None."""
+
+    path: str | os.PathLike | None
+    size: tuple[int, int]
+    alpha: Any = None
+    quality: int = 95
+    overwrite: bool = False
+
+    def write(self, image: tf.Tensor) -> tf.Tensor:
+        """Writes an image at the result's size, and returns it."""
+        image = images.resize(image, *self.size)
+        if self.path is not None:
+            images.write_result(image, self.path, alpha=self.alpha, quality=self.quality, overwrite=self.overwrite)
+        return image
+
+
+def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
+    """Runs all steps and writes the last image; if the run breaks off, the image so far."""
     image = None
     try:
-        with contextlib.closing(observed(transfer.steps(small, target, chosen, init=start), callbacks)) as steps:
+        with contextlib.closing(steps):
             for step in steps:
                 image = step.image
     except DivergedError:
         raise
-    except BaseException as error:  # A callback failed, memory ran out, Ctrl-C: no reason to lose the picture.
-        if image is None or output is None:
+    except BaseException as error:  # Ctrl-C, a callback failed, or memory ran out: no reason to lose the picture.
+        if image is None or result.path is None:
             raise
-        finish(images.resize(image, *photo_size))
+        try:
+            result.write(image)
+            where = f"{os.fspath(result.path)}: the image so far."
+        except OutputError as failure:  # It says where the image is.
+            where = str(failure)
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(f"{output}: the image so far.") from None
+            raise Interrupted(where) from None
+        _log.warning("%s", where)
         raise
-    image = images.resize(image, *photo_size)  # A callback may have stopped the run at a coarser scale.
-    finish(image)
-    return image
+    return result.write(image)
 
 
 def fast(
@@ -162,7 +196,7 @@ def fast(
     Raises:
         UsageError: if a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written.
+        OutputError: if the result could not be written, as for `stylize`.
         WeightsError: if the model cannot be used.
         MemoryLimitError: if the result would have more pixels than `decoding.MAX_PIXELS`, or memory runs out.
     """
@@ -197,7 +231,7 @@ def fast(
     if preserve_color:
         image = keep_colors(image, photograph)
     if output is not None:
-        images.write(image, output, quality=quality, overwrite=overwrite)
+        images.write_result(image, output, quality=quality, overwrite=overwrite)
     return image
 
 

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from tfstyle import files, images, plots
 from tfstyle.environment import tf
-from tfstyle.errors import OutputError, UsageError
+from tfstyle.errors import UsageError
 from tfstyle.transfer import Step
 
 Callback = Callable[[Step], Any]
@@ -84,21 +84,23 @@ class SaveImages:
         every: steps between two images.
         suffix: file ending, which says the format.
         quality: as for `images.write`.
+        overwrite: use a folder that is there; else the images go to FOLDER-2, FOLDER-3, …
     """
 
-    def __init__(self, folder: Path, every: int, *, suffix: str = ".png", quality: int = 95) -> None:
+    def __init__(
+        self, folder: Path, every: int, *, suffix: str = ".png", quality: int = 95, overwrite: bool = False
+    ) -> None:
         if every < 1:
-            raise UsageError(f"save_every should be at least 1 step, not {every}.")
+            raise UsageError(f"`every` should be at least 1 step, not {every}.")
         self.folder, self.every, self.suffix, self.quality = Path(folder), every, suffix, quality
+        self._made = overwrite and self.folder.is_dir()
 
     def __call__(self, step: Step) -> None:
         """Saves the image if it is its turn."""
         if step.index % self.every:
             return
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be made ({error.strerror}).") from error
+        if not self._made:
+            self.folder, self._made = files.make_free_folder(self.folder), True
         path = self.folder / f"{step.index:04d}{self.suffix}"
         images.write(step.image, path, quality=self.quality, overwrite=True)
 
@@ -114,7 +116,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
     """Writes rows with the same keys as a .json or else a .csv file.
 
     Raises:
-        OutputError: if it cannot be written.
+        OutputError: if it had to be saved elsewhere, which the message names.
     """
     if path.suffix.lower() == ".json":
         text = json.dumps(rows, indent=1) + "\n"
@@ -124,7 +126,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
         writer.writeheader()
         writer.writerows(rows)
         text = stream.getvalue()
-    files.save_atomically(path, text.encode(), overwrite=overwrite)
+    files.save_result(path, text.encode(), overwrite=overwrite)
 
 
 class History:
@@ -159,7 +161,7 @@ class LossCurves(History):
         """Writes the picture."""
         if self._path is not None and self.rows:
             data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:].lower())
-            files.save_atomically(self._path, data, overwrite=self._overwrite)
+            files.save_result(self._path, data, overwrite=self._overwrite)
 
 
 class _Pictures:
@@ -184,7 +186,7 @@ class _Pictures:
         """Writes the file."""
         if self._images:
             data = self._draw(self._images, self._labels)
-            files.save_atomically(self._path, data, overwrite=self._overwrite)
+            files.save_result(self._path, data, overwrite=self._overwrite)
 
 
 class Strip(_Pictures):

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import io
 import logging
+import mimetypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,8 @@ def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
             try:
                 yield path, decoding.probe(path)
             except InputError as error:
-                _log.warning("passed over %s", error)
+                kind = mimetypes.guess_type(path.name)[0] or "image"
+                _log.warning("passed over %s", error if kind.startswith("image") else f"{path}: is not a picture.")
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -194,29 +196,80 @@ def write(
     photograph's metadata; equal images give equal bytes.
 
     Args:
-        image: [1, height, width, 3] in [0, 1]; values outside are cut off. Rounded to 8 bits, not truncated.
+        image: float [1, height, width, 3] or [height, width, 3] in [0, 1]; values outside are cut off. Rounded to
+            8 bits, not truncated.
         path: where to; its ending says the format.
-        alpha: [1, height, width, 1] in [0, 1], kept in the file; not for JPEG.
+        alpha: float [1, height, width, 1] or [height, width, 1] in [0, 1], kept in the file; not for JPEG.
         quality: of JPEG, WebP and AVIF, 1 to 100; JPEG keeps full colour resolution (4:4:4).
-        overwrite: replace a file that is there.
+        overwrite: replace a file that is there; a symbolic link stays, and the file it points to is replaced.
 
     Returns:
         The path.
 
     Raises:
         OutputError: if the file exists, cannot be written, or its format cannot hold what is asked.
+        UsageError: if the image or its alpha has another shape or type.
         InputError: if the image holds numbers that are not finite.
     """
     path = Path(path)
     check_output(path, overwrite=overwrite, alpha=alpha is not None)
-    pixels = np.asarray(image, np.float32)[0]
-    if alpha is not None:
-        pixels = np.concatenate([pixels, np.asarray(alpha, np.float32)[0]], axis=-1)
-    if not np.isfinite(pixels).all():
-        raise InputError(f"{path}: not written, since the image holds numbers that are not finite.")
-    pixels = np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
-    files.save_atomically(path, encode(pixels, WRITERS[path.suffix.lower()], quality=quality), overwrite=overwrite)
+    data = encode(_pixels(image, alpha), WRITERS[path.suffix.lower()], quality=quality)
+    files.save_atomically(path, data, overwrite=overwrite)
     return path
+
+
+def write_result(
+    image: Any, output: str | os.PathLike, *, alpha: Any = None, quality: int = 95, overwrite: bool = False
+) -> Path:
+    """Writes the image of a run, as `write`, but never loses it.
+
+    If its name was taken meanwhile, it is saved under the next free one (result-2.png); if the folder or the disk is
+    gone or full, in the working folder, else in the system's temporary one; if its format cannot hold it, as PNG.
+
+    Args:
+        image, alpha, quality, overwrite: as for `write`.
+        output: where to, already checked with `check_output`; a `files.FreeName` takes the next free name itself.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        OutputError: if it had to be saved elsewhere, which the message names.
+        UsageError, InputError: as `write`.
+    """
+    path, pixels = Path(output), _pixels(image, alpha)
+    try:
+        data = encode(pixels, WRITERS[path.suffix.lower()], quality=quality)
+    except OutputError as error:
+        reason = f"{path}: {str(error).rpartition(';')[0]}"
+        files.rescue(path.with_suffix(".png"), encode(pixels, "PNG"), reason)
+    return files.save_result(output, data, overwrite=overwrite)
+
+
+def _pixels(image: Any, alpha: Any) -> np.ndarray:
+    """An image and its alpha as uint8 [height, width, 3 or 4]."""
+    pixels = _checked_array("an image to be written", image, channels=3)
+    if alpha is not None:
+        covered = _checked_array("its alpha", alpha, channels=1)
+        if covered.shape[:2] != pixels.shape[:2]:
+            sizes = " and ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (pixels, covered))
+            raise UsageError(f"an image and its alpha should have one size; received {sizes}.")
+        pixels = np.concatenate([pixels, covered], axis=-1)
+    if not np.isfinite(pixels).all():
+        raise InputError("an image with numbers that are not finite is not written.")
+    return np.rint(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def _checked_array(name: str, values: Any, *, channels: int) -> np.ndarray:
+    """One image as float32 [height, width, channels], its shape and type checked."""
+    array = np.asarray(values)
+    shape = array.shape[1:] if array.ndim == 4 and len(array) == 1 else array.shape
+    if len(shape) != 3 or shape[2] != channels or 0 in shape:
+        wanted = f"[1, height, width, {channels}] or [height, width, {channels}]"
+        raise UsageError(f"{name} should have the shape {wanted}; received {list(array.shape)}.")
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+        raise UsageError(f"{name} should hold floats in [0, 1]; received {array.dtype}.")
+    return array.reshape(shape).astype(np.float32)
 
 
 def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
@@ -243,6 +296,8 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
     stream = io.BytesIO()
     try:
         Image.fromarray(pixels).save(stream, format, **options)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's writers raise several kinds.
         height, width = pixels.shape[:2]
         raise OutputError(f"{width}x{height} pixels cannot be written as {format} ({error}); use another.") from error
@@ -258,7 +313,7 @@ def srgb_profile() -> bytes:
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False) -> None:
-    """Says before any work is done that a picture could not be written.
+    """Refuses early what could not be written as a picture.
 
     Raises:
         OutputError: if the ending is unknown, the folder missing or not writable, the file there and `overwrite` not

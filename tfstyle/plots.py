@@ -112,7 +112,8 @@ def loss_curves(
         for label, rows in runs.items():
             points = [(row["step"], row[term]) for row in rows if row.get(term)]
             if points:
-                axis.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
+                shown = label if len(label) <= 40 else f"{label[:19]}…{label[-20:]}"  # The legend has to fit.
+                axis.plot(*zip(*points, strict=True), label=shown, linewidth=1.4)
                 values += [value for _, value in points]
         _mark_scales(axis, next(iter(runs.values())))
         wide = bool(values) and min(values) > 0 and max(values) > 3 * min(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -32,11 +33,17 @@ def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 def _new_folder(options: argparse.Namespace, default: str) -> Path:
     """The folder results go into: it must be new, or empty, or `--overwrite` given."""
-    folder = Path(options.output or default)
+    folder = Path(options.output or files.fitted(default))
     files.check_place(folder)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder with -o.")
-    if folder.exists() and any(folder.iterdir()) and not options.overwrite:
+    if not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise OutputError(f"{folder}: is a file; name a folder with -o.")
+        return folder
+    try:
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be looked into ({error.strerror}); choose another with -o.") from error
+    if used and not options.overwrite:
         raise OutputError(f"{folder}: is not empty; choose another folder with -o, or use --overwrite.")
     return folder
 
@@ -53,11 +60,11 @@ def features(options: argparse.Namespace) -> None:
     image = read_fitted(options.image, options.size)
     network = vgg.load_vgg(layers, weights=options.weights, taps=options.taps)
     network.check_size(image)
-    folder.mkdir(exist_ok=True)
-    for layer, found in network(image).items():
-        images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=True)
-        sheet = images.encode(plots.strongest_channels(found), "PNG")
-        files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=True)
+    with files.made_folder(folder):
+        for layer, found in network(image).items():
+            images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
+            sheet = images.encode(plots.strongest_channels(found), "PNG")
+            files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=options.overwrite)
     print(folder)
 
 
@@ -88,28 +95,26 @@ def sweep(options: argparse.Namespace) -> None:
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import callbacks, plots, sweeps
-    total = len(sweeps.combinations(recipe, vary))
-    folder.mkdir(exist_ok=True)
-    outcomes = []
-    try:
-        for outcome in sweeps.sweep(
-            content, style, vary=vary, recipe=recipe, background=options.background, **overrides
-        ):
-            name = outcome.label.replace(" ", "_").replace("/", "-")
-            images.write(outcome.image, folder / f"{name}.png", overwrite=True)
-            outcomes.append(outcome)
-            if not options.quiet:
-                print(f"{len(outcomes)}/{total} {outcome.label}", file=sys.stderr)
-    except KeyboardInterrupt:
-        raise Interrupted(f"{len(outcomes)} of {total} pictures are in {folder}.") from None
-    columns = len(next(reversed(vary.values())))
-    grid = images.encode(sweeps.overview(outcomes, columns=columns), "PNG")
-    files.save_atomically(folder / "grid.png", grid, overwrite=True)
-    curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
-    files.save_atomically(folder / "losses.png", curves, overwrite=True)
-    callbacks.write_rows(
-        folder / "losses.csv", [{"run": o.label} | dict(row) for o in outcomes for row in o.rows], overwrite=True
-    )
+    labels = [sweeps.label(values) for values in sweeps.combinations(recipe, vary)]
+    names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
+    outcomes: list[Any] = []
+    with files.made_folder(folder):
+        try:
+            for outcome in sweeps.sweep(
+                content, style, vary=vary, recipe=recipe, background=options.background, **overrides
+            ):
+                images.write_result(outcome.image, folder / names[len(outcomes)], overwrite=options.overwrite)
+                outcomes.append(outcome)
+                if not options.quiet:
+                    print(f"{len(outcomes)}/{len(labels)} {outcome.label}", file=sys.stderr)
+        except KeyboardInterrupt:
+            raise Interrupted(f"{len(outcomes)} of {len(labels)} pictures are in {folder}.") from None
+        grid = sweeps.overview(outcomes, columns=len(next(reversed(vary.values()))))
+        files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=options.overwrite)
+        curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
+        files.save_result(folder / "losses.png", curves, overwrite=options.overwrite)
+        rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
+        callbacks.write_rows(folder / "losses.csv", rows, overwrite=options.overwrite)
     print(folder)
 
 

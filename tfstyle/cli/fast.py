@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, files, images
-from tfstyle.cli.stylize import check_quality, quiet_tensorflow, result_path
-from tfstyle.errors import InputError, Interrupted, OutputError, UsageError
+from tfstyle.cli.stylize import check_quality, default_folder, quiet_tensorflow, result_path
+from tfstyle.errors import InputError, Interrupted, UsageError
+
+_Job = tuple[Path, Path | files.FreeName]
 
 _log = logging.getLogger("tfstyle")
 
@@ -25,25 +28,33 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("name at least one painting, or a network of one style with --model.")
     for style in styles:
         decoding.probe(style)
-    manner = Path(styles[0] if styles else options.model)
-    jobs = list(_jobs(options, content, manner))
-    with quiet_tensorflow(options.debug):
-        from tfstyle import environment
-        from tfstyle.feedforward import saved
-    environment.grow_gpu_memory()
-    network = saved.load(options.model) if options.model else None
+    manner = "+".join(style.stem for style in styles or [Path(options.model)])
+    folder, jobs = _jobs(options, content, manner)
+    with files.made_folder(folder):
+        for _, output in jobs:
+            images.check_output(output, overwrite=options.overwrite)
+        with quiet_tensorflow(options.debug):
+            from tfstyle import environment
+            from tfstyle.feedforward import saved
+        environment.grow_gpu_memory()
+        network = saved.load(options.model) if options.model else None
+        _paint_all(options, jobs, styles, network, blend)
+
+
+def _paint_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Path], network: Any, blend: Any) -> None:
+    """Paints every photograph; one that cannot be used is named and passed over, unless it is the last hope."""
     done: list[Path] = []
     try:
         for photograph, output in jobs:
             try:
                 _paint(options, photograph, styles, network, blend, output)
             except InputError as error:
-                if not done and output == jobs[-1][1]:  # The last, or the only one.
+                if not done and photograph == jobs[-1][0]:  # The last, or the only one.
                     raise
                 _log.warning("passed over %s: %s", photograph, error)
             else:
-                done.append(output)
-                print(output, flush=True)
+                done.append(Path(output))
+                print(done[-1], flush=True)
     except KeyboardInterrupt:
         if not done:
             raise
@@ -56,32 +67,26 @@ def _paint(
     styles: list[Path],
     network: Any,
     blend: list[float] | None,
-    output: Path,
+    output: Path | files.FreeName,
 ) -> None:
-    """One photograph; a folder made for it does not stay if nothing came of it."""
+    """Paints one photograph."""
     from tfstyle import api
 
-    made = not output.parent.exists()
-    output.parent.mkdir(exist_ok=True)
-    try:
-        api.fast(
-            photograph,
-            styles,
-            model=network,
-            blend=blend,
-            alpha=options.alpha,
-            seed=options.seed,
-            preserve_color=options.preserve_color,
-            size=options.size,
-            tile=options.tile,
-            output=output,
-            background=options.background,
-            quality=options.quality,
-            overwrite=options.overwrite,
-        )
-    finally:
-        if made and not any(output.parent.iterdir()):
-            output.parent.rmdir()
+    api.fast(
+        photograph,
+        styles,
+        model=network,
+        blend=blend,
+        alpha=options.alpha,
+        seed=options.seed,
+        preserve_color=options.preserve_color,
+        size=options.size,
+        tile=options.tile,
+        output=output,
+        background=options.background,
+        quality=options.quality,
+        overwrite=options.overwrite,
+    )
 
 
 def _blend(text: str | None) -> list[float] | None:
@@ -92,25 +97,41 @@ def _blend(text: str | None) -> list[float] | None:
         raise UsageError(f"blend should be numbers separated by commas, one a style, not {text!r}.") from None
 
 
-def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[tuple[Path, Path]]:
-    """Each photograph with the file its painting goes to, checked before any work is done."""
-    if not content.is_dir():
+def _jobs(options: argparse.Namespace, content: Path, manner: str) -> tuple[Path, list[_Job]]:
+    """The folder of the results, and each photograph with the file its painting goes to.
+
+    In a folder, too, a name that is taken while the pictures are painted becomes NAME-2.
+    """
+    if not os.path.isdir(content):
         decoding.probe(content)
         output = result_path(options, content, manner)
-        images.check_output(output, overwrite=options.overwrite)
-        yield content, output
-        return
+        return Path(output).parent, [(content, output)]
     whole = content if content.name else content.resolve()  # "." has no name.
-    folder = Path(options.output) if options.output else whole.with_name(f"{whole.name}-{manner.stem}")
-    files.check_place(folder)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder with -o for the results of a folder.")
-    photographs = [path for path, _ in images.readable(content)]
-    if not photographs:
-        raise InputError(f"{content}: holds no picture that can be read.")
+    folder = Path(options.output or default_folder(whole) / files.fitted(f"{whole.name}-{manner}"))
+    photographs = _photographs(content, manner)
     unique = len({photograph.stem for photograph in photographs}) == len(photographs)
+    jobs: list[_Job] = []
     for photograph in photographs:
-        output = folder / f"{photograph.stem if unique else photograph.name}.{manner.stem}.png"
-        if folder.is_dir():
-            images.check_output(output, overwrite=options.overwrite)
-        yield photograph, output
+        name = files.fitted(f"{photograph.stem if unique else photograph.name}.{manner}", ".png")
+        if os.path.isdir(folder):
+            images.check_output(folder / name, overwrite=options.overwrite)
+        jobs.append((photograph, folder / name if options.overwrite else files.FreeName(folder / name)))
+    return folder, jobs
+
+
+def _photographs(folder: Path, manner: str) -> list[Path]:
+    """The pictures in a folder, without earlier results: PHOTO.MANNER.png beside a PHOTO, numbered or not, of any kind.
+
+    Raises:
+        InputError: if there are none.
+    """
+    pictures = [path for path, _ in images.readable(folder)]
+    names = {name for path in pictures for name in (path.stem, path.name)}
+    ending = re.compile(rf"\.{re.escape(manner)}(-\d+)?$")
+    results = [path for path in pictures if ending.search(path.stem) and ending.sub("", path.stem) in names]
+    if results:
+        _log.warning("passed over earlier results named PHOTO.%s: %d, as %s", manner, len(results), results[0])
+    photographs = [path for path in pictures if path not in results]
+    if not photographs:
+        raise InputError(f"{folder}: holds no picture that can be read.")
+    return photographs

@@ -21,29 +21,33 @@ def run(options: argparse.Namespace) -> None:
     """Runs `tfstyle stylize` or `tfstyle demo`; the path of the result goes to standard output."""
     recipe, overrides = typed_recipe(options)
     content, style = checked_pictures(options, recipe)
-    output = _output(options, content, style)
-    _check_records(options, output)
-    with quiet_tensorflow(options.debug):
-        from tfstyle import api
+    output = result_path(options, content, style.stem, beside=_steps_folder)
+    with contextlib.ExitStack() as folders:
+        for folder in sorted({path.parent for path in (Path(output), *_records(options).values())}):
+            folders.enter_context(files.made_folder(folder))
+        _check_output(options, Path(output))
+        _check_records(options, Path(output))
+        with quiet_tensorflow(options.debug):
+            from tfstyle import api
 
-        observers = list(_observers(options, output))
-    image = api.stylize(
-        content,
-        style,
-        recipe=recipe,
-        output=output,
-        callbacks=observers,
-        background=options.background,
-        keep_alpha=options.keep_alpha,
-        quality=options.quality,
-        overwrite=options.overwrite,
-        **overrides,
-    )
+            observers = list(_observers(options, Path(output)))
+        image = api.stylize(
+            content,
+            style,
+            recipe=recipe,
+            output=output,
+            callbacks=observers,
+            background=options.background,
+            keep_alpha=options.keep_alpha,
+            quality=options.quality,
+            overwrite=options.overwrite,
+            **overrides,
+        )
     if options.json:
         height, width = image.shape[1:3]
-        print(json.dumps({"event": "result", "output": str(output), "width": width, "height": height}))
+        print(json.dumps({"event": "result", "output": os.fspath(output), "width": width, "height": height}))
     else:
-        print(output)
+        print(os.fspath(output))
 
 
 def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
@@ -56,7 +60,9 @@ def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
         yield callbacks.Progress(sys.stderr)
     every, overwrite = options.save_every, options.overwrite
     if every is not None:
-        yield callbacks.SaveImages(_steps_folder(output), every, suffix=output.suffix, quality=options.quality)
+        yield callbacks.SaveImages(
+            _steps_folder(output), every, suffix=output.suffix, quality=options.quality, overwrite=overwrite
+        )
     if options.history:
         yield callbacks.History(Path(options.history), overwrite=overwrite)
     if options.plot_losses:
@@ -78,16 +84,19 @@ RECORDS = {
 """Options that write a file about the run → the endings it may have."""
 
 
+def _records(options: argparse.Namespace) -> dict[str, Path]:
+    """The files about the run that were asked for, by the names of their options."""
+    return {name: Path(getattr(options, name)) for name in RECORDS if getattr(options, name)}
+
+
 def _check_records(options: argparse.Namespace, output: Path) -> None:
     """Refuses files about the run that could not be written, or would be written over one another."""
-    taken = {output.resolve()}
-    for name, suffixes in RECORDS.items():
-        if getattr(options, name):
-            path = Path(getattr(options, name))
-            files.check_file(path, suffixes, overwrite=options.overwrite)
-            if path.resolve() in taken:
-                raise OutputError(f"{path}: is named for two files of this run; choose another name.")
-            taken.add(path.resolve())
+    taken = {os.path.realpath(output)}
+    for name, path in _records(options).items():
+        files.check_file(path, RECORDS[name], overwrite=options.overwrite)
+        if os.path.realpath(path) in taken:
+            raise OutputError(f"{path}: is named for two files of this run; choose another name.")
+        taken.add(os.path.realpath(path))
     if options.tensorboard and Path(options.tensorboard).is_file():
         raise OutputError(f"{options.tensorboard}: is a file; name a folder with --tensorboard.")
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -117,16 +126,18 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
     return content, style
 
 
-def _output(options: argparse.Namespace, content: Path, style: Path) -> Path:
-    """The named output, checked, or a free default name: beside the photograph, or here for the embedded one."""
+def _check_output(options: argparse.Namespace, output: Path) -> None:
+    """Refuses a result, or a folder of `--save-every`, that could not be written."""
     check_quality(options.quality)
-    if options.save_every is not None and options.save_every < 1:
+    images.check_output(output, overwrite=options.overwrite, alpha=options.keep_alpha)
+    if options.save_every is None:
+        return
+    if options.save_every < 1:
         raise UsageError(f"save-every should be at least 1 step, not {options.save_every}.")
-    path = result_path(options, content, style, beside=_steps_folder)
-    images.check_output(path, overwrite=options.overwrite, alpha=options.keep_alpha)
-    if options.save_every is not None and _steps_folder(path).exists() and not options.overwrite:
-        raise OutputError(f"{_steps_folder(path)}: exists; choose another name with -o, or use --overwrite.")
-    return path
+    folder = _steps_folder(output)
+    files.check_name(folder)
+    if os.path.lexists(folder) and not options.overwrite:
+        raise OutputError(f"{folder}: exists; choose another name with -o, or use --overwrite.")
 
 
 def check_quality(quality: int) -> None:
@@ -136,16 +147,19 @@ def check_quality(quality: int) -> None:
 
 
 def result_path(
-    options: argparse.Namespace, content: Path, style: Path, *, beside: Callable[[Path], Path] = lambda path: path
-) -> Path:
-    """The file named, or CONTENT.STYLE.png under a free name: in the folder named, beside the photograph, or here."""
-    named = Path(options.output or (content.parent if options.content else ""))
-    files.check_name(named)
-    if options.output and not named.is_dir():
-        return named
-    path = named / f"{content.stem}.{style.stem}.png"
-    files.check_name(path)
-    return files.free_name(path, beside=beside)
+    options: argparse.Namespace, content: Path, style: str, *, beside: Callable[[Path], Path] = lambda path: path
+) -> Path | files.FreeName:
+    """The file named, or CONTENT.STYLE.png under a free name: in the folder named, or where default results go."""
+    if options.output and not os.path.isdir(options.output):
+        return Path(options.output)
+    folder = Path(options.output) if options.output else default_folder(content)
+    return files.FreeName(folder / f"{content.stem}.{style}.png", beside=beside)
+
+
+def default_folder(content: Path) -> Path:
+    """Where results go by default: beside the photograph; for an embedded one, into the working folder."""
+    embedded = Path(os.path.realpath(content)).is_relative_to(os.path.realpath(images.SAMPLES.parent))
+    return Path() if embedded else content.parent
 
 
 def _steps_folder(output: Path) -> Path:

@@ -11,12 +11,10 @@ import importlib.metadata
 import io
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from tfstyle import files
+from tfstyle import atomic, files
 from tfstyle.environment import keras, tf
 from tfstyle.errors import OutputError, SetupError, UsageError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder, ArbitraryStyle
@@ -60,7 +58,7 @@ def export_extractor(
         model: a built `StyleContentModel`.
         directory: the folder to make; its version 1 goes into `directory/1`.
         format: "savedmodel", "onnx", which needs `pip install 'tfstyle[export]'`, or "litert".
-        overwrite: replace a folder that is there.
+        overwrite: replace an export that is there. A crash leaves it whole, at the last as DIRECTORY-old.
 
     Returns:
         The folder.
@@ -124,23 +122,32 @@ def export_network(
 def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format: str, overwrite: bool) -> Path:
     """Writes a functional model; `facts` stand in `signature.json` beside its inputs and outputs."""
     check_export(directory, format=format, overwrite=overwrite)
+    any_side = 2**5
+    example = [tf.zeros([1, *(side or any_side for side in given.shape[1:])]) for given in flat.inputs]
+    flat(_as_declared(example))  # Keras exports only what has been called.
+    place = Path(os.path.realpath(directory))  # A link stays, and what it points to is replaced.
     try:
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as scratch:
-            whole = Path(scratch, "whole")
+        with atomic.unfinished_folder(place.parent) as scratch:
+            whole = scratch / "whole"
             (whole / "1").mkdir(parents=True)
             _write(flat, whole / "1", format)
             (whole / "signature.json").write_text(json.dumps(signature(flat, format) | facts, indent=2) + "\n")
             (whole / "NOTICE").write_text(_notice(), encoding="utf-8")
-            if directory.exists():
-                shutil.rmtree(directory)
-            whole.rename(directory)
-    except OSError as error:
-        raise OutputError(f"{directory}: cannot be written ({error.strerror or error}).") from error
+            aside = Path(files.FreeName(place.with_name(files.fitted(place.name, "-old"))))
+            atomic.replace_folder(whole, place, aside=aside)
+    except OutputError:
+        raise
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow's own for a full disk.
+        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        cause = cause.rpartition("; ")[2].partition(" [Op:")[
+            0
+        ]  # TensorFlow names its operation and our scratch folder.
+        raise OutputError(f"{directory}: cannot be written ({cause}); choose another folder.") from error
     return directory
 
 
 def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
-    """Says before any work is done that an export could not be written.
+    """Refuses early what could not be exported.
 
     Raises:
         OutputError, SetupError, UsageError: as `export_extractor`.
@@ -148,10 +155,12 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
     if format not in FORMATS:
         raise UsageError(unknown_name("format", format, FORMATS))
     files.check_place(directory)
-    if directory.exists() and not overwrite:
-        raise OutputError(f"{directory}: exists; choose another folder with -o, or replace it with --overwrite.")
-    if directory.exists() and not (directory / "signature.json").is_file():
-        raise OutputError(f"{directory}: is not an export of tfstyle and is left alone; choose another folder with -o.")
+    exists = os.path.lexists(directory)  # A link that points to nothing is something as well.
+    if exists and not overwrite:
+        raise OutputError(f"{directory}: exists; choose another folder, or replace it with `overwrite`.")
+    if exists and not (directory / "signature.json").is_file():
+        raise OutputError(f"{directory}: is not an export of tfstyle and is left alone; choose another folder.")
+    files.check_place(Path(os.path.realpath(directory)))
     for package in _NEEDS[format]:
         try:
             importlib.import_module(package)
@@ -161,9 +170,6 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
 
 def _write(flat: keras.Model, folder: Path, format: str) -> None:
     """The model in one format."""
-    any_side = 2**5
-    example = [tf.zeros([1, *(side or any_side for side in given.shape[1:])]) for given in flat.inputs]
-    flat(_as_declared(example))  # Keras exports only what has been called.
     if format == "savedmodel":
         served, endpoint = _served(flat)
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
