@@ -2,9 +2,9 @@
 
     python scripts/fit_root.py
 
-Each step of the iteration multiplies a root by p(w) = a + b w + c w², where w is the square of what is still wrong: the
-iteration has converged where √w p(w) is 1. The polynomial that makes the largest |1 − √w p(w)| over an interval least is
-found by Remez' exchange; the next one serves the interval that this one leaves, from (1 − e)² to (1 + e)².
+Each step of the iteration multiplies the root by p(w) = a + b w + c w², where w is an eigenvalue of the product of root
+and inverse, 1 at the end: √w p(w) should be 1. The polynomial that makes the largest |1 − √w p(w)| over an interval
+least is found by Remez' exchange; the next one serves the interval that it leaves, from (1 − e)² to (1 + e)².
 """
 
 from __future__ import annotations

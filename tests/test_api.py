@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import weakref
 from concurrent import futures
 from pathlib import Path
@@ -267,8 +268,8 @@ def test_a_result_whose_name_was_taken_meanwhile_is_saved_beside_it(pair, tmp_pa
     np.testing.assert_allclose(images.read(tmp_path / "out-2.png").image, seen[-1], atol=0.51 / 255)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError])
-def test_the_image_so_far_is_saved_elsewhere_when_its_folder_is_gone(error, pair, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError("no place"), RuntimeError("no disk")])
+def test_the_image_so_far_is_saved_elsewhere_when_its_folder_is_gone(error, pair, tmp_path, monkeypatch, caplog):
     for name in ("here", "out"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -278,9 +279,11 @@ def test_the_image_so_far_is_saved_elsewhere_when_its_folder_is_gone(error, pair
             (tmp_path / "out").rmdir()
             raise error
 
-    raised = Interrupted if error is KeyboardInterrupt else OutputError
-    with pytest.raises(raised, match=r"out/p\.png: cannot be written .*; saved as .*here/p\.png\.$"):
+    where = r"out/p\.png: cannot be written .*; saved as .*here/p\.png\."
+    raised, message = (Interrupted, where) if error is KeyboardInterrupt else (type(error), str(error))
+    with pytest.raises(raised, match=message):
         tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out" / "p.png", callbacks=[stop])
+    assert raised is Interrupted or re.search(where, caplog.text)
     assert images.read(tmp_path / "here" / "p.png").image.shape == (1, 32, 48, 3)
 
 

@@ -13,6 +13,8 @@ import pytest
 import safetensors.numpy
 from conftest import ROOT, SAMPLES
 
+from tfstyle import losses
+
 
 @pytest.fixture
 def checkout(tmp_path):
@@ -191,3 +193,8 @@ def test_a_benchmark_waits_for_a_process_from_nothing(benchmark):
 
 def test_the_pairs_of_a_benchmark_are_all_different(benchmark):
     assert len(set(benchmark.SAMPLE_PAIRS)) == 12
+
+
+def test_the_fast_root_is_what_its_script_finds():
+    found = load("fit_root").fast_root()
+    np.testing.assert_allclose(found, losses.FAST_ROOT, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 import functools
 import gc
@@ -9,7 +10,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +132,7 @@ class _Result:
         return image
 
 
-def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
+def _finish(steps: collections.abc.Generator[Step, None, None], result: _Result) -> tf.Tensor:
     """Runs all steps and writes the last image; if the run breaks off, the image so far."""
     image = None
     try:
