@@ -78,7 +78,7 @@ def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[
 def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
     """The place of a training, with the photographs of its sample sheet: those named, or the embedded ones."""
     from tfstyle import environment
-    from tfstyle.feedforward import callbacks, training
+    from tfstyle.feedforward import progress, training
     from tfstyle.feedforward.transformer import SMALLEST
 
     environment.grow_gpu_memory()
@@ -93,9 +93,9 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
     shown: list[Any] = []
     if options.json:
         _emit("start", command=f"train {options.kind}", version=tfstyle.__version__, steps=numbers.steps)
-        shown = [callbacks.JsonLines(numbers.steps)]
+        shown = [progress.JsonLines(numbers.steps)]
     elif not options.quiet:
-        shown = [callbacks.Progress(numbers.steps)]
+        shown = [progress.Progress(numbers.steps)]
     return training.Run(
         folder,
         resume=options.resume,

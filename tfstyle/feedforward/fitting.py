@@ -206,7 +206,8 @@ class TrainingState(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.folder, self.every, self.steps, self.fixed = Path(folder), every, steps, dict(fixed)
-        self.rows, self.saved_step = list(rows), -1
+        self.rows = list(rows)
+        self.saved_step: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Goes on with the line of an interrupted epoch."""
@@ -275,8 +276,10 @@ def fit(
     state.set_model(trainer)
     trainer.reset_metrics()
     trainer.stop_training = False
-    if start:
-        state.save()  # A crash between two files may have left losses of later steps, or an older network or none.
+    if start:  # A crash between two files may have left losses of later steps, and an older network or none.
+        records.write_losses(folder, rows)
+        saved.save(trainer.network, folder / records.NETWORK)
+        state.saved_step = start
     try:
         for length, epochs in ((-start % every, start // every + 1), (every, steps)):  # An interrupted epoch goes on.
             if length and trainer.step < steps and not trainer.stop_training:

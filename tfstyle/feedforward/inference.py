@@ -150,7 +150,7 @@ def _compiled(network: Transformer) -> Callable[..., Any]:
             functions[names] = function.get_concrete_function(tf.TensorSpec([1, None, None, 3]), shapes)
         return functions[names](image, given)
 
-    return vars(network).setdefault("_compiled", run)  # Past Keras, which would save an attribute with the network.
+    return network.__dict__.setdefault("_compiled", run)  # Past Keras, which would save an attribute with the network.
 
 
 def choose_code(

@@ -10,7 +10,7 @@ from typing import Any
 from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
-from tfstyle.feedforward import callbacks, dataset, fitting, inference, networks, records
+from tfstyle.feedforward import dataset, fitting, inference, networks, progress, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
 from tfstyle.feedforward.transformer import FILTERS, Transformer
 from tfstyle.model import StyleContentModel, model_for, policy
@@ -160,7 +160,7 @@ class Run:
         if self.resume:
             fitting.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
         records.clear(self.folder, resume=self.resume)
-        sheet = callbacks.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
+        sheet = progress.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
         fitting.fit(
             trainer,
             batches_from,

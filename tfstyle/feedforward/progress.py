@@ -79,7 +79,7 @@ class Progress(keras.callbacks.Callback):
 
         stream, done = self.stream or sys.stderr, self.model.step
         with contextlib.suppress(OSError):
-            if stream.isatty():
+            if self.bar is None and stream.isatty():
                 self.bar = tqdm(total=self.steps, initial=done, file=stream, unit="step", dynamic_ncols=True)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -99,8 +99,8 @@ class Progress(keras.callbacks.Callback):
             print(line, file=self.stream or sys.stderr, flush=True)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Leaves the bar as it stands."""
-        if self.bar is not None:
+        """Leaves the bar as it stands; `fitting.fit` goes on after the rest of an interrupted epoch."""
+        if self.bar is not None and self.model.stop_training:
             with contextlib.suppress(OSError):
                 self.bar.close()
             self.bar = None
