@@ -146,7 +146,7 @@ def _compiled(network: Transformer) -> Callable[..., Any]:
         names = tuple(given)
         if names not in functions:
             shapes = tf.nest.map_structure(lambda value: tf.TensorSpec(tf.convert_to_tensor(value).shape), given)
-            function = tf.function(lambda image, given: network.paint(image, **given))
+            function = tf.function(lambda image, given: network.paint(image, **given), autograph=False)
             functions[names] = function.get_concrete_function(tf.TensorSpec([1, None, None, 3]), shapes)
         return functions[names](image, given)
 
