@@ -35,10 +35,11 @@ def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     painting, out = tmp_path / "painting.png", tmp_path / "out"
     words = ["train", "fast", str(painting), "--photos", str(photos), *TINY]
     words += ["--lr", "0.002"]
-    assert cli.main([*words, "--out", str(out)]) == 0
+    assert cli.main([*words, "-o", str(out)]) == 0
     found = capsys.readouterr()
     assert found.out == f"{out / records.NETWORK}\n"
     assert "notes.txt" in found.err
+    assert found.err.splitlines()[-1].startswith("step 2 of 2: loss ")
     files = {records.NETWORK, records.STATE, records.LOSSES, records.CURVES, records.SHEETS}
     assert {path.name for path in out.iterdir()} == files
     assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out)]), 4, "go on with --resume")
@@ -46,6 +47,17 @@ def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     assert records.read_losses(out)[-1]["step"] == 3
     capsys.readouterr()
     assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out), "--seed", "5", "--resume"]), 2, "seed 0, not 5")
+    again = [*words, "-q", "-o", str(out), "--resume"]
+    assert_one_line(capsys, cli.main([*again, "--steps", "2"]), 2, "holds step 3; --steps should be at least that")
+    (out / records.LOSSES).rename(tmp_path / "kept")
+    (out / records.LOSSES).mkdir()
+    assert_one_line(capsys, cli.main([*again, "--steps", "9"]), 4, "losses.csv: is a folder where the training writes")
+    (out / records.LOSSES).rmdir()
+    (out / records.NETWORK).unlink()
+    assert cli.main([*again, "--steps", "3", "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["start", "result"]
+    assert events[-1]["output"] == str(out / records.NETWORK)
     assert cli.main(["fast", str(photos / "0.png"), "--model", str(out / records.NETWORK)]) == 0
     assert capsys.readouterr().out == f"{photos / '0.network.png'}\n"
     assert images.read(photos / "0.network.png").image.shape == (1, 40, 60, 3)
@@ -70,8 +82,14 @@ def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys)
         "1",
     ]
     numbers = ["--steps", "2", "--size", "32", "--batch", "2", "--pool", "2", "--precision", "float32"]
-    assert cli.main([*words, *numbers]) == 0
-    assert capsys.readouterr().out == f"{out / records.NETWORK}\n"
+    assert cli.main([*words, *numbers, "--save-every", "1", "--json"]) == 0
+    found = capsys.readouterr()
+    assert found.err == ""
+    first, *steps, last = [json.loads(line) for line in found.out.splitlines()]
+    assert (first["event"], first["command"], first["steps"]) == ("start", "train gan", 2)
+    assert [(step["event"], step["step"], step["steps"]) for step in steps] == [("step", 1, 2), ("step", 2, 2)]
+    assert {"loss", "content", "accuracy"} < set(steps[0]["losses"])
+    assert last == {"event": "result", "output": str(out / records.NETWORK)}
     assert_one_line(
         capsys, cli.main([*words, *numbers, "--gan-loss", "bce", "--resume"]), 2, "gan_loss 'r1', not 'bce'"
     )
@@ -149,13 +167,19 @@ def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err.count("\n")) == (130, 1)
     assert err.startswith("interrupted; ")
-    assert "the same command with --resume goes on" in err
+    assert "the same training with --resume goes on" in err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["PAINTING", "--photos", "none"], 3, "is not a folder that can be read"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--samples", "EMPTY"], 3, "no photograph that can be read"),
+        (
+            ["PAINTING", "--photos", "PHOTOS", "--size", "48"],
+            3,
+            "at least 48 pixels on each side; choose a smaller --size",
+        ),
         (["PAINTING", "--photos", "EMPTY"], 3, "holds no photograph of at least 256 pixels"),
         (["PAINTING", "--photos", "PHOTOS"], 3, "holds no photograph of at least 256 pixels"),
         (["PAINTING", "--photos", "PHOTOS", "--size", "40", "--batch", "0"], 2, "batch should be at least 1"),
@@ -230,7 +254,15 @@ def test_what_is_left_over_is_a_usage_error(capsys):
 HELP = {
     "fast": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
     "adain": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
-    "gan": ("steps in all [6000]", "side of the crops, in pixels [128]", "of both players [r1]", "costs it [1]"),
+    "gan": (
+        "steps in all [6000]",
+        "side of the crops, in pixels [128]",
+        "generative adversarial network (GAN)",
+        "adversarial loss of generator and discriminator [r1]",
+        "weight of the gradient penalty [1]",
+        "size of the replay buffer of generated images [50]",
+        "decay of the exponential moving average (EMA) of the weights, below 1 [0.999]",
+    ),
 }
 
 
@@ -241,6 +273,12 @@ def test_the_help_tells_every_default(kind, capsys):
     text = " ".join(capsys.readouterr().out.split())
     for words in HELP[kind]:
         assert words in text
+
+
+def test_a_former_name_of_output_is_gone(capsys):
+    with pytest.raises(SystemExit):
+        parse(["train", "fast", "a.jpg", "--photos", "b", "--out", "c"])
+    assert "-o" in capsys.readouterr().err
 
 
 def test_train_help_loads_nothing_heavy():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import image
 from PIL import Image
 
@@ -97,11 +98,81 @@ def test_a_file_found_damaged_later_is_named_and_another_stands_in(folder, caplo
     assert caplog.text.count("2.png") == 1
 
 
-@pytest.mark.parametrize(("name", "message"), [("empty", "holds no photograph of at least 32"), ("none", "folder")])
+def test_files_that_vanish_or_shrink_while_a_training_runs_are_named_and_others_stand_in(folder, caplog, monkeypatch):
+    monkeypatch.setattr(dataset, "MOST_CACHED", 0)
+    crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32)
+    (folder / "1.png").unlink()
+    images.write(np.full((1, 20, 90, 3), 0.8), folder / "4.png", overwrite=True)
+    assert set(greys(crops(item) for item in range(10))) == {0, 2, 3}
+    assert "1.png: no such file" in caplog.text
+    assert "4.png: is 90x20, smaller than a crop of 32 pixels" in caplog.text
+
+
+def test_pictures_that_have_all_vanished_are_one_line(folder, monkeypatch):
+    """Also where TensorFlow reads them, whose own error holds a traceback of many lines."""
+    monkeypatch.setattr(dataset, "MOST_CACHED", 0)
+    crops = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32)
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="photos: holds no picture that can be used any more"):
+        crops(3)
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        list(dataset.batches(crops, size=32, batch=2).take(1))
+    found = dataset.cause(caught.value)
+    assert isinstance(found, InputError)
+    assert str(found) == f"{folder}: holds no picture that can be used any more."
+    other = tf.errors.InvalidArgumentError(None, None, "shapes differ")
+    assert dataset.cause(other) is other
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("L", 100 / 255), ("LA", 155 / 255), ("RGBA", 155 / 255), ("I;16", 100 / 255), ("P", 100 / 255)],
+)
+def test_grey_transparent_deep_and_indexed_pictures_give_crops_of_three_channels(mode, expected, tmp_path):
+    # 100 of 255 where it is opaque; at alpha 165 of 255 before white it is 155.
+    shape = (40, 60)
+    pixels = {
+        "I;16": np.full(shape, 100 * 257, np.uint16),
+        "LA": np.stack([np.full(shape, 100), np.full(shape, 165)], -1).astype(np.uint8),
+        "RGBA": np.stack([np.full(shape, 100)] * 3 + [np.full(shape, 165)], -1).astype(np.uint8),
+    }.get(mode, np.full(shape, 100, np.uint8))
+    picture = Image.fromarray(pixels).convert("P") if mode == "P" else Image.fromarray(pixels)
+    assert picture.mode == mode
+    picture.save(tmp_path / "one.png")
+    crops = dataset.Crops(dataset.list_pictures(tmp_path, crop=32), size=32)
+    for item in (0, 1, 7):
+        assert crops(item).shape == (32, 32, 3)
+        np.testing.assert_allclose(crops(item), expected, atol=1 / 255)
+
+
+def test_a_folder_whose_files_may_not_be_seen_is_one_line(folder, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(folder), "is_file", refused)
+    with pytest.raises(InputError, match=r"photos: is not a folder that can be read \(Permission denied\)"):
+        dataset.list_pictures(folder, crop=32)
+
+
+def test_no_pictures_at_all_are_one_line():
+    with pytest.raises(InputError, match="there are no pictures to cut crops from"):
+        dataset.Crops([], size=32)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("empty", "holds no photograph of at least 32 pixels on each side; choose a smaller `size`"), ("none", "folder")],
+)
 def test_a_folder_without_photographs_is_one_line(name, message, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         dataset.list_pictures(tmp_path / name, crop=32)
+
+
+def test_where_any_size_would_do_no_smaller_one_is_asked_for(tmp_path):
+    with pytest.raises(InputError, match="holds no photograph that can be read; add one"):
+        dataset.list_pictures(tmp_path, crop=1)
 
 
 def test_only_damaged_files_are_one_line(tmp_path):

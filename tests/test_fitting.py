@@ -1,6 +1,8 @@
 """Training: a step by hand, resuming as if nothing had happened, and Keras' own callbacks."""
 
+import json
 import math
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,7 +10,15 @@ import tensorflow as tf
 from conftest import Impatient, image
 
 from tfstyle.environment import keras
-from tfstyle.errors import DivergedError, Interrupted, WeightsError
+from tfstyle.errors import (
+    DivergedError,
+    InputError,
+    Interrupted,
+    MemoryLimitError,
+    OutputError,
+    UsageError,
+    WeightsError,
+)
 from tfstyle.feedforward import fitting, records, saved
 from tfstyle.feedforward.options import FastOptions
 from tfstyle.feedforward.transformer import Transformer
@@ -22,12 +32,19 @@ def squares(network, batch):
     return {"content": tf.reduce_mean((painted - 1.0 + batch) ** 2), "style": tf.reduce_mean(painted**2) * 0.1}
 
 
-def make_trainer(optimizer=None, seed=3, **kwargs):
+def make_trainer(optimizer=None, seed=3, eager=False, **kwargs):
     network = Transformer((4, 5, 6), blocks=0, **kwargs)
     network.build((None, None, None, 3))
     fitting.initialise(network, seed)
     trainer = fitting.Trainer(network, squares)
-    trainer.compile(optimizer or fitting.adam(OPTIONS))
+    trainer.compile(optimizer or fitting.adam(OPTIONS), run_eagerly=eager)
+    return trainer
+
+
+def resumed(folder, **options):
+    """A trainer of other first weights, put where the training in a folder stands."""
+    trainer = make_trainer(seed=99, **options)
+    fitting.restore_state(trainer, folder / records.STATE, fixed=OPTIONS.fixed())
     return trainer
 
 
@@ -70,30 +87,200 @@ def test_one_step_is_the_optimisers_on_the_gradient_of_the_sum():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Seven steps without a pause."""
-    trainer = make_trainer()
-    run(trainer, tmp_path_factory.mktemp("whole"), 7)
-    return trainer
+    """Seven steps without a pause, and the lines of their losses."""
+    trainer, folder = make_trainer(), tmp_path_factory.mktemp("whole")
+    run(trainer, folder, 7)
+    return trainer, records.read_losses(folder)
+
+
+def assert_same_losses(folder, expected):
+    found = records.read_losses(folder)
+    assert [(list(row), row["step"]) for row in found] == [(list(row), row["step"]) for row in expected]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-5)
 
 
 def test_resumed_after_an_epoch_equals_uninterrupted(whole, tmp_path):
-    """Weights, both moments of Adam, and the step."""
-    first, second = make_trainer(), make_trainer(seed=99)
+    """Weights, both moments of Adam, the step, and the lines of the losses."""
+    first = make_trainer()
     run(first, tmp_path, 3)
-    fitting.restore_state(second, tmp_path / records.STATE, fixed=OPTIONS.fixed())
+    second = resumed(tmp_path)
     assert_same_state(second, first, tolerance=0)
     run(second, tmp_path, 7)
-    assert_same_state(second, whole)
+    assert_same_state(second, whole[0])
     assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6, 7]
+    assert_same_losses(tmp_path, whole[1])
 
 
 def test_ctrl_c_amid_an_epoch_writes_the_state_and_resumed_it_equals_uninterrupted(whole, tmp_path):
-    stopped, resumed = make_trainer(), make_trainer(seed=5)
-    with pytest.raises(Interrupted, match="holds step 4; the same command with --resume goes on"):
-        run(stopped, tmp_path, 7, callbacks=[Impatient(4)])
-    fitting.restore_state(resumed, tmp_path / records.STATE, fixed=OPTIONS.fixed())
-    run(resumed, tmp_path, 7)
-    assert_same_state(resumed, whole)
+    """The epoch goes on where it was stopped, so that it ends, and is averaged, as if it had not been."""
+    with pytest.raises(Interrupted, match="holds step 4; the same training with `resume` goes on"):
+        run(make_trainer(), tmp_path, 7, callbacks=[Impatient(4)])
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 4]
+    second = resumed(tmp_path)
+    with pytest.raises(Interrupted, match="holds step 5"):
+        run(second, tmp_path, 7, callbacks=[Impatient(5)])
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 5]
+    run(second, tmp_path, 7)
+    assert_same_state(second, whole[0])
+    assert_same_losses(tmp_path, whole[1])
+
+
+def test_means_go_on_to_the_last_bit():
+    trainer = make_trainer(eager=True)
+    assert trainer.epoch_means() == {}
+    losses = np.float32([0.1, 0.7, 1e-3, 123.456])
+    for loss in losses[:3]:
+        trainer.log({"loss": loss, "content": loss / 3, "style": loss / 7})
+    means = json.loads(json.dumps(trainer.epoch_means()))
+    again = make_trainer(eager=True)
+    again.continue_epoch(means, 3)
+    for each in (trainer, again):
+        each.log({"loss": losses[3], "content": losses[3], "style": losses[3]})
+    assert again.epoch_means() == trainer.epoch_means()
+    assert trainer.epoch_means()["loss"] == pytest.approx(losses.mean(), rel=1e-6)
+
+
+def test_the_line_of_an_epoch_is_its_plain_mean(whole, tmp_path):
+    trainer, losses = make_trainer(eager=True), []
+    for batch in batches_from(0).take(6):
+        trainer.reset_metrics()
+        losses.append(float(trainer.train_step(batch)["loss"]))
+    rows = whole[1]
+    assert set(rows[0]) == {"step", "loss", "content", "style"}
+    assert [row["loss"] for row in rows[:2]] == pytest.approx([np.mean(losses[:3]), np.mean(losses[3:])], rel=1e-3)
+
+
+def test_stopped_before_the_first_state_a_training_can_be_resumed(tmp_path):
+    with pytest.raises(Interrupted, match="holds step 1"):
+        run(make_trainer(eager=True), tmp_path, 4, callbacks=[Impatient(1)])
+    trainer = resumed(tmp_path, eager=True)
+    assert trainer.step == 1
+    run(trainer, tmp_path, 4)
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 4]
+
+
+@pytest.mark.parametrize("left", ["nothing", "an older network", "a line too many"])
+def test_what_a_crash_between_two_files_left_is_mended_although_nothing_is_left_to_train(left, tmp_path):
+    trainer = make_trainer(eager=True)
+    run(trainer, tmp_path, 3)
+    rows = records.read_losses(tmp_path)
+    if left == "nothing":
+        (tmp_path / records.NETWORK).unlink()
+    elif left == "an older network":
+        saved.save(make_trainer(seed=8).network, tmp_path / records.NETWORK)
+    else:
+        records.write_losses(tmp_path, [*rows, {"step": 6, "loss": 1.0}])
+    run(resumed(tmp_path, eager=True), tmp_path, 3)
+    assert records.read_losses(tmp_path) == rows
+    found = saved.load(tmp_path / records.NETWORK).get_weights()
+    for one, other in zip(found, trainer.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_crash_before_the_state_loses_no_line(tmp_path, monkeypatch):
+    """The line is there first, and is cut off since the state of its step never came."""
+    run(make_trainer(eager=True), tmp_path, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "save_state", lambda *args, **kwargs: None)
+        run(resumed(tmp_path, eager=True), tmp_path, 6)
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6]
+    run(resumed(tmp_path, eager=True), tmp_path, 4)
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 4]
+
+
+def test_fewer_steps_than_were_made_are_refused(tmp_path):
+    run(make_trainer(eager=True), tmp_path, 3)
+    with pytest.raises(UsageError, match="holds step 3; `steps` should be at least that, not 2"):
+        run(resumed(tmp_path, eager=True), tmp_path, 2)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe\x00 no text", b"a picture, perhaps\n1\n", b"step,loss\n3,what\n"])
+def test_damaged_losses_are_one_line_before_the_training(text, tmp_path):
+    run(make_trainer(eager=True), tmp_path, 3)
+    before = (tmp_path / records.STATE).read_bytes()
+    (tmp_path / records.LOSSES).write_bytes(text)
+    with pytest.raises(OutputError, match=r"losses.csv: is damaged or no file of losses; move it away"):
+        run(resumed(tmp_path, eager=True), tmp_path, 6)
+    assert (tmp_path / records.STATE).read_bytes() == before
+
+
+def test_losses_that_are_empty_or_of_an_older_tfstyle_go_on(tmp_path):
+    run(make_trainer(eager=True), tmp_path, 3)
+    (tmp_path / records.LOSSES).write_text("")
+    run(resumed(tmp_path, eager=True), tmp_path, 4)
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [4]
+    (tmp_path / records.LOSSES).write_text("epoch,content,loss,step,style,val_loss\n0,0.5,1.5,3.0,1.0,NA\n")
+    run(resumed(tmp_path, eager=True), tmp_path, 6)
+    lines = (tmp_path / records.LOSSES).read_text().splitlines()
+    assert lines[:2] == ["content,loss,step,style", "0.5,1.5,3,1.0"]
+    assert [line.split(",")[2] for line in lines[1:]] == ["3", "6"]
+
+
+class Stopper(keras.callbacks.Callback):
+    """Ends a training after a step, or fails at it."""
+
+    def __init__(self, step, error=None):
+        super().__init__()
+        self.step, self.error = step, error
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.step == self.step:
+            self.model.stop_training = True
+            if self.error:
+                raise self.error
+
+
+def test_a_callback_may_stop_a_training_which_is_saved_as_it_stands(tmp_path):
+    run(make_trainer(eager=True), tmp_path, 7, callbacks=[Stopper(2)])
+    assert saved.load(tmp_path / records.NETWORK).built
+    trainer = resumed(tmp_path, eager=True)
+    assert trainer.step == 2
+    run(trainer, tmp_path, 7, callbacks=[Stopper(5)])
+    assert trainer.step == resumed(tmp_path).step == 5
+    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 5]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), OutputError("sheet: cannot be written.")])
+def test_a_callback_that_fails_loses_no_step(error, tmp_path):
+    with pytest.raises(type(error), match=str(error)):
+        run(make_trainer(eager=True), tmp_path, 7, callbacks=[Stopper(5, error)])
+    assert resumed(tmp_path).step == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (InputError("photos: holds no picture that can be used any more."), InputError, "^photos: holds no picture"),
+        (MemoryError(), MemoryLimitError, "memory ran out at step 2; .* a smaller `size` or `batch`"),
+    ],
+)
+def test_what_goes_wrong_with_the_pictures_is_one_line(error, expected, message, tmp_path):
+    def picture(number):
+        if number == 2:
+            raise error
+        return np.full((2, 32, 36, 3), 0.5, np.float32)
+
+    def failing(step):
+        pictures = tf.data.Dataset.range(step, 1000).map(lambda n: tf.numpy_function(picture, [n], tf.float32))
+        return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
+
+    with pytest.raises(expected, match=message) as caught:
+        fitting.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
+    assert "\n" not in str(caught.value)
+    assert resumed(tmp_path).step == 2
+
+
+def test_the_file_of_a_network_says_nothing_of_when_it_was_made(tmp_path):
+    """So that equal trainings leave equal files."""
+    network = make_trainer().network
+    saved.save(network, tmp_path / "x.keras")
+    with zipfile.ZipFile(tmp_path / "x.keras") as archive:
+        assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert set(json.loads(archive.read("metadata.json"))) == {"keras_version"}
+    again = saved.load(tmp_path / "x.keras")
+    for one, other in zip(again.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_diverging_training_keeps_the_state_before(tmp_path):
@@ -165,14 +352,6 @@ def test_five_keras_callbacks_work_unchanged(tmp_path):
     again.load_weights(tmp_path / "last.weights.h5")
 
 
-def test_a_sheet_shows_photographs_above_their_paintings(tmp_path, rng):
-    trainer = make_trainer()
-    photographs = [image(rng, 33, 47), image(rng, 40, 30)]
-    sheet = fitting.SampleSheet(tmp_path, trainer.network, photographs, every=2)
-    run(trainer, tmp_path, 3, callbacks=[sheet])
-    assert sorted(path.name for path in (tmp_path / records.SHEETS).iterdir()) == ["000000.jpg", "000002.jpg"]
-
-
 def test_mixed_precision_stays_finite_and_is_saved_in_float32(tmp_path):
     trainer = make_trainer(dtype="mixed_bfloat16")
     run(trainer, tmp_path, 4)
@@ -181,14 +360,6 @@ def test_mixed_precision_stays_finite_and_is_saved_in_float32(tmp_path):
     assert all(np.isfinite(weight.numpy()).all() for weight in network.weights)
     (batch,) = batches_from(9).take(1)
     np.testing.assert_allclose(network(batch), trainer.network(batch), atol=0.05)
-
-
-def test_progress_logs_a_line_an_epoch(tmp_path, caplog, capsys):
-    with caplog.at_level("INFO", logger="tfstyle"):
-        run(make_trainer(), tmp_path, 5, callbacks=[fitting.Progress(5)])
-    assert "step 3 of 5: content" in caplog.text
-    assert "step 5 of 5" in caplog.text
-    assert capsys.readouterr().out == ""
 
 
 def test_first_weights_are_a_function_of_the_seed():

@@ -1,15 +1,22 @@
 """Pictures in one pass: sizes, tiles, blends, and the range of every option."""
 
+import gc
 import itertools
+import logging
 import math
+import threading
+import weakref
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import SAMPLES, image, small_generator, small_transformer
 
-from tfstyle import images, metrics, vgg
+from tfstyle import images, metrics, moments, vgg
 from tfstyle.errors import InputError
-from tfstyle.feedforward import inference, networks
+from tfstyle.feedforward import inference, networks, saved
+from tfstyle.feedforward.players import Generator
+from tfstyle.feedforward.transformer import Transformer
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +37,33 @@ def test_tiles_give_the_picture_of_a_single_piece(size, adain, rng):
     content, style = image(rng, *size), image(rng, 90, 140)
     whole, tiled = (inference.paint(adain, content, [style], tile=tile) for tile in (4096, 64))
     np.testing.assert_allclose(tiled, whole, atol=2e-4)
+
+
+class Counted:
+    """AdaIN's network, with the sizes of what it encodes."""
+
+    def __init__(self, network):
+        self.decode, self._encode, self.sizes = network.decode, network.encode, []
+
+    def encode(self, image):
+        self.sizes.append(tuple(image.shape[1:3]))
+        return self._encode(image)
+
+
+def test_a_photograph_of_one_piece_is_encoded_once_and_a_piece_of_a_larger_one_twice(adain, rng):
+    network, content, style = Counted(adain), image(rng, 50, 121), image(rng, 40, 57)
+    painted = inference.paint(network, content, [style])
+    assert network.sizes == [(40, 64), (56, 128)]
+    own, target = (
+        moments.mean_deviation(moments.moments(adain.encode(networks.in_whole_cells(picture, 8))))
+        for picture in (content, style)
+    )
+    features = adain.encode(networks.in_whole_cells(content, 8))
+    plain = adain.decode(networks.adaptive_instance_normalisation(features, own, target))[:, :50, :121]
+    np.testing.assert_array_equal(painted, tf.clip_by_value(plain, 0.0, 1.0))
+    network.sizes.clear()
+    inference.paint(network, content, [style], tile=64)
+    assert len(network.sizes) == 1 + 2 * 2  # One style; two pieces, for their statistics and with their surroundings.
 
 
 @pytest.mark.parametrize("length", [8, 64, 72, 95 * 8, 1024, 1032])
@@ -69,8 +103,8 @@ def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(adain, rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 1.5}, "alpha should be from 0 to 1"),
-        ({"tile": 10}, "tile should be at least 64"),
+        ({"alpha": 1.5}, "`alpha` should be from 0 to 1"),
+        ({"tile": 10}, "`tile` should be at least 64"),
         ({"blend": [1.0, 1.0]}, "one weight of 0 or more for each of 1 styles"),
         ({"blend": [0.0]}, "one weight of 0 or more"),
         ({"blend": [-1.0]}, "one weight of 0 or more"),
@@ -108,6 +142,74 @@ def test_a_generators_tiles_leave_no_seam_in_any_manner(rng):
     np.testing.assert_allclose(inference.transform(network, small, code=code, tile=64), network(small, code), atol=1e-6)
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """How often a transformer was computed in Python: eagerly, or to be compiled."""
+    calls, paint = [], Transformer.paint
+    monkeypatch.setattr(Transformer, "paint", lambda *args, **given: calls.append(1) or paint(*args, **given))
+    return calls
+
+
+def test_a_network_is_compiled_once_for_thirty_sizes_and_ways_and_says_nothing(traced, rng, caplog):
+    one, many = small_transformer(), small_generator()
+    code = many.random_code(1)
+    with caplog.at_level(logging.WARNING):
+        for number in range(30):
+            picture = image(rng, 20 + number, 70 - number)
+            inference.transform(one, picture)
+            inference.transform(many, picture, code=code)
+        for width in (70, 81, 96):
+            inference.transform(one, image(rng, 66, width), tile=64)
+    assert len(traced) == 3  # Each network whole, and one by given statistics.
+    assert not caplog.records
+
+
+def test_many_networks_are_compiled_without_a_word(rng, caplog):
+    """TensorFlow warns where one function is traced again and again."""
+    with caplog.at_level(logging.WARNING):
+        for seed in range(7):
+            inference.transform(small_transformer(seed=seed, blocks=0), image(rng, 16, 20))
+    assert not caplog.records
+
+
+def test_what_is_compiled_dies_with_its_network(rng):
+    for make in (small_transformer, small_generator):
+        network = make()
+        code = {"code": network.random_code(1)} if isinstance(network, Generator) else {}
+        inference.transform(network, image(rng, 66, 70), tile=64, **code)
+        alive = weakref.ref(network)
+        del network
+        gc.collect()
+        assert alive() is None
+
+
+def test_a_network_that_has_painted_sees_new_weights_and_is_saved_as_before(rng, tmp_path):
+    network, other, picture = small_transformer(), small_transformer(seed=9), image(rng, 33, 47)
+    inference.transform(network, picture)
+    network.set_weights(other.get_weights())
+    np.testing.assert_array_equal(inference.transform(network, picture), other(picture))
+    saved.save(network, tmp_path / "x.keras")
+    saved.save(other, tmp_path / "y.keras")
+    assert len((tmp_path / "x.keras").read_bytes()) == pytest.approx(len((tmp_path / "y.keras").read_bytes()), abs=64)
+    np.testing.assert_array_equal(saved.load(tmp_path / "x.keras")(picture), other(picture))
+
+
+def test_threads_may_use_one_network_at_the_same_time(rng):
+    network = small_transformer()
+    pictures = [image(rng, 30 + number, 70 - number) for number in range(8)]
+    found = {}
+    threads = [
+        threading.Thread(target=lambda n=n: found.update({n: inference.transform(network, pictures[n])}))
+        for n in range(len(pictures))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, picture in enumerate(pictures):
+        np.testing.assert_array_equal(found[number], network(picture))
+
+
 def test_a_code_is_that_of_a_seed_of_a_painting_or_between_several(rng):
     network = small_generator()
     paintings = [image(rng, 40, 300), 1.0 - image(rng, 60, 50)]
@@ -123,7 +225,7 @@ def test_a_code_is_that_of_a_seed_of_a_painting_or_between_several(rng):
 
 
 @pytest.mark.parametrize(
-    ("size", "tile", "message"), [((40, 40), 63, "tile should be"), ((7, 40), 64, "40x7; at least 8")]
+    ("size", "tile", "message"), [((40, 40), 63, "`tile` should be"), ((7, 40), 64, "40x7; at least 8")]
 )
 def test_a_transformer_refuses_in_one_line(size, tile, message, rng):
     with pytest.raises(ValueError, match=message):

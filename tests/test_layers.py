@@ -24,7 +24,7 @@ LAYERS = [
     {"transfer"},
     {"plots"},
     {"feedforward.records"},
-    {"feedforward.fitting"},
+    {"feedforward.progress", "feedforward.fitting"},
     {"feedforward.training"},
     {"feedforward.gan"},
     {"callbacks"},

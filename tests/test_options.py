@@ -1,7 +1,11 @@
 """Numbers of a training: their ranges, and which may change when it is resumed."""
 
+import json
+
+import numpy as np
 import pytest
 
+from tfstyle.errors import UsageError
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions
 from tfstyle.recipe import option_fields
 
@@ -22,15 +26,33 @@ def test_every_field_is_an_option_of_the_command_line(kind):
         ("seed", -1, "seed should be at least 0"),
         ("precision", "half", "unknown precision 'half'"),
         ("width", "slimm", "did you mean 'slim'"),
+        ("width", None, "`width` should be one of slim, full, not None"),
+        ("precision", np.array(["auto", "mixed"]), "`precision` should be one of auto, float32, mixed"),
+        ("steps", 2.0, "steps should be a finite int"),
+        ("steps", np.float32(2.5), "steps should be a finite int"),
+        ("steps", "many", "steps should be a finite int"),
+        ("batch", np.True_, "batch should be a finite int"),
+        ("size", [64], "size should be a finite int"),
+        ("style_weight", np.float32("nan"), "style_weight should be a finite float"),
+        ("tv_weight", None, "tv_weight should be a finite float"),
     ],
 )
 def test_a_number_out_of_range_is_one_line(field, value, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         FastOptions(**{field: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_taken_as_pythons():
+    options = FastOptions(steps=np.int64(9), batch=np.uint8(3), style_weight=np.float32(0.5), width=np.str_("full"))
+    assert options == FastOptions(steps=9, batch=3, style_weight=0.5, width="full")
+    assert {type(value) for value in (options.steps, options.batch)} == {int}
+    assert type(options.style_weight) is float
+    assert json.loads(json.dumps(options.fixed()))["batch"] == 3
 
 
 def test_content_and_style_may_not_both_count_nothing():
-    with pytest.raises(ValueError, match="both 0"):
+    with pytest.raises(UsageError, match="`content_weight` and `style_weight` are both 0"):
         AdaINOptions(content_weight=0.0, style_weight=0.0)
 
 
@@ -49,13 +71,13 @@ def test_mixed_precision_is_bfloat16(word, name):
     ("field", "value", "message"),
     [
         ("gan_loss", "wgan", "unknown gan_loss 'wgan'; did you mean 'wgan-gp'"),
-        ("average", 1.0, "average should be below 1"),
+        ("average", 1.0, "`average` should be below 1"),
         ("pool", -1, "pool should be at least 0"),
         ("discriminator_rate", 0.0, "discriminator_rate should be at least"),
     ],
 )
 def test_a_number_of_the_players_out_of_range_is_one_line(field, value, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         GANOptions(**{field: value})
 
 

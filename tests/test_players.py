@@ -60,6 +60,15 @@ def test_the_code_of_a_painting_follows_its_colours(rng):
     assert np.abs(log_variance).max() <= 8.0
 
 
+def test_the_style_of_a_painting_needs_the_encoder_alone(rng, monkeypatch):
+    network, painting = small_generator(), tf.constant(image(rng, 41, 56))
+    whole = network.paint(painting)[1][:ENCODED]
+    for convolution in network.convolutions[ENCODED:]:
+        monkeypatch.setattr(convolution, "call", None)
+    style = network.style_of(painting)
+    np.testing.assert_array_equal(style, tf.concat([tf.reshape(one, [1, -1]) for one in whole], axis=1))
+
+
 def test_what_is_usual_is_learned_and_a_code_follows_from_the_rest(rng):
     """All at once with nothing kept: the mean and the mean distance from what was usual before."""
     network = small_generator()

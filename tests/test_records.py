@@ -24,8 +24,8 @@ def folders(tmp_path):
 @pytest.mark.parametrize(
     ("name", "flags", "message"),
     [
-        ("trained", "", "holds a training; go on with --resume, or begin anew with --overwrite"),
-        ("failed", "", "holds what a failed training left; begin anew with --overwrite"),
+        ("trained", "", "holds a training; go on with `resume`, or start again with `overwrite`"),
+        ("failed", "", "holds what a failed training left; start again with `overwrite`"),
         ("failed", "resume", "holds no training to go on with"),
         ("mine", "", "is not empty and no training"),
         ("mine", "overwrite", "is not empty and no training"),
@@ -67,16 +67,77 @@ def test_clearing_leaves_what_a_training_did_not_make(folders):
     assert (folders / "new").is_dir()
 
 
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+@pytest.mark.parametrize("name", [records.NETWORK, records.LOSSES, records.CURVES, records.SHEETS])
+def test_a_folder_in_place_of_a_file_or_a_file_of_a_folder_is_refused(folders, name, flag):
+    place = folders / "trained" / name
+    place.touch() if name == records.SHEETS else place.mkdir()
+    kind = "file where the training makes a folder" if name == records.SHEETS else "folder where the training writes"
+    with pytest.raises(OutputError, match=f"{name}: is a {kind}"):
+        records.check(folders / "trained", resume=flag == "resume", overwrite=flag == "overwrite")
+
+
+def test_damaged_losses_are_found_before_a_training_is_resumed_and_may_be_discarded(folders):
+    (folders / "trained" / records.LOSSES).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(OutputError, match=r"losses.csv: is damaged or no file of losses; move it away to go on"):
+        records.check(folders / "trained", resume=True, overwrite=False)
+    records.check(folders / "trained", resume=False, overwrite=True)
+
+
+def test_what_a_killed_training_left_half_written_is_in_nobodys_way(folders):
+    """Killed at its first state, a training leaves a temporary file and nothing to resume."""
+    (folders / "empty" / ".tfstyle.ab12").touch()
+    records.check(folders / "empty", resume=False, overwrite=False)
+    folder = folders / "trained"
+    (folder / records.SHEETS).mkdir()
+    left = [folder / ".tfstyle.ab12", folder / records.SHEETS / ".tfstyle.cd34"]
+    for path in left:
+        path.touch()
+    records.clear(folder, resume=True)
+    assert not any(path.exists() for path in left)
+    assert (folder / records.STATE).exists()
+
+
+def test_a_folder_that_cannot_be_made_or_read_is_one_line(folders, monkeypatch):
+    with pytest.raises(OutputError, match="file/x: cannot be made"):
+        records.make(folders / "file" / "x")
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(folders), "iterdir", refused)
+    with pytest.raises(OutputError, match=r"trained: cannot be read \(Permission denied\)"):
+        records.check(folders / "trained", resume=True, overwrite=False)
+
+
+def test_losses_are_written_and_read_as_they_are(tmp_path):
+    rows = [{"step": 5, "loss": 1 / 3, "style": 1e-9}, {"step": 8, "loss": 0.1, "style": 2.0, "real": 0.5}]
+    records.write_losses(tmp_path, rows)
+    assert records.read_losses(tmp_path) == rows
+    first = (tmp_path / records.LOSSES).read_text()
+    assert first.startswith("step,loss,style,real\n5,0.3333333333333333,1e-09,NA\n")
+    records.write_losses(tmp_path, records.read_losses(tmp_path))
+    assert (tmp_path / records.LOSSES).read_text() == first
+    records.write_losses(tmp_path, [])
+    assert records.read_losses(tmp_path) == []
+
+
+def test_there_are_no_losses_before_the_first_line(tmp_path):
+    assert records.read_losses(tmp_path) == []
+    (tmp_path / records.LOSSES).touch()
+    assert records.read_losses(tmp_path) == []
+
+
 def test_losses_are_read_and_drawn(tmp_path):
     lines = ["epoch,content,loss,step,style,val_loss", "0,0.5,1.5,3.0,1.0,NA", "1,0.25,1.0,6.0,0.75,NA"]
     (tmp_path / records.LOSSES).write_text("\n".join(lines))
     rows = records.read_losses(tmp_path)
     assert rows[1] == {"epoch": 1.0, "content": 0.25, "loss": 1.0, "step": 6.0, "style": 0.75}
-    records.draw_curves(tmp_path)
+    records.draw_curves(tmp_path, rows)
     assert (tmp_path / records.CURVES).read_bytes().startswith(b"\x89PNG")
 
 
 def test_damaged_losses_are_one_line(tmp_path):
     (tmp_path / records.LOSSES).write_text("epoch,loss\n0,what")
-    with pytest.raises(OutputError, match="the curves are not drawn"):
+    with pytest.raises(OutputError, match="is damaged or no file of losses"):
         records.read_losses(tmp_path)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from conftest import MINI_BLOCKS, ROOT, assert_resumes_exactly, image, miniature, small_transformer
 
 from tfstyle import images, losses, vgg, weights
-from tfstyle.errors import InputError
+from tfstyle.errors import InputError, OutputError
 from tfstyle.feedforward import networks, records, saved, training
 from tfstyle.feedforward.options import AdaINOptions, FastOptions
 from tfstyle.feedforward.transformer import Transformer
@@ -150,6 +150,28 @@ def test_a_decoder_is_trained_and_paints(pictures, rng, tmp_path):
     assert 0 < change < 0.01
 
 
+def test_a_training_is_neither_overwritten_unasked_nor_begun_twice(mini, pictures, rng, tmp_path):
+    """In the library as on the command line; paths may be strings."""
+    photographs, painting = pictures
+    options = FastOptions(steps=2, size=32, batch=1, style_size=64, precision="float32")
+
+    def train(**place):
+        training.train_fast(
+            str(painting), [str(path) for path in photographs], run(folder, rng, **place), options=options
+        )
+
+    folder = str(tmp_path / "out")
+    train()
+    before = (tmp_path / "out" / records.STATE).read_bytes()
+    with pytest.raises(OutputError, match="holds a training; go on with `resume`, or start again with `overwrite`"):
+        train()
+    assert (tmp_path / "out" / records.STATE).read_bytes() == before
+    train(resume=True)
+    options = dataclasses.replace(options, seed=1)
+    train(overwrite=True)
+    assert (tmp_path / "out" / records.STATE).read_bytes() != before
+
+
 def test_only_damaged_photographs_leave_nothing(pictures, rng, tmp_path):
     photographs, painting = pictures
     for path in photographs:
@@ -196,4 +218,4 @@ def test_two_devices_share_a_batch_and_learn_what_one_does(tmp_path):
         [sys.executable, "-c", SHARED, ROOT / "tests", tmp_path], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout == "batch should be a multiple of the 2 devices that share it, not 3.\n"
+    assert result.stdout == "`batch` should be a multiple of the 2 devices that share it, not 3.\n"

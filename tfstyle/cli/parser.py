@@ -147,28 +147,35 @@ def _add_train(commands: Any) -> None:
     help = "train a network that paints in one pass"
     train = commands.add_parser("train", help=help, description=help[0].upper() + help[1:] + ".", epilog=_EXIT_CODES)
     kinds = train.add_subparsers(dest="kind", required=True, metavar="KIND")
-    fast = _command(kinds, "fast", "train a network that paints in the manner of one painting")
+    fast = _command(kinds, "fast", "train a network that paints in the style of one painting")
     fast.add_argument("style", metavar="STYLE", help="the painting")
-    adain = _command(kinds, "adain", "train AdaIN's decoder, which paints in the manner of any painting")
+    adain = _command(kinds, "adain", "train AdaIN's decoder, which paints in the style of any painting")
     adain.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
-    gan = _command(kinds, "gan", "train a generator against a discriminator, which paints in the manners of a folder")
+    gan = _command(kinds, "gan", "train a generative adversarial network (GAN) on the styles of a folder of paintings")
     gan.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
     for kind, numbers in ((fast, FastOptions), (adain, AdaINOptions), (gan, GANOptions)):
         _add_training(kind, numbers)
     for kind in (fast, adain):
-        kind.add_argument("--mirrored", action="store_true", help="share each batch among all devices")
+        kind.add_argument(
+            "--mirrored", action="store_true", help="data-parallel training on all devices (MirroredStrategy)"
+        )
 
 
 def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
-    """What every training has: photographs, a folder, and the numbers that are fields of a dataclass."""
+    """What every training has: photographs, a folder, and the hyperparameters, which are fields of a dataclass."""
     command.add_argument("--photos", metavar="DIR", required=True, help="a folder of photographs to learn from")
     command.add_argument("--samples", metavar="DIR", help="photographs of the sample sheets [the embedded ones]")
     command.add_argument(
-        "-o", "--output", "--out", metavar="DIR", required=True, help="the folder for network, state, losses and sheets"
+        "-o",
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="the folder for the network, its checkpoint (state.npz), losses and sample sheets",
     )
-    command.add_argument("--resume", action="store_true", help="go on with the training in the folder")
-    command.add_argument("--overwrite", action="store_true", help="give up the training in the folder, begin anew")
-    _add_fields(command.add_argument_group("training"), numbers, defaults=True)
+    command.add_argument("--resume", action="store_true", help="continue the training in the folder")
+    command.add_argument("--overwrite", action="store_true", help="discard the training in the folder and start again")
+    command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    _add_fields(command.add_argument_group("training", "hyperparameters"), numbers, defaults=True)
 
 
 def _add_pictures(command: argparse.ArgumentParser) -> None:

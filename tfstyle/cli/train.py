@@ -1,11 +1,13 @@
-"""Options → a network: `tfstyle train fast`, `train adain` and `train gan`."""
+"""Trains a network: `tfstyle train fast`, `train adain` and `train gan`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
+import tfstyle
 from tfstyle import decoding, images
 from tfstyle.cli.stylize import quiet_tensorflow
 from tfstyle.errors import InputError
@@ -13,13 +15,25 @@ from tfstyle.feedforward import dataset, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
 from tfstyle.recipe import option_fields
 
-SHEET_SIZE, SHEET_MOST = 384, 6
-"""Long side of the photographs on a sample sheet, in pixels, and how many it shows."""
+SHEET_SIZE = 384
+"""Long side of the photographs on a sample sheet, in pixels."""
+
+SHEET_MOST = 6
+"""Most photographs on a sample sheet."""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the kind of training asked for; the path of the network goes to standard output."""
-    print({"fast": _fast, "adain": _adain, "gan": _gan}[options.kind](options))
+    """Runs the kind of training asked for; the path of the network, or its event, goes to standard output."""
+    path = {"fast": _fast, "adain": _adain, "gan": _gan}[options.kind](options)
+    if options.json:
+        _emit("result", output=str(path))
+    else:
+        print(path)
+
+
+def _emit(event: str, **facts: Any) -> None:
+    """Prints one event of --json."""
+    print(json.dumps({"event": event} | facts), flush=True)
 
 
 def _fast(options: argparse.Namespace) -> Path:
@@ -29,7 +43,7 @@ def _fast(options: argparse.Namespace) -> Path:
     if min(sides) < numbers.size:
         raise InputError(
             f"{painting}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
-            "picture or a smaller --size."
+            "picture or a smaller `size`."
         )
     with quiet_tensorflow(options.debug):
         from tfstyle.feedforward import training
@@ -64,7 +78,7 @@ def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[
 def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
     """The place of a training, with the photographs of its sample sheet: those named, or the embedded ones."""
     from tfstyle import environment
-    from tfstyle.feedforward import fitting, training
+    from tfstyle.feedforward import progress, training
     from tfstyle.feedforward.transformer import SMALLEST
 
     environment.grow_gpu_memory()
@@ -76,10 +90,17 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
     for path, sample in zip(paths, samples, strict=True):
         if min(sample.shape[1:3]) < SMALLEST:
             raise InputError(f"{path}: is too thin for a sample sheet, {SMALLEST} pixels at {SHEET_SIZE}; name others.")
+    shown: list[Any] = []
+    if options.json:
+        _emit("start", command=f"train {options.kind}", version=tfstyle.__version__, steps=numbers.steps)
+        shown = [progress.JsonLines(numbers.steps)]
+    elif not options.quiet:
+        shown = [progress.Progress(numbers.steps)]
     return training.Run(
         folder,
         resume=options.resume,
+        overwrite=options.overwrite,
         mirrored=getattr(options, "mirrored", False),
         samples=samples,
-        callbacks=[] if options.quiet else [fitting.Progress(numbers.steps)],
+        callbacks=shown,
     )

@@ -1,4 +1,4 @@
-"""Folder of photographs → batches of crops, each a pure function of (seed, step).
+"""Random crops of the pictures in a folder, in batches that are pure functions of seed and step.
 
 Nothing is remembered from one step to the next, so a training that is resumed at a step sees what it would have seen.
 """
@@ -6,6 +6,7 @@ Nothing is remembered from one step to the next, so a training that is resumed a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ _ORDER, _PLACE = 0, 1  # Streams of random numbers of one seed.
 
 
 def list_pictures(folder: Path, *, crop: int, what: str = "photograph") -> list[Path]:
-    """The pictures in a folder that a crop can be cut from; the others are named in the log and passed over.
+    """Lists the pictures in a folder that a crop can be cut from; the others are named in the log and passed over.
 
     Args:
         folder: where they lie; folders inside it are not looked into.
@@ -42,23 +43,30 @@ def list_pictures(folder: Path, *, crop: int, what: str = "photograph") -> list[
         InputError: if the folder cannot be read, or there is none.
     """
     usable = []
-    for path, sides in images.readable(Path(folder)):
-        if min(sides) < crop:
-            _log.warning("passed over %s: is %dx%d, smaller than a crop of %d pixels.", path, *sides, crop)
-        else:
-            usable.append(path)
-    if not usable:
-        raise InputError(
-            f"{folder}: holds no {what} of at least {crop} pixels on each side; add some, or choose a smaller --size."
-        )
-    return usable
+    try:
+        for path, sides in images.readable(Path(folder)):
+            if min(sides) < crop:
+                _log.warning("passed over %s: %s", path, _too_small(sides, crop))
+            else:
+                usable.append(path)
+    except OSError as error:  # A folder whose names may be read, but not its files.
+        raise InputError(f"{folder}: is not a folder that can be read ({error.strerror}).") from error
+    if usable:
+        return usable
+    if crop > 1:
+        raise InputError(f"{folder}: holds no {what} of at least {crop} pixels on each side; choose a smaller `size`.")
+    raise InputError(f"{folder}: holds no {what} that can be read; add one.")
+
+
+def _too_small(sides: tuple[int, int], crop: int) -> str:
+    return f"is {sides[0]}x{sides[1]}, smaller than a crop of {crop} pixels."
 
 
 class Crops:
-    """Item number → a square piece of one of some pictures, enlarged never, shrunk up to half, mirrored or not.
+    """Random crops of some pictures, by number: squares, reduced to at most half their size, flipped or not.
 
     Every picture comes once before any comes again, in an order of each round's own. A file that turns out to be
-    damaged is named in the log, and the next one in that order stands in for it.
+    damaged, missing or too small is named in the log, and the next one in that order is used instead.
 
     Args:
         paths: picture files, each side at least `size`.
@@ -66,11 +74,13 @@ class Crops:
         seed: another seed is another order, other places.
 
     Raises:
-        InputError: if no file can be decoded.
+        InputError: if no file can be used.
     """
 
-    def __init__(self, paths: Sequence[Path], *, size: int, seed: int = 0) -> None:
-        self._paths, self._size, self._seed = list(paths), size, seed
+    def __init__(self, paths: Sequence[str | Path], *, size: int, seed: int = 0) -> None:
+        self._paths, self._size, self._seed = [Path(path) for path in paths], size, seed
+        if not self._paths:
+            raise InputError("there are no pictures to cut crops from; give one at least.")
         self._cache: dict[int, Image.Image | None] = {}
         self._bytes = 0
         self(0)
@@ -97,14 +107,19 @@ class Crops:
             picture = self._decoded(int(index))
             if picture is not None:
                 return picture
-        raise InputError(f"{self._paths[0].parent}: holds no picture that can be decoded.")
+        raise InputError(f"{self._paths[0].parent}: holds no picture that can be used any more.")
 
     def _decoded(self, index: int) -> Image.Image | None:
-        """A picture whose short side is at most twice the crop's; None if it is damaged."""
+        """A picture whose short side is at most twice the crop's; None if it cannot be used."""
         if index in self._cache:
             return self._cache[index]
+        path = self._paths[index]
         try:
-            picture = self._shrunk(images.read(self._paths[index]).image[0])
+            image = images.read(path).image[0]
+            sides = image.shape[1], image.shape[0]
+            if min(sides) < self._size:
+                raise InputError(f"{path}: {_too_small(sides, self._size)}")
+            picture = self._shrunk(image)
         except InputError as error:
             _log.warning("passed over %s", error)
             picture = None
@@ -149,3 +164,9 @@ def pairs(first: Crops, second: Crops, *, size: int, batch: int, start: int = 0)
 
     parts = (batches(crops, size=size, batch=batch, start=start) for crops in (first, second))
     return tf.data.Dataset.zip(tuple(parts))
+
+
+def cause(error: Exception) -> Exception:
+    """The error of a crop that TensorFlow wrapped into one of its own, whose text it begins; else the error itself."""
+    found = re.search(r"\bInputError: (.+)", str(error))
+    return InputError(found[1]) if found else error

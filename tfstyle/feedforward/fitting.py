@@ -1,35 +1,32 @@
-"""Network, objective, batches → a trained network: one trainer style, its state, and what it shows on the way.
+"""Trains a network: a Keras trainer, its state, and a `fit` that can be interrupted and resumed.
 
     trainer = Trainer(network, objective)
     trainer.compile(adam(...))
     fit(trainer, batches_from, folder, steps=4000, every=200, ...)
 
 A `Trainer` is a Keras model: `trainer.fit(dataset, callbacks=[...])` works with every Keras callback as well. `fit`
-adds what Keras has not: a state that goes on at a step as if nothing had happened.
+adds what Keras has not: a state from which a training goes on as if it had never stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from tfstyle import files, images, objective, plots
+from tfstyle import files, objective
 from tfstyle.environment import keras, tf
-from tfstyle.errors import DivergedError, Interrupted, UsageError, WeightsError
-from tfstyle.feedforward import saved
-from tfstyle.feedforward.records import LOSSES, NETWORK, SHEETS, STATE, draw_curves
+from tfstyle.errors import DivergedError, Interrupted, MemoryLimitError, UsageError, WeightsError
+from tfstyle.feedforward import dataset, records, saved
 
 Objective = Callable[[keras.Model, Any], Mapping[str, tf.Tensor]]
-"""(network, batch) → scalar terms; their sum (`objective.total`) is made small."""
-
-_log = logging.getLogger("tfstyle")
+"""Network and batch to scalar terms; their sum (`objective.total`) is minimized."""
 
 
 class Trainer(keras.Model):
@@ -37,7 +34,7 @@ class Trainer(keras.Model):
 
     Args:
         network: a built model; only its weights are trained and saved.
-        objective: what is made small.
+        objective: what is minimized.
         terms: names of its terms, to be logged.
 
     `compile` takes the optimiser and builds it. `fit` takes a dataset of whatever batches the objective understands;
@@ -98,6 +95,21 @@ class Trainer(keras.Model):
             mean.update_state(terms[name])
         means = {name: mean.result() for name, mean in self.means.items()}
         return means | {"step": tf.cast(self.optimizer.iterations, tf.float32)}
+
+    def epoch_means(self) -> dict[str, float]:
+        """Means of the loss and its terms over the epoch so far; empty before the first step of one."""
+        counts = {name: float(mean.count.numpy()) for name, mean in self.means.items()}
+        if not all(counts.values()):
+            return {}
+        return {name: float(mean.total.numpy()) / counts[name] for name, mean in self.means.items()}
+
+    def continue_epoch(self, means: Mapping[str, float], steps: int) -> None:
+        """Sets the running means to those of an epoch's first steps, as from `epoch_means`."""
+        count = steps * self.distribute_strategy.num_replicas_in_sync
+        for name, mean in self.means.items():
+            if name in means:
+                mean.total.assign(np.float32(means[name] * count))
+                mean.count.assign(count)
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes the network, as `ModelCheckpoint` wants it, to a `.keras` file."""
@@ -175,109 +187,55 @@ def restore_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> 
 
 
 class TrainingState(keras.callbacks.Callback):
-    """Writes the state and the network every few steps and at the end, and stops at the last step.
+    """Saves a training every few steps and at the end, and stops it at the last step.
 
     Args:
-        folder: where `STATE` and `NETWORK` go; it is there.
-        every: steps between two states.
+        folder: where `STATE`, `NETWORK` and `LOSSES` go; it is there.
+        every: steps of an epoch.
         steps: the last step.
         fixed: as for `save_state`.
+        rows: lines of `LOSSES` so far; the last may be that of an epoch that was interrupted, which then goes on.
 
     Raises:
         DivergedError: at a loss or a state that is not finite; the state before it is kept.
+        OutputError: if a file cannot be written.
     """
 
-    def __init__(self, folder: Path, *, every: int, steps: int, fixed: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, *, every: int, steps: int, fixed: Mapping[str, Any], rows: Sequence[records.Row] = ()
+    ) -> None:
         super().__init__()
         self.folder, self.every, self.steps, self.fixed = Path(folder), every, steps, dict(fixed)
+        self.rows = list(rows)
+        self.saved_step: int | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Goes on with the line of an interrupted epoch."""
+        step = self.model.step
+        if step % self.every and self.rows and self.rows[-1]["step"] == step:
+            begin = self.rows[-2]["step"] if len(self.rows) > 1 else 0
+            self.model.continue_epoch(self.rows[-1], step - int(begin))
+            self.rows.pop()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Saves if it is its turn."""
         step = self.model.step
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise DivergedError(f"the loss is not finite at step {step}; choose a smaller --learning-rate.")
+            raise DivergedError(f"the loss is not finite at step {step}; choose a smaller `learning_rate`.")
         if step % self.every == 0 or step >= self.steps:
             self.save()
         if step >= self.steps:
             self.model.stop_training = True
 
     def save(self) -> None:
-        """Saves now."""
-        save_state(self.model, self.folder / STATE, fixed=self.fixed)
-        saved.save(self.model.network, self.folder / NETWORK)
-
-
-class SampleSheet(keras.callbacks.Callback):
-    """Paints the same photographs every few steps, below themselves, into SHEETS/000200.jpg, …
-
-    Args:
-        folder: the training's; it is there.
-        paint: image [1, height, width, 3] → its painting, of any size.
-        photographs: such images.
-        every: steps between two sheets; the first is made before the first step.
-    """
-
-    def __init__(
-        self, folder: Path, paint: Callable[[tf.Tensor], Any], photographs: Sequence[Any], *, every: int
-    ) -> None:
-        super().__init__()
-        self.folder, self.paint, self.photographs, self.every = Path(folder) / SHEETS, paint, photographs, every
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """The sheet of the untrained network."""
-        if self.model.step == 0:
-            self.write()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """A sheet if it is its turn."""
-        if self.model.step % self.every == 0:
-            self.write()
-
-    def write(self) -> None:
-        """Paints and writes now."""
-        step = self.model.step
-        pictures = [*self.photographs, *(self.paint(photograph) for photograph in self.photographs)]
-        labels = ["photograph"] * len(self.photographs) + [f"step {step}"] * len(self.photographs)
-        sheet = plots.grid(pictures, labels, columns=len(self.photographs))
-        self.folder.mkdir(exist_ok=True)
-        data = images.encode(sheet, "JPEG", quality=90)
-        files.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
-
-
-class Progress(keras.callbacks.Callback):
-    """A progress bar with the losses, and a line of them in the log each epoch; no bar where there is no terminal.
-
-    Args:
-        steps: the last step.
-        stream: where it is drawn; standard error if None.
-    """
-
-    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
-        super().__init__()
-        self.steps, self.stream = steps, stream
-        self.bar: Any = None
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Draws the bar where the training stands."""
-        from tqdm import tqdm
-
-        done = self.model.step
-        self.bar = tqdm(total=self.steps, initial=done, file=self.stream, disable=None, unit="step", dynamic_ncols=True)
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Moves it."""
-        shown = {name: f"{value:.3g}" for name, value in (logs or {}).items() if name != "step"}
-        self.bar.set_postfix(shown, refresh=False)
-        self.bar.update(self.model.step - self.bar.n)
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Logs the means of the epoch."""
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items() if name != "step")
-        _log.info("step %d of %d: %s", self.model.step, self.steps, shown)
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Leaves it as it stands."""
-        self.bar.close()
+        """Saves now: the losses before the state, so that a crash in between loses no line, then the network."""
+        step, means = self.model.step, self.model.epoch_means()
+        if means:
+            self.rows = [*(row for row in self.rows if row["step"] < step), {"step": step} | means]
+        records.write_losses(self.folder, self.rows)
+        save_state(self.model, self.folder / records.STATE, fixed=self.fixed)
+        saved.save(self.model.network, self.folder / records.NETWORK)
+        self.saved_step = step
 
 
 def fit(
@@ -294,34 +252,61 @@ def fit(
 
     Args:
         trainer: compiled, restored if it is to go on.
-        batches_from: step → an endless dataset that begins with that step's batch.
+        batches_from: step to an endless dataset that begins with that step's batch.
         folder: the training's, which is there; `STATE`, `NETWORK`, `LOSSES` and `CURVES` go into it.
         steps: the last step.
-        every: steps of an epoch: from one state, and one line of `LOSSES`, to the next.
+        every: steps of an epoch, which ends at a multiple of it with a state and a line of `LOSSES`.
         fixed: as for `save_state`.
-        callbacks: further ones, Keras' or your own.
+        callbacks: further ones, Keras' or your own; one may stop the training (`model.stop_training`), which can be
+            resumed then, as it can if one raises.
 
     Raises:
+        UsageError: if the trainer has made more steps already.
+        InputError: if no picture can be read any more.
         DivergedError: at a loss that is not finite.
-        OutputError: if a file cannot be written.
+        OutputError: if a file cannot be written, or `LOSSES` not be read.
+        MemoryLimitError: if memory runs out.
         Interrupted: on Ctrl-C, after the state has been written.
     """
     start = trainer.step
-    state = TrainingState(folder, every=every, steps=steps, fixed=fixed)
-    records = keras.callbacks.CSVLogger(str(folder / LOSSES), append=start > 0)
+    if steps < start:
+        raise UsageError(f"{folder}: holds step {start}; `steps` should be at least that, not {steps}.")
+    rows = [row for row in records.read_losses(folder) if row["step"] <= start] if start else []
+    state = TrainingState(folder, every=every, steps=steps, fixed=fixed, rows=rows)
+    state.set_model(trainer)
+    trainer.reset_metrics()
+    trainer.stop_training = False
+    if start:  # A crash between two files may have left losses of later steps, and an older network or none.
+        records.write_losses(folder, rows)
+        saved.save(trainer.network, folder / records.NETWORK)
+        state.saved_step = start
     try:
-        if start < steps:
-            trainer.fit(
-                batches_from(start),
-                initial_epoch=start // every,
-                epochs=steps,  # `state` stops it long before.
-                steps_per_epoch=every,
-                callbacks=[*callbacks, records, state],
-                shuffle=False,  # The dataset has its order.
-                verbose=0,
-            )
+        for length, epochs in ((-start % every, start // every + 1), (every, steps)):  # An interrupted epoch goes on.
+            if length and trainer.step < steps and not trainer.stop_training:
+                trainer.fit(
+                    batches_from(trainer.step),
+                    initial_epoch=trainer.step // every,
+                    epochs=epochs,  # `state` stops it before.
+                    steps_per_epoch=length,
+                    callbacks=[state, *callbacks],
+                    shuffle=False,  # The dataset has its order.
+                    verbose=0,
+                )
     except KeyboardInterrupt:
-        state.set_model(trainer)
         state.save()
-        raise Interrupted(f"{folder}: holds step {trainer.step}; the same command with --resume goes on.") from None
-    draw_curves(folder)
+        raise Interrupted(f"{folder}: holds step {trainer.step}; the same training with `resume` goes on.") from None
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryLimitError(
+            f"memory ran out at step {trainer.step}; close other programs, or begin with a smaller `size` or `batch`."
+        ) from error
+    except tf.errors.OpError as error:
+        raise dataset.cause(error) from error
+    except Exception as error:
+        if not isinstance(error, DivergedError):  # A callback failed, between two steps: the state is whole.
+            with contextlib.suppress(Exception):
+                state.save()
+        raise
+    if trainer.step != state.saved_step:
+        state.save()
+    if state.rows:
+        records.draw_curves(folder, state.rows)

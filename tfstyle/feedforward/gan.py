@@ -12,7 +12,7 @@ from tfstyle.environment import keras, tf
 from tfstyle.feedforward import adversarial, dataset, fitting
 from tfstyle.feedforward.options import GANOptions
 from tfstyle.feedforward.players import Discriminator, Generator
-from tfstyle.feedforward.training import Run
+from tfstyle.feedforward.training import Run, file_names
 from tfstyle.feedforward.transformer import FILTERS
 from tfstyle.model import StyleContentModel, policy
 from tfstyle.recipe import STYLE_LAYERS
@@ -217,7 +217,9 @@ def invented(network: Generator, photograph: tf.Tensor, codes: Sequence[tf.Tenso
     return tf.concat([network(photograph, code) for code in codes], axis=1)
 
 
-def train_gan(paintings: Sequence[Path], photographs: Sequence[Path], run: Run, *, options: GANOptions) -> Path:
+def train_gan(
+    paintings: Sequence[str | Path], photographs: Sequence[str | Path], run: Run, *, options: GANOptions
+) -> Path:
     """Trains a generator to paint any photograph in the manners of a set of paintings, and in manners between them.
 
     Args:
@@ -256,9 +258,5 @@ def train_gan(paintings: Sequence[Path], photographs: Sequence[Path], run: Run, 
         codes = [network.random_code(1), network.random_code(2), *(network.code_of(style)[0] for style in shown)]
         return invented(network, photograph, codes)
 
-    fixed = {
-        "kind": "gan",
-        "styles": [path.name for path in paintings],
-        "photographs": [path.name for path in photographs],
-    }
+    fixed = {"kind": "gan", "styles": file_names(paintings), "photographs": file_names(photographs)}
     return run.fit(trainer, batches_from, options, fixed, paint=paint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfstyle import images, moments
 from tfstyle.environment import tf
@@ -18,9 +18,10 @@ CELL = 8
 """Pixels of a position of the encoder's features."""
 
 ENCODER_HALO = 32
-DECODER_HALO = 32
-"""Pixels around a tile that its features, and what is painted from them, depend on: 30 and 30 in whole cells."""
+"""Radius of the receptive field of a tile's features: 30 pixels, in whole cells."""
 
+DECODER_HALO = 32
+"""Radius of the receptive field of what is painted from features: 30 pixels, in whole cells."""
 
 STYLE_SIDE = 256
 """Long side at which a generator looks at a painting, in pixels: about the strokes of its training at 128."""
@@ -78,15 +79,15 @@ def paint(
         InputError: if a picture is too small for the encoder.
     """
     if not 0.0 <= alpha <= 1.0:
-        raise UsageError(f"alpha should be from 0 to 1, not {alpha!r}.")
+        raise UsageError(f"`alpha` should be from 0 to 1, not {alpha!r}.")
     _check_tile(tile)
-    target = _blended([_whole(network, style, tile, "the painting") for style in styles], blend)
+    target = _blended([_statistics(*_encoded(network, style, "the painting"), tile) for style in styles], blend)
     height, width = content.shape[1:3]
-    own = _whole(network, content, tile, "the photograph")
-    padded = in_whole_cells(content, CELL)
+    padded, features_of = _encoded(network, content, "the photograph")
+    own = _statistics(padded, features_of, tile)
 
     def painted(seen: _Tile) -> tf.Tensor:
-        features = _features(network, padded, seen)
+        features = features_of(seen)
         styled = adaptive_instance_normalisation(features, own, target)
         return network.decode(alpha * styled + (1.0 - alpha) * features)
 
@@ -121,18 +122,35 @@ def transform(
     _check_tile(tile)
     _check_sides(content, SMALLEST, "the photograph")
     height, width = content.shape[1:3]
-    changes = network.changes(code) if isinstance(network, Generator) else None
+    content = tf.cast(content, tf.float32)
+    arguments = {"changes": network.changes(code)} if isinstance(network, Generator) else {}
+    run = _compiled(network)
     if height * width <= tile**2:
-        return network.paint(content, changes=changes)[0]
+        return run(content, **arguments)[0]
     reduced = images.fit(content, round(max(height, width) * tile / math.sqrt(height * width)))
-    _, statistics = network.paint(reduced, changes=changes)
+    _, arguments["statistics"] = run(reduced, **arguments)
     padded = in_whole_cells(content, BODY_CELL)
     whole = _Tile(0, padded.shape[1], 0, padded.shape[2])
 
     def painted(seen: _Tile) -> tf.Tensor:
-        return network.paint(seen.cut(padded, outer=whole), statistics, changes)[0]
+        return run(seen.cut(padded, outer=whole), **arguments)[0]
 
     return _assembled(padded, tile, HALO, painted)[:, :height, :width]
+
+
+def _compiled(network: Transformer) -> Callable[..., Any]:
+    """`network.paint` of one picture, compiled once for all sizes; kept with the network, as long as that lives."""
+    functions: dict[tuple[str, ...], Any] = {}
+
+    def run(image: tf.Tensor, **given: Any) -> Any:
+        names = tuple(given)
+        if names not in functions:
+            shapes = tf.nest.map_structure(lambda value: tf.TensorSpec(tf.convert_to_tensor(value).shape), given)
+            function = tf.function(lambda image, given: network.paint(image, **given), autograph=False)
+            functions[names] = function.get_concrete_function(tf.TensorSpec([1, None, None, 3]), shapes)
+        return functions[names](image, given)
+
+    return network.__dict__.setdefault("_compiled", run)  # Past Keras, which would save an attribute with the network.
 
 
 def choose_code(
@@ -169,7 +187,7 @@ def _check_sides(image: tf.Tensor, smallest: int, what: str) -> None:
 
 def _check_tile(tile: int) -> None:
     if tile < 64:
-        raise UsageError(f"tile should be at least 64 pixels, not {tile!r}.")
+        raise UsageError(f"`tile` should be at least 64 pixels, not {tile!r}.")
 
 
 def _assembled(padded: tf.Tensor, tile: int, halo: int, painted: Callable[[_Tile], tf.Tensor]) -> tf.Tensor:
@@ -209,11 +227,16 @@ def _features(network: AdaIN, image: tf.Tensor, piece: _Tile) -> tf.Tensor:
     return piece.cut(network.encode(seen.cut(image, outer=whole)), outer=seen, cell=CELL)
 
 
-def _whole(network: AdaIN, image: tf.Tensor, tile: int, what: str) -> tf.Tensor:
-    """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
+def _encoded(network: AdaIN, image: tf.Tensor, what: str) -> tuple[tf.Tensor, Callable[[_Tile], tf.Tensor]]:
+    """A picture in whole cells, and a function that returns the features of a piece, the last of which it keeps."""
     _check_sides(image, CELL + 1, what)  # One cell could not be mirrored at its edge.
-    image = in_whole_cells(image, CELL)
-    parts = (moments.moments(_features(network, image, piece)) for piece in _tiles(image, tile))
+    padded = in_whole_cells(image, CELL)
+    return padded, functools.lru_cache(maxsize=1)(functools.partial(_features, network, padded))
+
+
+def _statistics(padded: tf.Tensor, features_of: Callable[[_Tile], tf.Tensor], tile: int) -> tf.Tensor:
+    """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
+    parts = (moments.moments(features_of(piece)) for piece in _tiles(padded, tile))
     return moments.mean_deviation(functools.reduce(moments.add, parts))
 
 
@@ -221,5 +244,7 @@ def _blended(targets: Sequence[tf.Tensor], blend: Sequence[float] | None) -> tf.
     """The weighted mean of the styles' means and deviations."""
     weights = [1.0] * len(targets) if blend is None else list(blend)
     if not targets or len(weights) != len(targets) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
-        raise UsageError(f"blend should hold one weight of 0 or more for each of {len(targets)} styles, not {blend!r}.")
+        raise UsageError(
+            f"`blend` should hold one weight of 0 or more for each of {len(targets)} styles, not {blend!r}."
+        )
     return tf.add_n([weight / sum(weights) * target for weight, target in zip(weights, targets, strict=True)])

@@ -1,4 +1,4 @@
-"""Numbers → a training: how long, on how large crops, with which weights. No TensorFlow here.
+"""Hyperparameters of a training: how long, on how large crops, with which weights. No TensorFlow here.
 
 The options of `tfstyle train`, their defaults and their types are read from these fields, as those of `tfstyle stylize`
 are from `Recipe`.
@@ -7,6 +7,7 @@ are from `Recipe`.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,23 +34,33 @@ class TrainingOptions:
 
     steps: int = option(1600, "steps in all", low=1)
     size: int = option(256, "side of the crops, in pixels", low=32)
-    batch: int = option(2, "crops in a step", low=1)
+    batch: int = option(2, "batch size: crops in a step", low=1)
     learning_rate: float = option(1e-3, "of Adam at the first step; it falls to a twentieth", low=1e-12)
-    content_weight: float = option(0.15, "how much the photograph's shapes count", low=0.0)
-    style_weight: float = option(1.0, "how much the painting's manner counts", low=0.0)
-    tv_weight: float = option(1.0, "how much smoothness counts", low=0.0)
+    content_weight: float = option(0.15, "weight of the content loss", low=0.0)
+    style_weight: float = option(1.0, "weight of the style loss", low=0.0)
+    tv_weight: float = option(1.0, "weight of the total variation, which smooths", low=0.0)
     seed: int = option(
         0, "of first weights, order of the photographs and places of the crops", low=0, high=LARGEST_SEED
     )
     precision: str = option("auto", "of the convolutions; auto is mixed where that is faster", choices=PRECISIONS)
-    save_every: int = option(100, "steps from one state, sample sheet and line of losses to the next", low=1)
+    save_every: int = option(
+        100, "steps of an epoch: from one checkpoint, sample sheet and line of losses to the next", low=1
+    )
 
     def __post_init__(self) -> None:
-        """Refuses numbers out of range."""
+        """Takes NumPy's scalars as Python's, and refuses values that are wrong."""
         for item in option_fields(type(self)):
-            check_option(item, getattr(self, item.name))
+            value = getattr(self, item.name)
+            if isinstance(value, numbers.Number) and hasattr(value, "item"):
+                value = value.item()
+                object.__setattr__(self, item.name, value)
+            if item.metadata["kind"] is str and not isinstance(value, str):
+                raise UsageError(
+                    f"`{item.name}` should be one of {', '.join(item.metadata['choices'])}, not {value!r}."
+                )
+            check_option(item, value)
         if not self.content_weight + self.style_weight > 0:
-            raise UsageError("content_weight and style_weight are both 0; give at least one a positive weight.")
+            raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
 
     @property
     def network_precision(self) -> str:
@@ -74,36 +85,38 @@ class AdaINOptions(TrainingOptions):
     """The AdaIN decoder's training."""
 
     learning_rate: float = option(1e-4, "of Adam at the first step; it falls to a twentieth", low=1e-12)
-    content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
-    style_weight: float = option(3.0, "how much the paintings' manner counts", low=0.0)
-    tv_weight: float = option(0.0, "how much smoothness counts", low=0.0)
+    content_weight: float = option(1.0, "weight of the content loss", low=0.0)
+    style_weight: float = option(3.0, "weight of the style loss", low=0.0)
+    tv_weight: float = option(0.0, "weight of the total variation, which smooths", low=0.0)
     start: str = option("embedded", "weights to begin from", choices=("embedded", "random"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class GANOptions(TrainingOptions):
-    """A generator's training against a discriminator."""
+    """The training of a generative adversarial network (GAN): a generator against a discriminator."""
 
     steps: int = option(6000, "steps in all", low=1)
     size: int = option(128, "side of the crops, in pixels", low=32)
     batch: int = option(4, "crops in a step; a quarter of several, one at least, is painted from noise", low=1)
     learning_rate: float = option(1e-3, "of the generator's Adam; it falls to a twentieth", low=1e-12)
     discriminator_rate: float = option(2e-3, "the same of the discriminator's", low=1e-12)
-    tv_weight: float = option(0.5, "how much smoothness counts", low=0.0)
-    color_weight: float = option(0.0, "how much the photograph's colours count", low=0.0)
-    adversarial_weight: float = option(0.2, "how much the discriminator's answer counts", low=0.0)
-    code_weight: float = option(0.05, "how near the codes of paintings are kept to normal noise", low=0.0)
-    gan_loss: str = option("r1", "of both players", choices=GAN_LOSSES)
-    entropy_weight: float = option(0.01, "how much undecided answers cost the discriminator", low=0.0)
-    penalty_weight: float = option(1.0, "how much the discriminator's slope costs it", low=0.0)
-    pretraining: int = option(200, "first steps, in which the generator learns the photograph alone", low=0)
-    pool: int = option(50, "earlier paintings that the discriminator is shown again", low=0)
-    average: float = option(0.999, "share of the averaged weights that a step keeps, below 1", low=0.0)
+    tv_weight: float = option(0.5, "weight of the total variation, which smooths", low=0.0)
+    color_weight: float = option(0.0, "weight of the difference in color from the photograph", low=0.0)
+    adversarial_weight: float = option(0.2, "weight of the adversarial loss", low=0.0)
+    code_weight: float = option(0.05, "weight of the prior on style codes", low=0.0)
+    gan_loss: str = option("r1", "adversarial loss of generator and discriminator", choices=GAN_LOSSES)
+    entropy_weight: float = option(0.01, "weight of the discriminator's entropy penalty", low=0.0)
+    penalty_weight: float = option(1.0, "weight of the gradient penalty", low=0.0)
+    pretraining: int = option(200, "first steps, in which the generator learns the content alone", low=0)
+    pool: int = option(50, "size of the replay buffer of generated images", low=0)
+    average: float = option(0.999, "decay of the exponential moving average (EMA) of the weights, below 1", low=0.0)
     width: str = option("slim", "of the generator: slim is four times as fast", choices=WIDTHS)
-    save_every: int = option(50, "steps from one state, sample sheet and line of losses to the next", low=1)
+    save_every: int = option(
+        50, "steps of an epoch: from one checkpoint, sample sheet and line of losses to the next", low=1
+    )
 
     def __post_init__(self) -> None:
-        """Refuses numbers out of range."""
+        """Refuses values that are wrong."""
         super().__post_init__()
         if not self.average < 1.0:
-            raise UsageError(f"average should be below 1, not {self.average!r}; the averaged weights would not move.")
+            raise UsageError(f"`average` should be below 1, not {self.average!r}; the averaged weights would not move.")

@@ -8,16 +8,14 @@ from typing import Any
 from tfstyle.environment import keras, tf
 from tfstyle.feedforward.adversarial import spectral_norm
 from tfstyle.feedforward.networks import describe, mirrored
-from tfstyle.feedforward.transformer import FILTERS, Transformer
-
-ENCODED = 3
-"""Normalisations of the encoder, the first of a transformer's; the others paint."""
+from tfstyle.feedforward.transformer import ENCODED, FILTERS, Transformer
 
 _GENTLE = 0.2
-"""What a manner is multiplied by, so that at first all manners are much alike."""
+"""Initial scale of the style modulation; small, so that all codes start alike."""
 
 _NARROW = 3.0
-"""Taken from the logarithm of a code's variance: noise as wide as the code would teach the decoder to ignore it."""
+"""Subtracted from the predicted log-variance: a unit-variance posterior at the start makes the decoder ignore the code.
+"""
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
@@ -100,15 +98,15 @@ class Generator(Transformer):
 
     def style_of(self, painting: tf.Tensor) -> tf.Tensor:
         """The means and deviations that the encoder takes away, float32 [batch, 2 · sum of the filters]."""
-        _, statistics = self.paint(painting)  # In a graph only the encoder of it is computed.
-        return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics[:ENCODED]], axis=1)
+        _, statistics = self.encode(painting)
+        return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics], axis=1)
 
     def get_used_to(self, paintings: tf.Tensor, keep: tf.Tensor) -> None:
-        """Learns what is usual, so that a code follows from where a painting differs.
+        """Updates the running mean and mean absolute deviation that standardize styles.
 
         Args:
             paintings: as an image of `Transformer`.
-            keep: share in [0, 1) of what was usual before that stays.
+            keep: decay of both, in [0, 1).
         """
         style = self.style_of(paintings)
         away = tf.reduce_mean(tf.abs(style - self.usual), axis=0)

@@ -1,8 +1,10 @@
-"""Folder ⇄ what a training leaves: its state, network, losses, curves and sample sheets. No TensorFlow here."""
+"""The folder of a training: its state, network, losses, curves and sample sheets. No TensorFlow here."""
 
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfstyle import files, plots
@@ -11,67 +13,131 @@ from tfstyle.errors import OutputError, UsageError
 STATE, NETWORK, LOSSES, CURVES, SHEETS = "state.npz", "network.keras", "losses.csv", "losses.png", "samples"
 """What a training's folder holds; `SHEETS` is a folder of 000200.jpg, …"""
 
+_UNFINISHED = ".tfstyle.*"
+"""Temporary files that `files.save_atomically` leaves behind when its process is killed."""
+
+Row = dict[str, float]
+"""A line of `LOSSES`: "step", "loss" and the terms, means over the steps since the line before."""
+
 
 def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Says before any work is done that a training could not use a folder.
+    """Raises before any work is done if a training could not use a folder.
 
     Args:
         folder: new, empty, or of an earlier training if `resume` or `overwrite`.
         resume: go on with the training in it.
-        overwrite: give up the training in it.
+        overwrite: discard the training in it.
 
     Raises:
         OutputError: if it cannot be used.
         UsageError: if both are asked for.
     """
     if resume and overwrite:
-        raise UsageError("give --resume to go on or --overwrite to begin anew, not both.")
+        raise UsageError("give `resume` to go on or `overwrite` to start again, not both.")
     files.check_place(folder)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder with -o.")
+        raise OutputError(f"{folder}: is a file; name a folder with `output`.")
     trained = (folder / STATE).is_file()
     if resume and not trained:
-        raise OutputError(f"{folder}: holds no training to go on with; leave out --resume to begin one.")
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        raise OutputError(f"{folder}: holds no training to go on with; leave out `resume` to begin one.")
+    try:
+        found = {path.name for path in folder.iterdir() if not path.match(_UNFINISHED)} if folder.is_dir() else set()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be read ({error.strerror}); choose another with `output`.") from error
     if found and not resume:
         if not trained and found - {NETWORK, LOSSES, CURVES, SHEETS}:
-            raise OutputError(f"{folder}: is not empty and no training of tfstyle; choose another folder with -o.")
+            raise OutputError(f"{folder}: is not empty and no training of tfstyle; choose another with `output`.")
         if not trained and not overwrite:
-            raise OutputError(f"{folder}: holds what a failed training left; begin anew with --overwrite.")
+            raise OutputError(f"{folder}: holds what a failed training left; start again with `overwrite`.")
         if not overwrite:
-            raise OutputError(f"{folder}: holds a training; go on with --resume, or begin anew with --overwrite.")
+            raise OutputError(f"{folder}: holds a training; go on with `resume`, or start again with `overwrite`.")
+    _check_kinds(folder)
+    if resume:
+        read_losses(folder)
 
 
-def clear(folder: Path) -> None:
-    """Makes the folder, and removes what an earlier training left in it; whatever else lies there stays.
+def _check_kinds(folder: Path) -> None:
+    """Raises OutputError if a folder lies where a training writes a file, or a file where it makes a folder."""
+    for name in (STATE, NETWORK, LOSSES, CURVES):
+        if (folder / name).is_dir():
+            raise OutputError(f"{folder / name}: is a folder where the training writes a file; move it away.")
+    if (folder / SHEETS).exists() and not (folder / SHEETS).is_dir():
+        raise OutputError(f"{folder / SHEETS}: is a file where the training makes a folder; move it away.")
+
+
+def make(folder: Path) -> None:
+    """Makes a folder if it is not there.
 
     Raises:
         OutputError: if it cannot be made.
     """
     try:
         folder.mkdir(exist_ok=True)
-        sheets = folder.glob(f"{SHEETS}/{'[0-9]' * 6}.jpg")
-        for path in [*(folder / name for name in (STATE, NETWORK, LOSSES, CURVES)), *sheets]:
-            path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made or cleared ({error.strerror}).") from error
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
 
 
-def read_losses(folder: Path) -> list[dict[str, float]]:
-    """The lines of `LOSSES`, one an epoch: "step", "loss" and the terms.
+def clear(folder: Path, *, resume: bool = False) -> None:
+    """Makes a training's folder, and removes from it what an earlier training left; other files stay.
+
+    Args:
+        folder: as from `check`.
+        resume: remove only the temporary files of a killed training.
 
     Raises:
-        OutputError: if it is missing or not such a file.
+        OutputError: if it cannot be made or cleared.
     """
+    make(folder)
+    stale = [*folder.glob(_UNFINISHED), *folder.glob(f"{SHEETS}/{_UNFINISHED}")]
+    if not resume:
+        stale += [folder / name for name in (STATE, NETWORK, LOSSES, CURVES)]
+        stale += folder.glob(f"{SHEETS}/{'[0-9]' * 6}.jpg")
     try:
-        rows = csv.DictReader((folder / LOSSES).read_text().splitlines())
-        return [{name: float(value) for name, value in row.items() if value != "NA"} for row in rows]
-    except (OSError, ValueError, TypeError) as error:
-        raise OutputError(f"{folder / LOSSES}: cannot be read; the curves are not drawn.") from error
+        for path in stale:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror}).") from error
 
 
-def draw_curves(folder: Path) -> None:
-    """Draws every column of `LOSSES` into `CURVES`, the loss first."""
-    rows = [{"scale": 0.0} | row for row in read_losses(folder)]
-    terms = ["loss", *(name for name in rows[-1] if name not in ("scale", "epoch", "step", "loss"))]
-    files.save_atomically(folder / CURVES, plots.loss_curves({"": rows}, terms=terms), overwrite=True)
+def read_losses(folder: Path) -> list[Row]:
+    """Reads the lines of `LOSSES`; there are none if the file is missing or empty, before the first epoch has ended.
+
+    Raises:
+        OutputError: if it is not such a file.
+    """
+    path = folder / LOSSES
+    if not path.exists():
+        return []
+    try:
+        lines = csv.DictReader(path.read_text(encoding="utf-8").splitlines(), strict=True)
+        rows = [{name: float(value) for name, value in line.items() if value != "NA"} for line in lines]
+        if any("step" not in row for row in rows):
+            raise ValueError
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise OutputError(f"{path}: is damaged or no file of losses; move it away to go on without it.") from error
+    return rows
+
+
+def write_losses(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Writes `LOSSES` anew, whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    columns = {name: None for row in rows for name in row if name != "epoch"}  # Older trainings had it.
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(columns), "NA", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "step": int(row["step"])} for row in rows)
+    files.save_atomically(folder / LOSSES, stream.getvalue().encode(), overwrite=True)
+
+
+def draw_curves(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Draws every column of `LOSSES` into `CURVES`, the loss first.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    terms = ["loss", *(name for name in rows[-1] if name not in ("epoch", "step", "loss"))]
+    lines = [{"scale": 0.0} | dict(row) for row in rows]
+    files.save_atomically(folder / CURVES, plots.loss_curves({"": lines}, terms=terms), overwrite=True)

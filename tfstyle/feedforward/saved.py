@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import tempfile
+import zipfile
 from pathlib import Path
 
 from tfstyle import files, weights
 from tfstyle.environment import keras
-from tfstyle.errors import WeightsError, unknown_name
+from tfstyle.errors import OutputError, WeightsError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder
 from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
@@ -66,15 +69,33 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
 
 
 def save(network: keras.Model, path: Path) -> None:
-    """Writes a network whole or not at all, in float32, replacing a file that is there.
+    """Writes a network whole or not at all, in float32, replacing a file that is there; equal ones as equal bytes.
 
     Raises:
         OutputError: if it cannot be written.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "network.keras")
-        in_float32(network).save(file)
-        files.save_atomically(path, file.read_bytes(), overwrite=True)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, "network.keras")
+            in_float32(network).save(file)
+            data = _without_dates(file)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    files.save_atomically(path, data, overwrite=True)
+
+
+def _without_dates(file: Path) -> bytes:
+    """A .keras file without the time at which it was made."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(file) as dated, zipfile.ZipFile(stream, "w") as archive:
+        for name in dated.namelist():
+            data = dated.read(name)
+            if name == "metadata.json":
+                data = json.dumps(
+                    {key: value for key, value in json.loads(data).items() if key != "date_saved"}
+                ).encode()
+            archive.writestr(zipfile.ZipInfo(name), data)  # Its date is the first of 1980.
+    return stream.getvalue()
 
 
 def in_float32(network: keras.Model) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Photographs and a style → a network: Johnson's transformer for one painting, AdaIN's decoder for any."""
+"""Trains networks on photographs: Johnson's transformer for one painting, AdaIN's decoder for any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
-from tfstyle.feedforward import dataset, fitting, inference, networks, records
+from tfstyle.feedforward import dataset, fitting, inference, networks, progress, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
 from tfstyle.feedforward.transformer import FILTERS, Transformer
 from tfstyle.model import StyleContentModel, model_for, policy
@@ -19,7 +19,7 @@ from tfstyle.recipes import BALANCED
 
 
 def fast_recipe(options: FastOptions) -> Recipe:
-    """What a transformer is asked for: the default recipe's style loss, with layers and weights of its own.
+    """The losses of a transformer: the default recipe's style loss, with layers and weights of its own.
 
     One pass cannot place strokes as an optimiser does: it needs the photograph held at a shallower layer, and deeper
     layers of the style that count as much as shallow ones, or it learns a fine hatching and nothing larger. The
@@ -41,12 +41,13 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
     """The perceptual losses of a painted batch.
 
     Args:
-        model: describes pictures.
+        model: gives the features of a picture.
         recipe: gives layers and weights.
         painting: float32 [1, height, width, 3] in [0, 1], of any size.
 
     Returns:
-        (network, photographs [batch, height, width, 3]) → the terms of `objective.loss_terms`.
+        A function of the network and photographs [batch, height, width, 3] that returns the terms of
+        `objective.loss_terms`.
 
     References:
         Johnson, Alahi, Fei-Fei (ECCV 2016), equations 2 to 4.
@@ -70,13 +71,13 @@ def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> fitting.Objectiv
     """AdaIN's losses, each layer's relative to the size of its target.
 
     Args:
-        encoder: sees `ADAIN_STYLE_LAYERS`, mirrored at the edge.
+        encoder: returns the features of `ADAIN_STYLE_LAYERS`, with reflection padding.
         options: gives the weights.
 
     Returns:
-        (decoder, (photographs, paintings)), both [batch, height, width, 3] → "content": how far the features of what
-        is painted lie from those it was painted from; "style": the same of means and deviations and the paintings';
-        and "total_variation".
+        A function of the decoder and (photographs, paintings), both [batch, height, width, 3], that returns "content",
+        the distance of the result's features from those it was decoded from; "style", that of their means and
+        deviations from the paintings'; and "total_variation".
 
     References:
         Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 12
@@ -108,21 +109,31 @@ ADAIN_STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", networks.A
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Where a training takes place and what goes on around it.
+    """The place of a training, and what goes on around it.
 
     Attributes:
-        folder: what `records.check` has found usable.
+        folder: new, empty, or of an earlier training if `resume` or `overwrite`.
         samples: photographs of the sample sheet, at least one, [1, height, width, 3] in [0, 1].
         resume: go on with the state in it.
-        mirrored: share each batch among all devices.
+        overwrite: discard the training in it and start again.
+        mirrored: data-parallel training on all devices.
         callbacks: Keras callbacks.
+
+    Raises:
+        OutputError, UsageError: if the folder cannot be used so (`records.check`).
     """
 
     folder: Path
     samples: Sequence[Any]
     resume: bool = False
+    overwrite: bool = False
     mirrored: bool = False
     callbacks: Sequence[keras.callbacks.Callback] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the folder."""
+        object.__setattr__(self, "folder", Path(self.folder))
+        records.check(self.folder, resume=self.resume, overwrite=self.overwrite)
 
     def strategy(self, batch: int) -> tf.distribute.Strategy:
         """One device or all.
@@ -131,10 +142,9 @@ class Run:
             UsageError: if they cannot share a batch evenly.
         """
         strategy = tf.distribute.MirroredStrategy() if self.mirrored else tf.distribute.get_strategy()
-        if batch % strategy.num_replicas_in_sync:
-            raise UsageError(
-                f"batch should be a multiple of the {strategy.num_replicas_in_sync} devices that share it, not {batch}."
-            )
+        count = strategy.num_replicas_in_sync
+        if batch % count:
+            raise UsageError(f"`batch` should be a multiple of the {count} devices that share it, not {batch}.")
         return strategy
 
     def fit(
@@ -150,9 +160,8 @@ class Run:
         fixed = options.fixed() | fixed
         if self.resume:
             fitting.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
-        else:
-            records.clear(self.folder)
-        shown = fitting.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
+        records.clear(self.folder, resume=self.resume)
+        sheet = progress.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
         fitting.fit(
             trainer,
             batches_from,
@@ -160,12 +169,17 @@ class Run:
             steps=options.steps,
             every=options.save_every,
             fixed=fixed,
-            callbacks=[*self.callbacks, shown],
+            callbacks=[*self.callbacks, sheet],
         )
         return self.folder / records.NETWORK
 
 
-def train_fast(painting: Path, photographs: Sequence[Path], run: Run, *, options: FastOptions) -> Path:
+def file_names(paths: Sequence[str | Path]) -> list[str]:
+    """What a state remembers of its pictures, which may have been moved when it is resumed."""
+    return [Path(path).name for path in paths]
+
+
+def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run, *, options: FastOptions) -> Path:
     """Trains a transformer to paint any photograph in the manner of one painting.
 
     Args:
@@ -180,7 +194,7 @@ def train_fast(painting: Path, photographs: Sequence[Path], run: Run, *, options
     Raises:
         InputError: if a picture cannot be used.
         UsageError, WeightsError: if the training cannot be resumed so.
-        DivergedError, OutputError, Interrupted: as `fitting.fit`.
+        DivergedError, OutputError, MemoryLimitError, Interrupted: as `fitting.fit`.
     """
     crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
     image = images.fit(images.read(painting).image, options.style_size)
@@ -195,11 +209,13 @@ def train_fast(painting: Path, photographs: Sequence[Path], run: Run, *, options
         def batches_from(step: int) -> tf.data.Dataset:
             return dataset.batches(crops, size=options.size, batch=options.batch, start=step)
 
-        fixed = {"kind": "fast", "style": painting.name, "photographs": [path.name for path in photographs]}
+        fixed = {"kind": "fast", "style": Path(painting).name, "photographs": file_names(photographs)}
         return run.fit(trainer, batches_from, options, fixed, paint=network)
 
 
-def train_adain(paintings: Sequence[Path], photographs: Sequence[Path], run: Run, *, options: AdaINOptions) -> Path:
+def train_adain(
+    paintings: Sequence[str | Path], photographs: Sequence[str | Path], run: Run, *, options: AdaINOptions
+) -> Path:
     """Trains AdaIN's decoder to paint any photograph in the manner of any painting.
 
     Args:
@@ -231,11 +247,7 @@ def train_adain(paintings: Sequence[Path], photographs: Sequence[Path], run: Run
         def batches_from(step: int) -> tf.data.Dataset:
             return dataset.pairs(crops, styles, size=options.size, batch=options.batch, start=step)
 
-        fixed = {
-            "kind": "adain",
-            "styles": [path.name for path in paintings],
-            "photographs": [path.name for path in photographs],
-        }
+        fixed = {"kind": "adain", "styles": file_names(paintings), "photographs": file_names(photographs)}
         shown = networks.AdaIN(decoder)
         return run.fit(
             trainer, batches_from, options, fixed, paint=lambda photograph: inference.paint(shown, photograph, [image])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,14 @@ from tfstyle.feedforward.networks import adaptive_instance_normalisation, descri
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""
 
+ENCODED = 3
+"""Convolutions in front of the residual body, each with a normalisation."""
+
 BODY_CELL = 4
 """Pixels of a position of the residual body."""
 
 HALO = 64
-"""Pixels around a tile that what is painted depends on, given the statistics: 60."""
+"""Radius of the receptive field, given the statistics: 60 pixels, rounded up to a cell of the encoder."""
 
 SMALLEST = 8
 """Smallest side of a picture, in pixels: mirroring needs four neighbours."""
@@ -100,7 +104,7 @@ class Transformer(keras.Model):
     def paint(
         self, image: tf.Tensor, statistics: Statistics | None = None, changes: Sequence[tf.Tensor | float] | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Paints, and tells by which statistics.
+        """Paints, and returns the statistics that were used.
 
         Args:
             image: as for a call.
@@ -111,25 +115,46 @@ class Transformer(keras.Model):
             The painted image, and the statistics of its own or those given.
         """
         height, width = tf.shape(image)[1], tf.shape(image)[2]
-        x = in_whole_cells(tf.cast(image, self.compute_dtype), BODY_CELL)
-        used: list[tf.Tensor] = []
-
-        def normalised(x: tf.Tensor) -> tf.Tensor:
-            """The next convolution and its normalisation."""
-            convolution, normalisation = self.convolutions[len(used)], self.normalisations[len(used)]
-            x = convolution(mirrored(x, convolution.kernel_size[0] // 2))
-            used.append(describe(x) if statistics is None else statistics[len(used)])
-            change = 0.0 if changes is None else changes[len(used) - 1]
-            return tf.cast(normalisation(x, used[-1], change=change), self.compute_dtype)
-
-        for _ in range(3):
-            x = tf.nn.relu(normalised(x))
+        x, used = self.encode(image, statistics, changes)
+        normalised = functools.partial(self._normalised, used=used, statistics=statistics, changes=changes)
         for _ in range(self.blocks):
             x += normalised(tf.nn.relu(normalised(x)))
         for _ in range(2):
             x = tf.nn.relu(normalised(tf.cast(_doubled(x), self.compute_dtype)))
         x = self.convolutions[-1](mirrored(x, 4))
         return tf.sigmoid(tf.cast(x, tf.float32))[:, :height, :width], used
+
+    def encode(
+        self, image: tf.Tensor, statistics: Statistics | None = None, changes: Sequence[tf.Tensor | float] | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Computes what the residual body is given.
+
+        Args:
+            image, statistics, changes: as for `paint`.
+
+        Returns:
+            Features at quarter resolution, and the statistics of the first `ENCODED` normalisations.
+        """
+        x = in_whole_cells(tf.cast(image, self.compute_dtype), BODY_CELL)
+        used: list[tf.Tensor] = []
+        for _ in range(ENCODED):
+            x = tf.nn.relu(self._normalised(x, used, statistics, changes))
+        return x, used
+
+    def _normalised(
+        self,
+        x: tf.Tensor,
+        used: list[tf.Tensor],
+        statistics: Statistics | None,
+        changes: Sequence[tf.Tensor | float] | None,
+    ) -> tf.Tensor:
+        """Applies the next convolution and its normalisation, whose statistics it appends to those used before."""
+        number = len(used)
+        convolution = self.convolutions[number]
+        x = convolution(mirrored(x, convolution.kernel_size[0] // 2))
+        used.append(describe(x) if statistics is None else statistics[number])
+        change = 0.0 if changes is None else changes[number]
+        return tf.cast(self.normalisations[number](x, used[-1], change=change), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""
