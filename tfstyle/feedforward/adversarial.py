@@ -98,7 +98,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "r1": Family(_surprise, tf.nn.softplus, _surprise, 0.0, real_penalty),
     }
 )
-"""The GAN losses, under the names of `--gan-loss`.
+"""The GAN losses, under the names of `GANOptions.gan_loss`.
 
 References:
     bce: Goodfellow et al. (2014), with its non-saturating generator; lsgan: Mao et al. (2017), equation 9; hinge:
@@ -151,7 +151,7 @@ def accuracy(kind: Family, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
 
 
 def spectral_norm(kernel: tf.Tensor, vector: tf.Tensor, *, iterations: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-    """The largest singular value of a kernel, as far as a vector knows it.
+    """Estimates a kernel's largest singular value by power iteration.
 
     Args:
         kernel: [..., outputs], taken as a matrix of `outputs` columns.
@@ -177,7 +177,7 @@ def spectral_norm(kernel: tf.Tensor, vector: tf.Tensor, *, iterations: int = 0) 
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Changes images as keeps a painting a painting, so that a small set of them cannot be learned by heart.
+    """Differentiable augmentation against overfitting of the discriminator to a small set of paintings.
 
     Each image is made lighter or darker, its contrast changed, shifted by up to an eighth (mirrored at the edge), and
     a quarter of it made grey, all by random numbers of its own.

@@ -1,4 +1,4 @@
-"""Photographs and paintings → a generator: two players, each trained against the other."""
+"""Trains a generative adversarial network (GAN): a generator and a discriminator, each against the other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Perception = Callable[..., dict[str, tf.Tensor]]
 
 
 def perception(model: StyleContentModel, options: GANOptions) -> Perception:
-    """What the generator is asked for besides the discriminator's good opinion.
+    """The generator's perceptual losses.
 
     Args:
         model: describes pictures; all its layers count alike.
@@ -194,13 +194,13 @@ class GANTrainer(fitting.Trainer):
     def _move(
         self, optimizer: keras.optimizers.Optimizer, player: keras.Model, tape: tf.GradientTape, loss: tf.Tensor
     ) -> None:
-        """An optimiser's step on what a player can change; what has no say in the loss has gradient 0."""
+        """An optimiser's step on a player's trainable variables; unconnected ones get zero gradients."""
         variables = player.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
         optimizer.apply(gradients, variables)
 
     def _follow(self, paintings: tf.Tensor, step: tf.Tensor) -> None:
-        """Moves all averages; at first faster, or they would long remember the random beginning."""
+        """Updates the averages of weights and styles; their decay warms up, to forget the random beginning."""
         done = tf.cast(step, tf.float32)
         early = (1.0 + done) / (10.0 + done)
         self.generator.get_used_to(paintings, tf.minimum(0.99, early))
