@@ -9,7 +9,7 @@ from conftest import Impatient, image
 
 from tfstyle.environment import keras
 from tfstyle.errors import DivergedError, Interrupted, WeightsError
-from tfstyle.feedforward import fitting, records, saved
+from tfstyle.feedforward import checkpoint, fitting, records, saved
 from tfstyle.feedforward.options import FastOptions
 from tfstyle.feedforward.transformer import Transformer
 
@@ -80,7 +80,7 @@ def test_resumed_after_an_epoch_equals_uninterrupted(whole, tmp_path):
     """Weights, both moments of Adam, and the step."""
     first, second = make_trainer(), make_trainer(seed=99)
     run(first, tmp_path, 3)
-    fitting.restore_state(second, tmp_path / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(second, tmp_path / records.STATE, fixed=OPTIONS.fixed())
     assert_same_state(second, first, tolerance=0)
     run(second, tmp_path, 7)
     assert_same_state(second, whole)
@@ -91,7 +91,7 @@ def test_ctrl_c_amid_an_epoch_writes_the_state_and_resumed_it_equals_uninterrupt
     stopped, resumed = make_trainer(), make_trainer(seed=5)
     with pytest.raises(Interrupted, match="holds step 4; the same command with --resume goes on"):
         run(stopped, tmp_path, 7, callbacks=[Impatient(4)])
-    fitting.restore_state(resumed, tmp_path / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(resumed, tmp_path / records.STATE, fixed=OPTIONS.fixed())
     run(resumed, tmp_path, 7)
     assert_same_state(resumed, whole)
 
@@ -107,7 +107,7 @@ def test_a_diverging_training_keeps_the_state_before(tmp_path):
     with pytest.raises(DivergedError, match="not finite at step 5"):
         run(trainer, tmp_path / "a", 9)
     kept = make_trainer(keras.optimizers.SGD(1.0))
-    fitting.restore_state(kept, tmp_path / "a" / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(kept, tmp_path / "a" / records.STATE, fixed=OPTIONS.fixed())
     assert kept.step == 3
 
 
@@ -124,20 +124,20 @@ def test_a_step_that_ruins_the_weights_is_not_saved(tmp_path):
 
 def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path):
     trainer, path = make_trainer(), tmp_path / "state.npz"
-    fitting.save_state(trainer, path, fixed=OPTIONS.fixed())
+    checkpoint.save_state(trainer, path, fixed=OPTIONS.fixed())
     with pytest.raises(ValueError, match="was made with batch 2, not 8"):
-        fitting.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
+        checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
     wider = Transformer((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
     other = fitting.Trainer(wider, squares)
     other.compile(fitting.adam(OPTIONS))
     with pytest.raises(WeightsError, match="of another network"):
-        fitting.restore_state(other, path, fixed=OPTIONS.fixed())
+        checkpoint.restore_state(other, path, fixed=OPTIONS.fixed())
     data = path.read_bytes()
     for damaged in (data[:500], b"nothing", b""):
         path.write_bytes(damaged)
         with pytest.raises(WeightsError, match="damaged or no training state"):
-            fitting.restore_state(trainer, path, fixed=OPTIONS.fixed())
+            checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed())
 
 
 def test_five_keras_callbacks_work_unchanged(tmp_path):

@@ -10,8 +10,6 @@ adds what Keras has not: a state that goes on at a step as if nothing had happen
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +20,8 @@ import numpy as np
 
 from tfstyle import files, images, objective, plots
 from tfstyle.environment import keras, tf
-from tfstyle.errors import DivergedError, Interrupted, UsageError, WeightsError
-from tfstyle.feedforward import saved
+from tfstyle.errors import DivergedError, Interrupted
+from tfstyle.feedforward import checkpoint, saved
 from tfstyle.feedforward.records import LOSSES, NETWORK, SHEETS, STATE, draw_curves
 
 Objective = Callable[[keras.Model, Any], Mapping[str, tf.Tensor]]
@@ -123,57 +121,6 @@ def adam(options: Any, **kwargs: Any) -> keras.optimizers.Adam:
     return keras.optimizers.Adam(rate, **kwargs)
 
 
-def save_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Writes what the next step depends on, whole or not at all.
-
-    Args:
-        trainer: compiled.
-        path: an `.npz` file, replaced if it is there.
-        fixed: numbers that must be the same when it is restored.
-
-    Raises:
-        OutputError: if it cannot be written.
-        DivergedError: if a number in it is not finite; what is there is kept.
-    """
-    arrays: dict[str, Any] = {
-        f"{name}/{index}": np.asarray(variable.numpy())
-        for name, variables in trainer.state().items()
-        for index, variable in enumerate(variables)
-    }
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise DivergedError(f"the weights are not finite at step {trainer.step}; choose a smaller --learning-rate.")
-    stream = io.BytesIO()
-    np.savez(stream, fixed=np.array(json.dumps(dict(fixed), sort_keys=True)), **arrays)
-    files.save_atomically(path, stream.getvalue(), overwrite=True)
-
-
-def restore_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Puts a trainer back where `save_state` left it.
-
-    Raises:
-        UsageError: if it was saved with other numbers.
-        WeightsError: if it is missing, damaged, or of another network.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        before = dict(json.loads(str(arrays.pop("fixed"))))
-    except Exception as error:  # zipfile, zlib and NumPy raise anything at all on damaged files.
-        raise WeightsError(f"{path}: is missing, damaged or no training state; begin anew with --overwrite.") from error
-    for name, value in json.loads(json.dumps(dict(fixed))).items():
-        if before.get(name) != value:
-            raise UsageError(f"{path}: was made with {name} {before.get(name)!r}, not {value!r}; resume with that.")
-    variables = {
-        f"{name}/{index}": variable for name, group in trainer.state().items() for index, variable in enumerate(group)
-    }
-    if {name: tuple(variable.shape) for name, variable in variables.items()} != {
-        name: array.shape for name, array in arrays.items()
-    }:
-        raise WeightsError(f"{path}: is the state of another network; begin anew with --overwrite.")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-
-
 class TrainingState(keras.callbacks.Callback):
     """Writes the state and the network every few steps and at the end, and stops at the last step.
 
@@ -181,7 +128,7 @@ class TrainingState(keras.callbacks.Callback):
         folder: where `STATE` and `NETWORK` go; it is there.
         every: steps between two states.
         steps: the last step.
-        fixed: as for `save_state`.
+        fixed: as for `checkpoint.save_state`.
 
     Raises:
         DivergedError: at a loss or a state that is not finite; the state before it is kept.
@@ -203,7 +150,7 @@ class TrainingState(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Saves now."""
-        save_state(self.model, self.folder / STATE, fixed=self.fixed)
+        checkpoint.save_state(self.model, self.folder / STATE, fixed=self.fixed)
         saved.save(self.model.network, self.folder / NETWORK)
 
 
@@ -298,7 +245,7 @@ def fit(
         folder: the training's, which is there; `STATE`, `NETWORK`, `LOSSES` and `CURVES` go into it.
         steps: the last step.
         every: steps of an epoch: from one state, and one line of `LOSSES`, to the next.
-        fixed: as for `save_state`.
+        fixed: as for `checkpoint.save_state`.
         callbacks: further ones, Keras' or your own.
 
     Raises:

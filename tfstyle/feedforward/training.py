@@ -10,7 +10,7 @@ from typing import Any
 from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
-from tfstyle.feedforward import dataset, fitting, inference, networks, records
+from tfstyle.feedforward import checkpoint, dataset, fitting, inference, networks, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
 from tfstyle.feedforward.transformer import FILTERS, Transformer
 from tfstyle.model import StyleContentModel, model_for, policy
@@ -148,7 +148,7 @@ class Run:
         """Trains a compiled trainer in the folder; returns the network's file. Raises what `fitting.fit` does."""
         fixed = options.fixed() | fixed
         if self.resume:
-            fitting.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
+            checkpoint.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
         else:
             records.clear(self.folder)
         shown = fitting.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
