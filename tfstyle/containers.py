@@ -119,4 +119,4 @@ def _check_dataset(dataset: Any) -> None:
     if layout not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS) or dataset.external is not None:
         raise WeightsError("a dataset is chunked, compressed, virtual or in another file; write it plainly")
     if dataset.dtype.kind not in "fiub":
-        raise WeightsError("a dataset holds something else than numbers")
+        raise WeightsError("a dataset does not hold numbers")

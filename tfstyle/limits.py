@@ -19,7 +19,7 @@ MAX_WEIGHT_PARTS = 4096
 MAX_PATH_LENGTH = 512
 """Characters of a dataset's path in an HDF5 file, which bounds how deep its groups lie."""
 
-MAX_HEADER_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 18
 """Bytes of what describes the numbers: torch's pickle, the header of a safetensors file, a network's config."""
 
 MAX_DIMENSIONS = 8
