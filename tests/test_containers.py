@@ -78,12 +78,13 @@ def test_the_numbers_of_an_hdf5_file_are_read_by_their_paths(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file["b/kernel"], file["b/bias"], file["a"] = np.ones((2, 3), "f4"), np.ones(3, "f2"), np.arange(4)
         file["b"].create_group("empty")
-    found = containers.read_hdf5(tmp_path / "w.h5")
+    found = containers.read_hdf5(tmp_path / "w.h5", (1, 2))
     assert {name: (array.shape, array.dtype.name) for name, array in found.items()} == {
         "a": ((4,), "int64"),
         "b/bias": ((3,), "float16"),
         "b/kernel": ((2, 3), "float32"),
     }
+    assert list(containers.read_hdf5(tmp_path / "w.h5", (2,))) == ["b/kernel"]
 
 
 def virtual(file):
@@ -129,7 +130,7 @@ def test_an_hdf5_file_is_refused_in_little_memory(write, message, tmp_path, litt
     with h5py.File(tmp_path / "w.h5", "w") as file:
         write(file)
     with little_memory(), pytest.raises(WeightsError, match=message):
-        containers.read_hdf5(tmp_path / "w.h5")
+        containers.read_hdf5(tmp_path / "w.h5", ())
 
 
 def test_hdf5_datasets_that_share_their_bytes_are_refused(tmp_path):
@@ -139,4 +140,4 @@ def test_hdf5_datasets_that_share_their_bytes_are_refused(tmp_path):
         for number in range(1, 10):
             file[str(number)] = file["0"]
     with pytest.raises(WeightsError, match="more numbers than it holds"):
-        containers.read_hdf5(tmp_path / "w.h5")
+        containers.read_hdf5(tmp_path / "w.h5", ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,18 @@ def unzip(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
-            raise WeightsError("its archive is compressed or encrypted, where members stored as they are were expected")
+            raise WeightsError("its archive is compressed or encrypted, which weight files never are")
         if sum(member.file_size for member in members) > len(data):
             raise WeightsError("its archive claims to hold more than it does")
         return {member.filename: archive.read(member) for member in members}
 
 
-def read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    """Reads all datasets of an HDF5 file, which hold plain numbers in the file itself.
+def read_hdf5(path: Path, dimensions: Container[int]) -> dict[str, np.ndarray]:
+    """Checks all datasets of an HDF5 file, which must hold plain numbers in the file itself, and reads some of them.
+
+    Args:
+        path: the file.
+        dimensions: how many dimensions the datasets to be read have.
 
     Returns:
         Path in the file → array.
@@ -84,7 +88,8 @@ def read_hdf5(path: Path) -> dict[str, np.ndarray]:
             room -= dataset.nbytes
             if room < 0:
                 raise WeightsError("it declares more numbers than it holds")
-            arrays[name] = dataset[()]
+            if dataset.ndim in dimensions:
+                arrays[name] = dataset[()]
     return arrays
 
 
@@ -117,6 +122,6 @@ def _check_dataset(dataset: Any) -> None:
 
     layout = dataset.id.get_create_plist().get_layout()
     if layout not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS) or dataset.external is not None:
-        raise WeightsError("a dataset is chunked, compressed, virtual or in another file; write it plainly")
+        raise WeightsError("a dataset is chunked, compressed, virtual or in another file")
     if dataset.dtype.kind not in "fiub":
         raise WeightsError("a dataset does not hold numbers")

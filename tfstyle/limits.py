@@ -26,7 +26,7 @@ MAX_DIMENSIONS = 8
 """Dimensions of a tensor."""
 
 MAX_WEIGHT = 1e6
-"""Size of a single weight; those of trained networks stay below a thousand."""
+"""Absolute value of a single weight; those of trained networks stay below a thousand."""
 
 MAX_FILTERS = 512
 """Filters of a convolution, or numbers in a code, of a trained network; those of `tfstyle train` have at most 128."""

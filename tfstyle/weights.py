@@ -146,8 +146,8 @@ def _read_file(path: Path) -> Arrays:
 
 def _read_h5(path: Path) -> Arrays:
     """The kernels and biases of an HDF5 file under their paths."""
-    arrays = containers.read_hdf5(path)
-    return {name: array for name, array in arrays.items() if array.ndim in (1, 4) and array.dtype.kind == "f"}
+    arrays = containers.read_hdf5(path, dimensions=(1, 4))
+    return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
 
 
 def _read_safetensors(path: Path) -> Arrays:
