@@ -1,5 +1,7 @@
 """Fixtures shared by the tests: seeded numbers, a miniature network, small pictures, the raw weights where they are."""
 
+import contextlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,22 @@ def raw_weights():
     if not RAW_WEIGHTS.is_file():
         pytest.skip("the raw VGG-19 weights are not beside this checkout (../shared/weights)")
     return RAW_WEIGHTS
+
+
+@pytest.fixture
+def little_memory():
+    """A context in which Python and NumPy may not take more than some megabytes."""
+
+    @contextlib.contextmanager
+    def bounded(megabytes=30):
+        tracemalloc.start()
+        try:
+            yield
+            assert tracemalloc.get_traced_memory()[1] < megabytes * 1e6
+        finally:
+            tracemalloc.stop()
+
+    return bounded
 
 
 def image(rng, height=33, width=47):

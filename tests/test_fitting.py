@@ -19,7 +19,7 @@ from tfstyle.errors import (
     UsageError,
     WeightsError,
 )
-from tfstyle.feedforward import fitting, records, saved
+from tfstyle.feedforward import checkpoint, fitting, records, saved
 from tfstyle.feedforward.options import FastOptions
 from tfstyle.feedforward.transformer import Transformer
 
@@ -44,7 +44,7 @@ def make_trainer(optimizer=None, seed=3, eager=False, **kwargs):
 def resumed(folder, **options):
     """A trainer of other first weights, put where the training in a folder stands."""
     trainer = make_trainer(seed=99, **options)
-    fitting.restore_state(trainer, folder / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(trainer, folder / records.STATE, fixed=OPTIONS.fixed())
     return trainer
 
 
@@ -182,7 +182,7 @@ def test_a_crash_before_the_state_loses_no_line(tmp_path, monkeypatch):
     """The line is there first, and is cut off since the state of its step never came."""
     run(make_trainer(eager=True), tmp_path, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "save_state", lambda *args, **kwargs: None)
+        patch.setattr(checkpoint, "save_state", lambda *args, **kwargs: None)
         run(resumed(tmp_path, eager=True), tmp_path, 6)
     assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6]
     run(resumed(tmp_path, eager=True), tmp_path, 4)
@@ -294,7 +294,7 @@ def test_a_diverging_training_keeps_the_state_before(tmp_path):
     with pytest.raises(DivergedError, match="not finite at step 5"):
         run(trainer, tmp_path / "a", 9)
     kept = make_trainer(keras.optimizers.SGD(1.0))
-    fitting.restore_state(kept, tmp_path / "a" / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(kept, tmp_path / "a" / records.STATE, fixed=OPTIONS.fixed())
     assert kept.step == 3
 
 
@@ -311,20 +311,20 @@ def test_a_step_that_ruins_the_weights_is_not_saved(tmp_path):
 
 def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path):
     trainer, path = make_trainer(), tmp_path / "state.npz"
-    fitting.save_state(trainer, path, fixed=OPTIONS.fixed())
+    checkpoint.save_state(trainer, path, fixed=OPTIONS.fixed())
     with pytest.raises(ValueError, match="was made with batch 2, not 8"):
-        fitting.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
+        checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
     wider = Transformer((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
     other = fitting.Trainer(wider, squares)
     other.compile(fitting.adam(OPTIONS))
     with pytest.raises(WeightsError, match="of another network"):
-        fitting.restore_state(other, path, fixed=OPTIONS.fixed())
+        checkpoint.restore_state(other, path, fixed=OPTIONS.fixed())
     data = path.read_bytes()
     for damaged in (data[:500], b"nothing", b""):
         path.write_bytes(damaged)
         with pytest.raises(WeightsError, match="damaged or no training state"):
-            fitting.restore_state(trainer, path, fixed=OPTIONS.fixed())
+            checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed())
 
 
 def test_five_keras_callbacks_work_unchanged(tmp_path):

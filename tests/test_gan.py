@@ -12,7 +12,7 @@ from conftest import assert_resumes_exactly, image, miniature, small_generator
 from tfstyle import images, losses
 from tfstyle.environment import keras
 from tfstyle.errors import DivergedError
-from tfstyle.feedforward import adversarial, fitting, gan, records, saved, training
+from tfstyle.feedforward import adversarial, checkpoint, fitting, gan, records, saved, training
 from tfstyle.feedforward.options import GAN_LOSSES, GANOptions
 from tfstyle.feedforward.players import Discriminator, Generator
 
@@ -222,7 +222,7 @@ def test_resumed_equals_uninterrupted(stop, tmp_path):
     whole, first, second = (make_trainer(seed=seed, pretraining=3) for seed in (3, 3, 9))
     fit(whole, tmp_path / "whole", 7)
     fit(first, tmp_path / "split", stop)
-    fitting.restore_state(second, tmp_path / "split" / records.STATE, fixed=second.options.fixed())
+    checkpoint.restore_state(second, tmp_path / "split" / records.STATE, fixed=second.options.fixed())
     fit(second, tmp_path / "split", 7)
     assert second.step == whole.step == 7
     assert_same_state(second, whole)

@@ -11,7 +11,8 @@ PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
     {"atomic", "errors", "limits", "registration"},
-    {"environment", "files", "recipe", "torchfile"},
+    {"environment", "files", "recipe", "containers"},
+    {"torchfile"},
     {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
     {"images", "vgg", "losses"},
     {"model", "metrics"},
@@ -20,7 +21,7 @@ LAYERS = [
     {"feedforward.options", "feedforward.dataset", "feedforward.networks"},
     {"feedforward.transformer", "feedforward.adversarial"},
     {"feedforward.players"},
-    {"feedforward.inference", "feedforward.saved"},
+    {"feedforward.inference", "feedforward.saved", "feedforward.checkpoint"},
     {"transfer"},
     {"plots"},
     {"feedforward.records"},

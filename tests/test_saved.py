@@ -1,7 +1,9 @@
 """Networks in files: there and back, by name or path, and what is no network."""
 
+import json
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from conftest import embedded_decoder, image, small_transformer
@@ -44,6 +46,135 @@ def test_what_is_no_network_is_one_line(tmp_path):
         with pytest.raises(WeightsError, match=f"{name}.keras: is damaged or no network of tfstyle") as caught:
             saved.load(tmp_path / f"{name}.keras")
         assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def rewritten(tmp_path):
+    """Writes the file of a small network, changed, and returns its path.
+
+    Takes a function that changes the description in config.json, or one that changes the open HDF5 file of the weights.
+    """
+    network = small_transformer(filters=(3, 4, 5), blocks=1)
+
+    def write(config=None, numbers=None, **options):
+        path, inner = tmp_path / "x.keras", tmp_path / "inner.h5"
+        saved.save(network, path)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        if config:
+            description = json.loads(members["config.json"])
+            members["config.json"] = json.dumps(config(description) or description)
+        if numbers:
+            inner.write_bytes(members["model.weights.h5"])
+            with h5py.File(inner, "r+") as file:
+                numbers(file)
+            members["model.weights.h5"] = inner.read_bytes()
+        with zipfile.ZipFile(path, "w", **options) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return path
+
+    return write
+
+
+def test_an_archive_written_again_comes_back(rewritten):
+    assert saved.load(rewritten(lambda description: None, lambda file: None)).filters == (3, 4, 5)
+
+
+HOSTILE_CONFIGS = {
+    "without build_config": (lambda description: description.pop("build_config") and None, "that it was built for"),
+    "with an empty build_config": (lambda description: description.update(build_config={}), "that it was built for"),
+    "for a billion channels": (
+        lambda description: description.update(build_config={"input_shape": [None, None, None, 10**9]}),
+        r"built for \[batch, height, width, 3\]",
+    ),
+    "of a million blocks": (lambda description: description["config"].update(blocks=10**6), "or 32 blocks"),
+    "of a million filters": (
+        lambda description: description["config"].update(filters=[10**6] * 3),
+        "more than 512 filters",
+    ),
+    "of negative blocks": (lambda description: description["config"].update(blocks=-1), "or 32 blocks"),
+    "of the largest network": (
+        lambda description: description["config"].update(filters=[512] * 3, blocks=32),
+        "larger network than is stored",
+    ),
+    "of filters that are text": (lambda description: description["config"].update(filters="abc"), "no integers"),
+    "of an unknown precision": (lambda description: description["config"].update(dtype="x"), "unknown precision"),
+    "of a precision that is any class": (
+        lambda description: description["config"].update(dtype={"module": "os", "class_name": "system", "config": {}}),
+        "'name'",
+    ),
+    "of an unknown option": (lambda description: description["config"].update(a=1), "no network of tfstyle"),
+    "that is a list": (lambda description: [description], "no network of tfstyle"),
+    "of a megabyte": (lambda description: description.update(a="x" * (1 << 20)), "config has more than"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), HOSTILE_CONFIGS.values(), ids=HOSTILE_CONFIGS)
+def test_a_config_is_refused_in_one_line_before_anything_is_made_of_it(change, message, rewritten, little_memory):
+    path = rewritten(change)
+    with little_memory(), pytest.raises(WeightsError, match=message) as caught:
+        saved.load(path)
+    assert "\n" not in str(caught.value)
+
+
+KERNEL = "convolutions/conv2d_3/vars/0"
+
+
+def without_kernel(file):
+    del file[KERNEL]
+
+
+def without_layer(file):
+    del file["convolutions/conv2d_3"]
+
+
+def unallocated(file):
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (5000, 5000, 1, 1), "f4")
+
+
+def of_another_shape(file):
+    del file[KERNEL]
+    file[KERNEL] = np.zeros((3, 3, 5, 6), "f4")
+
+
+def elsewhere(file):
+    del file[KERNEL]
+    file[KERNEL] = h5py.ExternalLink("other.h5", "x")
+
+
+def set_to(number):
+    def change(file):
+        file[KERNEL][0, 0, 0, 0] = number
+
+    return change
+
+
+HOSTILE_NUMBERS = {
+    "a kernel that is missing": (without_kernel, "no network of tfstyle"),
+    "a layer that is missing": (without_layer, "no network of tfstyle"),
+    "a kernel that is not stored": (unallocated, "more numbers than it holds"),
+    "a kernel of another shape": (of_another_shape, "no network of tfstyle"),
+    "a kernel elsewhere": (elsewhere, "links to other places"),
+    "NaN": (set_to(np.nan), "not finite, or beyond"),
+    "infinity": (set_to(-np.inf), "not finite, or beyond"),
+    "3e38": (set_to(3e38), "not finite, or beyond"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), HOSTILE_NUMBERS.values(), ids=HOSTILE_NUMBERS)
+def test_a_network_without_all_its_weights_or_with_absurd_ones_is_refused(change, message, rewritten, recwarn):
+    path = rewritten(numbers=change)
+    with pytest.raises(WeightsError, match=message) as caught:
+        saved.load(path)
+    assert "\n" not in str(caught.value)
+    assert not [warning for warning in recwarn if "could not" in str(warning.message)]  # Keras' own.
+
+
+def test_a_compressed_archive_is_refused(rewritten):
+    with pytest.raises(WeightsError, match="compressed or encrypted"):
+        saved.load(rewritten(compression=zipfile.ZIP_DEFLATED))
 
 
 def test_another_kind_of_model_is_named(tmp_path):

@@ -190,7 +190,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import test_fitting as made
 from tfstyle.environment import keras
-from tfstyle.feedforward import fitting, training
+from tfstyle.feedforward import checkpoint, training
 from pathlib import Path
 
 folder = Path(sys.argv[2])
@@ -203,7 +203,7 @@ with strategy.scope():
     shared = made.make_trainer(keras.optimizers.SGD(0.5), seed=3)
     made.run(shared, folder / "shared", 2)
     again = made.make_trainer(keras.optimizers.SGD(0.5), seed=9)
-    fitting.restore_state(again, folder / "shared" / "state.npz", fixed=made.OPTIONS.fixed())
+    checkpoint.restore_state(again, folder / "shared" / "state.npz", fixed=made.OPTIONS.fixed())
     made.run(again, folder / "shared", 3)
 made.assert_same_state(again, alone, tolerance=1e-5)
 try:

@@ -121,7 +121,7 @@ def test_a_failed_download_is_one_line(monkeypatch):
         raise Exception("URL fetch failure on https://example.org\nmore")
 
     monkeypatch.setattr(keras.applications, "VGG19", fail)
-    with pytest.raises(WeightsError, match=r"could not download them \(URL fetch failure.*--weights embedded\.$"):
+    with pytest.raises(WeightsError, match=r"could not download them \(URL fetch failure.*`weights` embedded\.$"):
         weights.read("imagenet")
 
 
@@ -161,6 +161,84 @@ def test_safetensors_offsets_beyond_the_file_are_refused(tmp_path):
         weights.read(tmp_path / "w.safetensors")
 
 
+def safetensors_bytes(header, body=b""):
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(header).to_bytes(8, "little") + header + body
+
+
+def entry(start, end, dtype="F32", shape=None):
+    return {"dtype": dtype, "shape": shape or [(end - start) // 4], "data_offsets": [start, end]}
+
+
+HOSTILE_SAFETENSORS = {
+    "tensors over the same bytes": (
+        {str(number): entry(0, 4000, "BF16", [2000]) for number in range(40)},
+        "too many, overlap or leave gaps",
+    ),
+    "a gap": ({"a": entry(0, 8), "b": entry(12, 4000)}, "too many, overlap or leave gaps"),
+    "a tensor that ends before it starts": ({"a": entry(0, 4000), "b": entry(4000, 3996)}, "overlap or leave gaps"),
+    "bytes of no tensor": ({"a": entry(0, 8)}, "cut short or damaged"),
+    "a shape of 2^62": ({"a": entry(0, 4000, shape=[2**31, 2**31])}, "damaged \\(ValueError\\)"),
+    "a nested header": (b"[" * 50_000, "damaged \\(RecursionError\\)"),
+    "a header of numbers": (b"[1, 2]", "damaged \\(TypeError\\)|damaged \\(AttributeError\\)"),
+    "a header of a megabyte": (b" " * (1 << 20) + b"{}", "cut short or not a safetensors file"),
+}
+
+
+@pytest.mark.parametrize(("header", "message"), HOSTILE_SAFETENSORS.values(), ids=HOSTILE_SAFETENSORS)
+def test_a_hostile_safetensors_file_is_one_line(header, message, tmp_path, little_memory):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(safetensors_bytes(header, bytes(4000)))
+    with little_memory(), pytest.raises(WeightsError, match=message) as caught:
+        weights.read(path, blocks=MINI_BLOCKS)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "MAX_WEIGHT_PARTS", 2)
+    header = {str(number): entry(4 * number, 4 * number + 4) for number in range(3)}
+    (tmp_path / "w.safetensors").write_bytes(safetensors_bytes(header, bytes(12)))
+    with pytest.raises(WeightsError, match="too many"):
+        weights.read(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".pth"])
+def test_a_file_above_the_ceiling_is_not_read(suffix, tmp_path, monkeypatch):
+    """The gigabyte costs nothing on the disk: it is a hole."""
+    with open(tmp_path / f"w{suffix}", "wb") as file:
+        file.truncate((1 << 30) + 1)
+    monkeypatch.setattr(weights.Path, "read_bytes", None)
+    with pytest.raises(WeightsError, match="has 1073741825 bytes; at most 1073741824 are read"):
+        weights.read(tmp_path / f"w{suffix}")
+
+
+def test_an_hdf5_file_of_an_unknown_type_is_one_line(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        h5py.h5d.create(file.id, b"block1_conv1", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((4,)))
+    with pytest.raises(WeightsError, match=r"w\.h5: cannot be read as \.h5 weights: it is damaged \(TypeError\)"):
+        weights.read(tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".pth"])
+def test_memory_that_runs_out_is_one_line(suffix, tmp_path, monkeypatch):
+    def fail(path):
+        raise MemoryError
+
+    (tmp_path / f"w{suffix}").touch()
+    monkeypatch.setitem(weights._READERS, suffix, fail)
+    with pytest.raises(WeightsError, match="damaged \\(MemoryError\\)"):
+        weights.read(tmp_path / f"w{suffix}")
+
+
+@pytest.mark.parametrize("name", ["²", "9" * 5000, "a²1", ""])
+def test_odd_names_do_not_escape(name, layers, tmp_path):
+    """`int` takes neither a superscript nor more than 4300 digits."""
+    header = {f"{name}{number}": entry(4 * number, 4 * number + 4, shape=[1, 1, 1, 1]) for number in range(2)}
+    (tmp_path / "w.safetensors").write_bytes(safetensors_bytes(header, bytes(8)))
+    with pytest.raises(WeightsError, match="has shape"):
+        weights.read(tmp_path / "w.safetensors")
+
+
 def test_hdf5_links_to_elsewhere_are_not_followed(layers, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as other:
         for layer, (kernel, bias) in layers.items():
@@ -168,12 +246,13 @@ def test_hdf5_links_to_elsewhere_are_not_followed(layers, tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         for layer in layers:
             file[layer] = h5py.ExternalLink("other.h5", layer)
-    with pytest.raises(WeightsError, match="holds no block1_conv1"):
+    with pytest.raises(WeightsError, match="links to other places, which are not read"):
         weights.read(tmp_path / "w.h5", blocks=MINI_BLOCKS)
 
 
-def test_numbers_that_are_not_finite_are_refused(layers, tmp_path):
-    layers["block2_conv2"][0][1, 1, 2, 3] = np.nan
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 3e38, -1.1e6])
+def test_numbers_that_are_not_finite_or_huge_are_refused(number, layers, tmp_path):
+    layers["block2_conv2"][0][1, 1, 2, 3] = number
     write_safetensors(layers, tmp_path / "w.safetensors", of_torch=False)
     with pytest.raises(WeightsError, match="block2_conv2 holds numbers that are not finite"):
         weights.read(tmp_path / "w.safetensors", blocks=MINI_BLOCKS)
@@ -196,9 +275,10 @@ def test_a_missing_file_and_an_unknown_kind_are_refused(tmp_path):
 def test_the_embedded_files_have_their_hashes_and_half_precision(name):
     path = weights.embedded_path(name)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == weights.EMBEDDED_HASHES[name]
+    found = weights.read_embedded(name)
     for key, array in safetensors.numpy.load_file(path).items():
         assert array.dtype == (np.float16 if key.endswith("kernel") else np.float32)
-        np.testing.assert_array_equal(weights.read_embedded(name)[key], array.astype("float32"))
+        np.testing.assert_array_equal(found[key], array.astype("float32"))
 
 
 def test_a_changed_embedded_file_is_refused(tmp_path, monkeypatch):

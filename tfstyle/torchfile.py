@@ -1,24 +1,28 @@
 """Torch weight file → named arrays, without PyTorch and without running anything the file says.
 
-Both of torch's formats are read: the zip archive (since 1.6) and the older row of pickles. The unpickler knows the five
-names a plain state dictionary needs and refuses every other, so a hostile file can build dictionaries and arrays only.
+Both of torch's formats are read: the zip archive (since 1.6) and the older row of pickles. Python's unpickler is not
+used: `_Pickle` knows the instructions of a plain state dictionary and the few names it needs, and refuses every other,
+so a hostile file can build lists, dictionaries and views of its own bytes only.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import zipfile
+import math
+import pickletools
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfstyle import containers
 from tfstyle.errors import WeightsError
-from tfstyle.limits import MAX_TENSOR_ELEMENTS
+from tfstyle.limits import MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_WEIGHT_PARTS
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # First pickle of a file written before torch 1.6.
+_ZIP_MAGIC = b"PK\x03\x04"
+_LONGEST_SHOWN = 80
 
 _STORAGES = {
     "HalfStorage": "<f2",
@@ -47,9 +51,9 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def _rebuild_tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_unused: Any
-) -> _Tensor:
+def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> _Tensor:
+    if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+        raise WeightsError("it describes a tensor that cannot be")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -57,83 +61,165 @@ def _rebuild_parameter(tensor: _Tensor, *_unused: Any) -> _Tensor:
     return tensor
 
 
-class _Unpickler(pickle.Unpickler):
-    """Unpickles state dictionaries and nothing else; the storages met on the way are kept in `storages`."""
+_NAMES = {
+    "collections OrderedDict": OrderedDict,
+    "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils _rebuild_parameter": _rebuild_parameter,
+} | {f"torch {name}": np.dtype(dtype) for name, dtype in _STORAGES.items()}
 
-    _ALLOWED = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    } | {("torch", name): np.dtype(dtype) for name, dtype in _STORAGES.items()}
+_LITERALS = {
+    *("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG1"),
+    *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
+    *("UNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE"),
+}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__(stream)
+
+class _Pickle:
+    """One pickle of a state dictionary, read by a machine that can do nothing else.
+
+    No function of the file's choice is called, and keys are texts or integers, so that nothing nested is ever hashed.
+    Time and memory are proportional to the pickle, of which at most `MAX_HEADER_BYTES` are read.
+
+    Args:
+        data: the file, or a part of it.
+        start: where the pickle begins.
+
+    Attributes:
+        value: what it holds.
+        end: the byte after it.
+        storages: the storages met on the way, by key.
+    """
+
+    def __init__(self, data: bytes, start: int = 0) -> None:
         self.storages: dict[str, _Storage] = {}
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+        for opcode, argument, position in pickletools.genops(data[start : start + MAX_HEADER_BYTES]):
+            self._do(opcode.name, argument)
+            self.end = start + (position or 0) + 1
+        self.value = self._stack.pop()
 
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._ALLOWED[module, name]
-        except KeyError:
-            raise WeightsError(f"it asks for {module}.{name}, which is not part of a plain state dictionary") from None
+    def _do(self, name: str, argument: Any) -> None:
+        """One instruction; `pickletools` documents each."""
+        stack = self._stack
+        if name in _LITERALS:
+            stack.append(_CONSTANTS.get(name, argument))
+        elif name in _TUPLES:
+            stack.append(tuple(self._cut_off(len(stack) - _TUPLES[name])))
+        elif name == "MARK":
+            self._marks.append(len(stack))
+        elif name in ("EMPTY_LIST", "EMPTY_DICT"):
+            stack.append([] if name == "EMPTY_LIST" else {})
+        elif name in ("TUPLE", "LIST"):
+            items = self._cut_off(self._marks.pop())
+            stack.append(tuple(items) if name == "TUPLE" else items)
+        elif name in ("APPEND", "APPENDS"):
+            items = self._cut_off(len(stack) - 1 if name == "APPEND" else self._marks.pop())
+            stack[-1].extend(items)
+        elif name in ("SETITEM", "SETITEMS", "DICT"):
+            items = self._cut_off(len(stack) - 2 if name == "SETITEM" else self._marks.pop())
+            if name == "DICT":
+                stack.append({})
+            _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            self._memo[len(self._memo) if argument is None else argument] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self._memo[argument])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            stack.append(_find(argument if name == "GLOBAL" else " ".join(self._cut_off(len(stack) - 2))))
+        elif name == "BINPERSID":
+            stack.append(self._name_storage(*stack.pop()[:5]))
+        elif name == "REDUCE":
+            function, arguments = self._cut_off(len(stack) - 2)
+            stack.append(self._call(function, arguments))
+        elif name == "BUILD":
+            stack.pop()  # Attributes of the dictionary, such as its version.
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            raise WeightsError(f"its pickle uses {name}, which is not part of a plain state dictionary")
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _location, size = pid[:5]
-        if kind != "storage" or not isinstance(dtype, np.dtype) or not 0 <= size < MAX_TENSOR_ELEMENTS:
+    def _cut_off(self, start: int) -> list[Any]:
+        """Takes what lies on the stack from an index on."""
+        if not 0 <= start <= len(self._stack):
+            raise WeightsError("its pickle is damaged")
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _call(self, function: Any, arguments: Any) -> Any:
+        """Calls one of `_NAMES`, with no more arguments than it needs: a long list may be named many times."""
+        if function is not OrderedDict:
+            return function(*arguments[:4])
+        dictionary: dict = OrderedDict()
+        for pairs in arguments[:1]:  # None, or the list that Python 2 wrote.
+            _fill(dictionary, pairs)
+            pairs.clear()
+        return dictionary
+
+    def _name_storage(self, kind: str, dtype: np.dtype, key: str, _location: str, size: int) -> _Storage:
+        if kind != "storage" or not isinstance(dtype, np.dtype) or type(key) is not str or type(size) is not int:
             raise WeightsError("it names a storage of an unknown kind")
-        return self.storages.setdefault(str(key), _Storage(str(key), dtype, size))
+        return self.storages.setdefault(key, _Storage(key, dtype, size))
 
 
-def _cut(tensor: _Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """The array a tensor stands for, checked against the bounds of its storage before it is cut."""
+def _fill(dictionary: Any, pairs: Iterable[Sequence[Any]]) -> None:
+    for key, value in pairs:
+        if not isinstance(dictionary, dict) or type(key) not in (str, int):
+            raise WeightsError("its pickle is damaged")
+        dictionary[key] = value
+
+
+def _find(name: str) -> Any:
+    if name not in _NAMES:
+        asked = name[:_LONGEST_SHOWN].replace(" ", ".")
+        raise WeightsError(f"it asks for {asked!r}, which is not part of a plain state dictionary")
+    return _NAMES[name]
+
+
+def _cut(tensor: _Tensor, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The array a tensor stands for: a view of its storage, never more numbers than that has."""
     data = arrays[tensor.storage.key]
     reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
     inside = tensor.offset >= 0 and all(s >= 0 for s in tensor.strides) and all(s >= 1 for s in tensor.shape)
-    if not inside or tensor.offset + reach >= data.size:
+    if not inside or tensor.offset + reach >= data.size or math.prod(tensor.shape) > data.size:
         raise WeightsError("a tensor reaches beyond its storage")
     strides = [stride * data.itemsize for stride in tensor.strides]
-    return np.lib.stride_tricks.as_strided(data[tensor.offset :], tensor.shape, strides).copy()
+    return np.lib.stride_tricks.as_strided(data[tensor.offset :], tensor.shape, strides)
 
 
-def _read_legacy(stream: IO[bytes]) -> tuple[Any, dict[str, np.ndarray]]:
+def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     """The row of pickles: magic number, protocol, system, state, storage keys; then the storages' bytes."""
-    stream.seek(0)
-    if _Unpickler(stream).load() != _LEGACY_MAGIC:
+    magic = _Pickle(data)
+    if magic.value != _LEGACY_MAGIC:
         raise WeightsError("it is not a torch file")
-    for _ in ("protocol", "system"):
-        _Unpickler(stream).load()
-    unpickler = _Unpickler(stream)
-    state = unpickler.load()
-    arrays = {}
-    for key in _Unpickler(stream).load():
-        storage = unpickler.storages[key]
-        if int.from_bytes(stream.read(8), "little") != storage.size:
+    protocol = _Pickle(data, magic.end)
+    system = _Pickle(data, protocol.end)
+    state = _Pickle(data, system.end)
+    keys = _Pickle(data, state.end)
+    arrays, position = {}, keys.end
+    for key in keys.value:
+        storage = state.storages[key]
+        if int.from_bytes(data[position : position + 8], "little") != storage.size:
             raise WeightsError("a storage has another size than the file says")
-        arrays[key] = _as_array(stream.read(storage.size * storage.dtype.itemsize), storage)
-    return state, arrays
+        arrays[key] = np.frombuffer(data, storage.dtype, storage.size, position + 8)
+        position += 8 + arrays[key].nbytes
+    return state.value, arrays
 
 
-def _read_zip(stream: IO[bytes]) -> tuple[Any, dict[str, np.ndarray]]:
+def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     """The archive: one pickle, and one member a storage."""
-    with zipfile.ZipFile(stream) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise WeightsError("it is a zip archive, but not torch's")
-        folder = pickles[0].removesuffix("data.pkl")
-        unpickler = _Unpickler(io.BytesIO(archive.read(pickles[0])))
-        state = unpickler.load()
-        arrays = {}
-        for key, storage in unpickler.storages.items():
-            member = archive.getinfo(f"{folder}data/{key}")
-            if member.file_size != storage.size * storage.dtype.itemsize:
-                raise WeightsError("a storage has another size than the file says")
-            arrays[key] = _as_array(archive.read(member), storage)
-        return state, arrays
-
-
-def _as_array(data: bytes, storage: _Storage) -> np.ndarray:
-    if len(data) != storage.size * storage.dtype.itemsize:
-        raise WeightsError("it is cut short")
-    return np.frombuffer(data, storage.dtype)
+    members = containers.unzip(data)
+    pickles = [name for name in members if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise WeightsError("it is a zip archive, but not torch's")
+    folder = pickles[0].removesuffix("data.pkl")
+    state = _Pickle(members[pickles[0]])
+    arrays = {key: np.frombuffer(members[f"{folder}data/{key}"], s.dtype) for key, s in state.storages.items()}
+    if any(arrays[key].size != storage.size for key, storage in state.storages.items()):
+        raise WeightsError("a storage has another size than the file says")
+    return state.value, arrays
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -143,21 +229,23 @@ def read(path: Path) -> dict[str, np.ndarray]:
         path: a `.pth` file: an (ordered) dictionary of names to tensors, in either of torch's formats.
 
     Returns:
-        Name → array, in the file's order and dtype; entries that are not tensors are left out.
+        Name → array, in the file's order and dtype; entries that are not tensors are left out. The arrays are views of
+        the file's bytes and cannot be changed.
 
     Raises:
-        WeightsError: if the file is damaged, holds something else, or names anything beyond a state dictionary.
+        WeightsError: if the file is damaged, too large, holds something else, or names anything beyond a state
+            dictionary.
         OSError: if it cannot be opened.
     """
-    with open(path, "rb") as stream:
-        try:
-            state, arrays = (_read_zip if zipfile.is_zipfile(stream) else _read_legacy)(stream)
-            if not isinstance(state, dict):
-                raise WeightsError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
-            return {str(name): _cut(value, arrays) for name, value in state.items() if isinstance(value, _Tensor)}
-        except WeightsError:
-            raise
-        except (EOFError, KeyError, ValueError, TypeError, IndexError, AttributeError, MemoryError) as error:
-            raise WeightsError(f"it is damaged ({type(error).__name__})") from error
-        except (pickle.UnpicklingError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-            raise WeightsError("it is damaged or not a torch file") from error
+    data = containers.read_bytes(Path(path))
+    try:
+        state, arrays = (_read_zip if data.startswith(_ZIP_MAGIC) else _read_legacy)(data)
+        if not isinstance(state, dict):
+            raise WeightsError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
+        if len(state) > MAX_WEIGHT_PARTS:
+            raise WeightsError(f"it holds more than {MAX_WEIGHT_PARTS} tensors")
+        return {str(name): _cut(value, arrays) for name, value in state.items() if isinstance(value, _Tensor)}
+    except WeightsError:
+        raise
+    except Exception as error:  # Whatever Python, zipfile and NumPy say of a damaged file, or MemoryError.
+        raise WeightsError(f"it is damaged or not a torch file ({type(error).__name__})") from error

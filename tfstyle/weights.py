@@ -1,7 +1,7 @@
 """Weight file → named arrays: embedded, Keras, torch and safetensors files, checked before anything uses them.
 
-Every reader returns plain arrays under the file's own names; `read` gives them Keras' layer names and layout. Nothing
-is unpickled beyond the allow-list of `torchfile`, and HDF5 links are not followed.
+Every reader returns plain arrays under the file's own names; `read` gives them Keras' layer names and layout. No reader
+runs anything a file says, reads another file, or takes more memory than the file's own size allows (`containers`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfstyle import torchfile
+from tfstyle import containers, torchfile
 from tfstyle.errors import WeightsError
-from tfstyle.limits import MAX_HEADER_BYTES
+from tfstyle.limits import MAX_HEADER_BYTES, MAX_WEIGHT, MAX_WEIGHT_PARTS
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 FOLDER = Path(__file__).parent / "data" / "weights"
@@ -101,7 +101,8 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
         A `NetworkWeights` with every convolution of `blocks`.
 
     Raises:
-        WeightsError: if the file is missing, damaged, of another network, or holds a number that is not finite.
+        WeightsError: if the file is missing, damaged, too large, of another network, or holds numbers that are not
+            finite or beyond `MAX_WEIGHT`.
     """
     if source == "embedded":
         arrays, of_torch = read_embedded("vgg19-normalised"), False
@@ -118,10 +119,10 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
 
 
 def check(source: str | Path) -> None:
-    """Says at once that weights could not be read, without reading them.
+    """Checks the name of a weights file before any work is done; the file itself is not opened.
 
     Raises:
-        WeightsError: if `source` is neither a known word nor an existing file of a known kind.
+        WeightsError: if `source` is neither "embedded" nor "imagenet" nor an existing file of a known kind.
     """
     path = Path(source)
     if str(source) in ("embedded", "imagenet"):
@@ -137,40 +138,35 @@ def _read_file(path: Path) -> Arrays:
     check(path)
     try:
         return _READERS[path.suffix](path)
-    except (WeightsError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read as {path.suffix} weights: {error}; get the file again.") from error
+    except Exception as error:  # Whatever h5py, zipfile, json and NumPy say of a damaged file, or MemoryError.
+        known = isinstance(error, (WeightsError, OSError)) and str(error)
+        cause = " ".join(known.split()) if known else f"it is damaged ({type(error).__name__})"
+        raise WeightsError(f"{path}: cannot be read as {path.suffix} weights: {cause}; get the file again.") from error
 
 
 def _read_h5(path: Path) -> Arrays:
-    """The datasets of an HDF5 file under their paths; links to elsewhere are not followed."""
-    import h5py
-
-    arrays: Arrays = {}
-
-    def keep(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim in (1, 4) and item.dtype.kind == "f" and item.external is None:
-            arrays[name] = item[()]
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(keep)
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise WeightsError("it is damaged") from error
-    return arrays
+    """The kernels and biases of an HDF5 file under their paths."""
+    arrays = containers.read_hdf5(path, dimensions=(1, 4))
+    return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
 
 
 def _read_safetensors(path: Path) -> Arrays:
-    """The tensors of a safetensors file: eight bytes of length, a JSON header, then the numbers."""
-    data = path.read_bytes()
+    """The tensors of a safetensors file: eight bytes of length, a JSON header, then the numbers, without gaps."""
+    data = containers.read_bytes(path)
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise WeightsError("it is cut short or not a safetensors file")
-    try:
-        header = json.loads(data[8 : 8 + length])
-        header.pop("__metadata__", None)
-        return {name: _tensor(entry, memoryview(data)[8 + length :]) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError("it is cut short or damaged") from error
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    body = memoryview(data)[8 + length :]
+    end = 0
+    for first, last in sorted(entry["data_offsets"] for entry in header.values()):
+        if first != end or last < first or len(header) > MAX_WEIGHT_PARTS:
+            raise WeightsError("its tensors are too many, overlap or leave gaps")
+        end = last
+    if end != len(body):
+        raise WeightsError("it is cut short or damaged")
+    return {name: _tensor(entry, body) for name, entry in header.items()}
 
 
 def _tensor(entry: dict, body: memoryview) -> np.ndarray:
@@ -193,7 +189,7 @@ def _read_imagenet() -> Arrays:
     except Exception as error:  # Keras raises bare Exception when a download fails.
         reason = str(error).splitlines()[0]
         raise WeightsError(
-            f"imagenet weights: Keras could not download them ({reason}); connect, or use --weights embedded."
+            f"imagenet weights: Keras could not download them ({reason}); connect, or use `weights` embedded."
         ) from error
     layers = [layer for layer in network.layers if layer.weights]
     return {
@@ -222,9 +218,9 @@ def _named_layers(
     return layers
 
 
-def _natural(name: str) -> list:
+def _natural(name: str) -> str:
     """Sort key under which layer 10 comes after layer 9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), name)
 
 
 def _bias_of(kernel_name: str, arrays: Arrays) -> np.ndarray | None:
@@ -241,6 +237,11 @@ def _checked(
     if kernel.shape != shape or bias is None or bias.shape != shape[-1:]:
         found = f"{kernel.shape} with bias {None if bias is None else bias.shape}"
         raise WeightsError(f"{what} has shape {found}, expected {shape}; this is not VGG-19.")
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-        raise WeightsError(f"{what} holds numbers that are not finite; get the file again.")
+    if not all(reasonable(array) for array in (kernel, bias)):
+        raise WeightsError(f"{what} holds numbers that are not finite, or beyond {MAX_WEIGHT:g}; get the file again.")
     return kernel.astype(np.float32), bias.astype(np.float32)
+
+
+def reasonable(array: np.ndarray) -> bool:
+    """Whether all numbers are finite and at most `MAX_WEIGHT` in size, as trained weights are."""
+    return bool(np.all(np.abs(array) <= MAX_WEIGHT))  # NaN compares false.

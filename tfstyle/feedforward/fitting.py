@@ -11,8 +11,6 @@ adds what Keras has not: a state from which a training goes on as if it had neve
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from tfstyle import files, objective
+from tfstyle import objective
 from tfstyle.environment import keras, tf
-from tfstyle.errors import DivergedError, Interrupted, MemoryLimitError, UsageError, WeightsError
-from tfstyle.feedforward import dataset, records, saved
+from tfstyle.errors import DivergedError, Interrupted, MemoryLimitError, UsageError
+from tfstyle.feedforward import checkpoint, dataset, records, saved
 
 Objective = Callable[[keras.Model, Any], Mapping[str, tf.Tensor]]
 """Network and batch to scalar terms; their sum (`objective.total`) is minimized."""
@@ -135,57 +133,6 @@ def adam(options: Any, **kwargs: Any) -> keras.optimizers.Adam:
     return keras.optimizers.Adam(rate, **kwargs)
 
 
-def save_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Writes what the next step depends on, whole or not at all.
-
-    Args:
-        trainer: compiled.
-        path: an `.npz` file, replaced if it is there.
-        fixed: numbers that must be the same when it is restored.
-
-    Raises:
-        OutputError: if it cannot be written.
-        DivergedError: if a number in it is not finite; what is there is kept.
-    """
-    arrays: dict[str, Any] = {
-        f"{name}/{index}": np.asarray(variable.numpy())
-        for name, variables in trainer.state().items()
-        for index, variable in enumerate(variables)
-    }
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise DivergedError(f"the weights are not finite at step {trainer.step}; choose a smaller --learning-rate.")
-    stream = io.BytesIO()
-    np.savez(stream, fixed=np.array(json.dumps(dict(fixed), sort_keys=True)), **arrays)
-    files.save_atomically(path, stream.getvalue(), overwrite=True)
-
-
-def restore_state(trainer: Trainer, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Puts a trainer back where `save_state` left it.
-
-    Raises:
-        UsageError: if it was saved with other numbers.
-        WeightsError: if it is missing, damaged, or of another network.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        before = dict(json.loads(str(arrays.pop("fixed"))))
-    except Exception as error:  # zipfile, zlib and NumPy raise anything at all on damaged files.
-        raise WeightsError(f"{path}: is missing, damaged or no training state; begin anew with --overwrite.") from error
-    for name, value in json.loads(json.dumps(dict(fixed))).items():
-        if before.get(name) != value:
-            raise UsageError(f"{path}: was made with {name} {before.get(name)!r}, not {value!r}; resume with that.")
-    variables = {
-        f"{name}/{index}": variable for name, group in trainer.state().items() for index, variable in enumerate(group)
-    }
-    if {name: tuple(variable.shape) for name, variable in variables.items()} != {
-        name: array.shape for name, array in arrays.items()
-    }:
-        raise WeightsError(f"{path}: is the state of another network; begin anew with --overwrite.")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
-
-
 class TrainingState(keras.callbacks.Callback):
     """Saves a training every few steps and at the end, and stops it at the last step.
 
@@ -193,7 +140,7 @@ class TrainingState(keras.callbacks.Callback):
         folder: where `STATE`, `NETWORK` and `LOSSES` go; it is there.
         every: steps of an epoch.
         steps: the last step.
-        fixed: as for `save_state`.
+        fixed: as for `checkpoint.save_state`.
         rows: lines of `LOSSES` so far; the last may be that of an epoch that was interrupted, which then goes on.
 
     Raises:
@@ -233,7 +180,7 @@ class TrainingState(keras.callbacks.Callback):
         if means:
             self.rows = [*(row for row in self.rows if row["step"] < step), {"step": step} | means]
         records.write_losses(self.folder, self.rows)
-        save_state(self.model, self.folder / records.STATE, fixed=self.fixed)
+        checkpoint.save_state(self.model, self.folder / records.STATE, fixed=self.fixed)
         saved.save(self.model.network, self.folder / records.NETWORK)
         self.saved_step = step
 
@@ -256,7 +203,7 @@ def fit(
         folder: the training's, which is there; `STATE`, `NETWORK`, `LOSSES` and `CURVES` go into it.
         steps: the last step.
         every: steps of an epoch, which ends at a multiple of it with a state and a line of `LOSSES`.
-        fixed: as for `save_state`.
+        fixed: as for `checkpoint.save_state`.
         callbacks: further ones, Keras' or your own; one may stop the training (`model.stop_training`), which can be
             resumed then, as it can if one raises.
 

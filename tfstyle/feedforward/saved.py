@@ -1,4 +1,8 @@
-"""Network ⇄ file: trained networks by name or path, in Keras' own format, read in its safe mode."""
+"""Network ⇄ file: trained networks by name or path, in Keras' own format.
+
+A file is checked before Keras sees it, and Keras is asked for the weights alone: the network is one of `KINDS`, made
+from the few numbers in the file's config.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,26 @@ import io
 import json
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tfstyle import files, weights
+import numpy as np
+
+from tfstyle import containers, files, weights
 from tfstyle.environment import keras
 from tfstyle.errors import OutputError, WeightsError, unknown_name
 from tfstyle.feedforward.networks import AdaINDecoder
 from tfstyle.feedforward.players import Generator
 from tfstyle.feedforward.transformer import Transformer
+from tfstyle.limits import MAX_BLOCKS, MAX_FILTERS, MAX_HEADER_BYTES, MAX_WEIGHT
 
 KINDS = (Transformer, Generator, AdaINDecoder)
 """What a file may hold."""
+
+_CHANNELS: dict[type, int] = {Transformer: 3, Generator: 3, AdaINDecoder: 512}
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
+_LONGEST_CAUSE = 200
 
 
 def shipped() -> list[str]:
@@ -53,19 +66,67 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
         A `Transformer`, which may be a `Generator`, or an `AdaINDecoder`.
 
     Raises:
-        WeightsError: if there is none, or the file is damaged or holds another kind of model.
+        WeightsError: if there is none, or the file is damaged, larger than any network of tfstyle, holds another kind
+            of model, lacks weights, or holds some that are not finite or beyond `MAX_WEIGHT`.
     """
     path = find(source)
     if str(source) in shipped() and weights.file_hash(path) != weights.NETWORK_HASHES[str(source)]:
         raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises anything at all on damaged files.
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        description, numbers = _parts(path)
+        name = description["class_name"]
+        kind = {f"tfstyle>{kind.__name__}": kind for kind in KINDS}.get(description["registered_name"])
+        network = _restored(kind, description, numbers) if kind else None
+    except Exception as error:  # Whatever zipfile, h5py and Keras say of a damaged file, or MemoryError.
+        cause = (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_CAUSE]
         raise WeightsError(f"{path}: is damaged or no network of tfstyle ({cause}); train it again.") from error
-    if not isinstance(network, KINDS):
-        raise WeightsError(f"{path}: holds a {type(network).__name__}; a network from tfstyle train is needed.")
+    if network is None:
+        found = name if str(name).isidentifier() else "model of another kind"
+        raise WeightsError(f"{path}: holds a {found}; a network from tfstyle train is needed.")
+    if not all(weights.reasonable(array) for array in network.get_weights()):
+        raise WeightsError(f"{path}: holds numbers that are not finite, or beyond {MAX_WEIGHT:g}; train it again.")
     return network
+
+
+def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What an archive of Keras says of its model, and the HDF5 file of the weights."""
+    members = containers.unzip(containers.read_bytes(path))
+    if not {"config.json", "model.weights.h5"} <= members.keys():
+        raise WeightsError("its archive lacks config.json or model.weights.h5")
+    if len(members["config.json"]) > MAX_HEADER_BYTES:
+        raise WeightsError(f"its config has more than {MAX_HEADER_BYTES} bytes")
+    return json.loads(members["config.json"]), members["model.weights.h5"]
+
+
+def _restored(kind: type, description: dict[str, Any], numbers: bytes) -> Transformer | AdaINDecoder:
+    """Makes the network that was described, and has Keras fill it."""
+    channels = _CHANNELS[kind]
+    shape = description.get("build_config", {}).get("input_shape", [])
+    if len(shape) != 4 or shape[-1] != channels:
+        raise WeightsError(f"its config does not say that it was built for [batch, height, width, {channels}]")
+    network = kind(**_options(description["config"], len(numbers)))
+    network.build((None, None, None, channels))
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "network.weights.h5")
+        file.write_bytes(numbers)
+        containers.read_hdf5(file, dimensions=())  # Refuses what would take memory or read other files.
+        network.load_weights(file)  # Fails unless every variable is there in its shape.
+    return network
+
+
+def _options(config: Mapping[str, Any], stored: int) -> dict[str, Any]:
+    """The arguments of a network, checked so that it is no larger than what is stored of its weights."""
+    dtype = config["dtype"]
+    precision = dtype if isinstance(dtype, str) else dtype["config"]["name"]
+    filters, blocks, code_size = config.get("filters", [0]), config.get("blocks", 0), config.get("code_size", 0)
+    counts = (*filters, code_size, blocks)
+    if precision not in _PRECISIONS or not all(type(count) is int for count in counts):
+        raise WeightsError("its config holds an unknown precision, or filters and blocks that are no integers")
+    if not (min(counts) >= 0 and max(counts) <= MAX_FILTERS and blocks <= MAX_BLOCKS):
+        raise WeightsError(f"it has more than {MAX_FILTERS} filters or {MAX_BLOCKS} blocks")
+    if 2 * blocks * 9 * filters[-1] ** 2 * np.float32().nbytes > stored:
+        raise WeightsError("its config describes a larger network than is stored")
+    return {**config, "dtype": precision}
 
 
 def save(network: keras.Model, path: Path) -> None:

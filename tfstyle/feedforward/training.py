@@ -10,7 +10,7 @@ from typing import Any
 from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
-from tfstyle.feedforward import dataset, fitting, inference, networks, progress, records
+from tfstyle.feedforward import checkpoint, dataset, fitting, inference, networks, progress, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
 from tfstyle.feedforward.transformer import FILTERS, Transformer
 from tfstyle.model import StyleContentModel, model_for, policy
@@ -159,7 +159,7 @@ class Run:
         """Trains a compiled trainer in the folder; returns the network's file. Raises what `fitting.fit` does."""
         fixed = options.fixed() | fixed
         if self.resume:
-            fitting.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
+            checkpoint.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
         records.clear(self.folder, resume=self.resume)
         sheet = progress.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
         fitting.fit(

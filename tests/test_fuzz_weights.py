@@ -1,0 +1,140 @@
+"""Damaged weight files, networks and states, a few hundred by seed: each is read or refused in one line."""
+
+import io
+import random
+import resource
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.numpy
+from conftest import small_transformer
+from test_checkpoint import FIXED, Trainer
+from test_torchfile import ARRAYS, FORMATS, torch_names  # noqa: F401
+
+from tfstyle import weights
+from tfstyle.errors import TfstyleError, WeightsError
+from tfstyle.feedforward import checkpoint, saved
+
+BLOCKS = ((2,), (3,))
+"""A VGG of two convolutions."""
+
+MEGABYTES = 300
+"""What all damaged files of a kind together may add to the peak of the process."""
+
+
+def mutated(data, numbers):
+    """Data with one to four changes: bytes set, cut out, repeated, moved elsewhere, or the end cut off."""
+    data = bytearray(data)
+    for _ in range(numbers.randint(1, 4)):
+        start = numbers.randrange(len(data) + 1)
+        end = min(len(data), start + numbers.choice((1, 1, 2, 4, 8, 64)))
+        kind = numbers.randrange(6)
+        if kind == 0:
+            data[start:end] = numbers.randbytes(end - start)
+        elif kind == 1:
+            data[start:end] = bytes([numbers.choice((0, 0x7F, 0x80, 0xFF))]) * (end - start)
+        elif kind == 2:
+            del data[start:end]
+        elif kind == 3:
+            data[start:start] = data[start:end] * numbers.choice((1, 2, 50))
+        elif kind == 4:
+            data[start:end] = data[numbers.randrange(len(data) + 1) :][: end - start]
+        elif numbers.random() < 0.2:
+            del data[start:]
+    return bytes(data)
+
+
+def mutated_member(data, numbers):
+    """An archive that is whole, with one member that is not."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(stream, "w") as after:
+        names = before.namelist()
+        chosen = numbers.choice(names)
+        for name in names:
+            after.writestr(name, mutated(before.read(name), numbers) if name == chosen else before.read(name))
+    return stream.getvalue()
+
+
+def peak():
+    """The most memory this process has had, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def refusal(read, path):
+    """The error that reading ended with; None if there was none."""
+    try:
+        read(path)
+    except TfstyleError as error:
+        return error
+    return None
+
+
+def check(read, path, whole, changes, *, count):
+    """Reads as many damaged files, and the whole one before and after."""
+    path.write_bytes(whole)
+    read(path)
+    before, refused = peak(), 0
+    for seed in range(count):
+        path.write_bytes(changes[seed % len(changes)](whole, random.Random(seed)))
+        error = refusal(read, path)
+        assert error is None or isinstance(error, WeightsError) or "was made with" in str(error), seed
+        assert "\n" not in str(error), seed
+        refused += error is not None
+    path.write_bytes(whole)
+    read(path)
+    assert refused > count / 4
+    assert peak() - before < MEGABYTES
+
+
+@pytest.fixture
+def arrays(rng):
+    """Kernels and biases of the small VGG."""
+    layers = [("block1_conv1", 3, 2), ("block2_conv1", 2, 3)]
+    whole = {f"{layer}.kernel": rng.normal(size=(3, 3, i, o)).astype("float32") for layer, i, o in layers}
+    return whole | {f"{layer}.bias": rng.normal(size=o).astype("float32") for layer, _, o in layers}
+
+
+def read_weights(path):
+    weights.read(path, blocks=BLOCKS)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_torch_files(kind, arrays, tmp_path, torch_names):  # noqa: F811
+    layers = {
+        f"features.{2 * n}.{part}": arrays[f"block{n + 1}_conv1.{name}"]
+        for n in range(2)
+        for part, name in (("weight", "kernel"), ("bias", "bias"))
+    }
+    turned = {name: np.ascontiguousarray(array.transpose()) for name, array in layers.items()}
+    whole = FORMATS[kind](turned)
+    check(read_weights, tmp_path / "w.pth", whole, [mutated, mutated_member][: 1 + (kind == "zip")], count=300)
+
+
+def test_damaged_safetensors_files(arrays, tmp_path):
+    check(read_weights, tmp_path / "w.safetensors", safetensors.numpy.save(arrays), [mutated], count=300)
+
+
+def test_damaged_hdf5_files(arrays, tmp_path):
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        for name, array in arrays.items():
+            file[name.replace(".", "/")] = array
+    check(read_weights, tmp_path / "w.h5", (tmp_path / "whole.h5").read_bytes(), [mutated], count=300)
+
+
+def test_damaged_networks(tmp_path):
+    saved.save(small_transformer(filters=(1, 1, 1), blocks=0), tmp_path / "whole.keras")
+    whole = (tmp_path / "whole.keras").read_bytes()
+    check(saved.load, tmp_path / "x.keras", whole, [mutated, mutated_member], count=60)
+
+
+def test_damaged_states(tmp_path):
+    checkpoint.save_state(Trainer(7), tmp_path / "whole.npz", fixed=FIXED)
+    whole = (tmp_path / "whole.npz").read_bytes()
+
+    def read(path):
+        checkpoint.restore_state(Trainer(), path, fixed=FIXED)
+
+    check(read, tmp_path / "state.npz", whole, [mutated, mutated_member], count=300)

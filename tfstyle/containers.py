@@ -1,0 +1,127 @@
+"""Weight file → its parts, whatever the file claims: plain bytes, zip archives and HDF5 files.
+
+One rule bounds the memory of every reader: a file has at most `MAX_WEIGHT_BYTES`, and nothing is made of it that is
+larger than the file itself. So nothing compressed is read, nothing that is declared but not stored, and nothing that
+lies in another file.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfstyle.errors import WeightsError
+from tfstyle.limits import MAX_PATH_LENGTH, MAX_WEIGHT_BYTES, MAX_WEIGHT_PARTS
+
+_CENTRAL_HEADER = b"PK\x01\x02"  # In front of each entry of a zip archive's list of members.
+
+
+def read_bytes(path: Path, limit: int = MAX_WEIGHT_BYTES) -> bytes:
+    """Reads a file of at most `limit` bytes.
+
+    Raises:
+        WeightsError: if it is missing, no regular file, or larger.
+        OSError: if it cannot be read.
+    """
+    _check_file(path, limit)
+    return path.read_bytes()
+
+
+def _check_file(path: Path, limit: int = MAX_WEIGHT_BYTES) -> int:
+    """The size of a file in bytes."""
+    if not path.is_file():
+        raise WeightsError("there is no such file")
+    size = path.stat().st_size
+    if size > limit:
+        raise WeightsError(f"it has {size} bytes; at most {limit} are read")
+    return size
+
+
+def unzip(data: bytes) -> dict[str, bytes]:
+    """Reads a zip archive whose members are stored as they are, as torch, NumPy and Keras write them.
+
+    Returns:
+        Name → content.
+
+    Raises:
+        WeightsError: if members are compressed, encrypted, too many, or together larger than the archive.
+        Exception: whatever `zipfile` raises on a damaged archive.
+    """
+    if data.count(_CENTRAL_HEADER) > MAX_WEIGHT_PARTS:
+        raise WeightsError(f"its archive has more than {MAX_WEIGHT_PARTS} members")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
+            raise WeightsError("its archive is compressed or encrypted, which weight files never are")
+        if sum(member.file_size for member in members) > len(data):
+            raise WeightsError("its archive claims to hold more than it does")
+        return {member.filename: archive.read(member) for member in members}
+
+
+def read_hdf5(path: Path, dimensions: Container[int]) -> dict[str, np.ndarray]:
+    """Checks all datasets of an HDF5 file, which must hold plain numbers in the file itself, and reads some of them.
+
+    Args:
+        path: the file.
+        dimensions: how many dimensions the datasets to be read have.
+
+    Returns:
+        Path in the file → array.
+
+    Raises:
+        WeightsError: if there are links, datasets that are virtual, external, chunked (as all compressed ones are) or
+            of another kind than numbers, too many parts, or more numbers than the file has room for.
+        Exception: whatever `h5py` raises on a damaged file.
+    """
+    import h5py
+
+    room = _check_file(path)
+    arrays: dict[str, np.ndarray] = {}
+    with h5py.File(path, "r") as file:
+        for name, dataset in _datasets(file):
+            _check_dataset(dataset)
+            room -= dataset.nbytes
+            if room < 0:
+                raise WeightsError("it declares more numbers than it holds")
+            if dataset.ndim in dimensions:
+                arrays[name] = dataset[()]
+    return arrays
+
+
+def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
+    """Path and dataset, group by group; every object counts, so that no loop of links goes on for ever."""
+    import h5py
+
+    parts = 0
+
+    def walk(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+        nonlocal parts
+        parts += len(group)
+        if parts > MAX_WEIGHT_PARTS or len(path) > MAX_PATH_LENGTH:
+            raise WeightsError(f"it has more than {MAX_WEIGHT_PARTS} parts or paths of {MAX_PATH_LENGTH} characters")
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise WeightsError("it links to other places, which are not read")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                yield from walk(item, f"{path}{name}/")
+            elif isinstance(item, h5py.Dataset):
+                yield f"{path}{name}", item
+
+    yield from walk(file, "")
+
+
+def _check_dataset(dataset: Any) -> None:
+    """Refuses a dataset that is anything but numbers in one piece of this file."""
+    import h5py
+
+    layout = dataset.id.get_create_plist().get_layout()
+    if layout not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS) or dataset.external is not None:
+        raise WeightsError("a dataset is chunked, compressed, virtual or in another file")
+    if dataset.dtype.kind not in "fiub":
+        raise WeightsError("a dataset does not hold numbers")
