@@ -10,7 +10,7 @@ import png
 import pytest
 from PIL import Image, ImageCms
 
-from tfstyle import decoding, images
+from tfstyle import decoding, images, opening
 from tfstyle.errors import InputError
 
 PNGSUITE = Path("/usr/share/doc/libsixel-examples/examples/images/pngsuite")
@@ -224,22 +224,22 @@ def test_of_an_animation_the_first_frame_is_read_with_a_warning(name, tmp_path):
     path = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])
     picture = images.read(path)
     assert_pixels(picture, np.full((20, 30, 3), (255, 0, 0)), tolerance=4)
-    assert "3 frames" in picture.warnings[0]
+    assert "several frames" in picture.warnings[0]
 
 
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
         (b"", "is empty"),
-        (b"hello, this is text", "not a picture of a known kind"),
-        (b"%PDF-1.4\n", "not a picture of a known kind"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known kind"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture of a known kind"),
+        (b"hello, this is text", "is not a supported image"),
+        (b"%PDF-1.4\n", "is not a supported image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a supported image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a supported image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"is a HEIC picture; pip install 'tfstyle\[heif\]'"),
     ],
 )
 def test_what_is_not_a_picture_is_refused_in_one_line(content, cause, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "_register_heif", lambda: False)
+    monkeypatch.setattr(opening, "_register_heif", lambda: False)
     path = tmp_path / "p.jpg"
     path.write_bytes(content)
     for read in (images.read, decoding.probe):
@@ -293,7 +293,7 @@ def bomb(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(8000, 7000), (12000, 9000), (50000, 50000)])
+@pytest.mark.parametrize("size", [(9000, 7000), (12000, 9000), (50000, 50000)])
 def test_a_decompression_bomb_is_refused(size, tmp_path):
     (tmp_path / "bomb.png").write_bytes(bomb(*size))
     for read in (images.read, decoding.probe):
@@ -302,7 +302,7 @@ def test_a_decompression_bomb_is_refused(size, tmp_path):
 
 
 def test_a_file_too_large_on_disk_is_refused(tmp_path, monkeypatch, pixels):
-    monkeypatch.setattr(decoding, "MAX_PICTURE_BYTES", 100)
+    monkeypatch.setattr(opening, "MAX_PICTURE_BYTES", 100)
     with pytest.raises(InputError, match="MB are read"):
         images.read(saved(tmp_path, pixels))
 

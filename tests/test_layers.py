@@ -11,7 +11,7 @@ PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
     {"errors", "limits"},
-    {"environment", "files", "recipe", "torchfile"},
+    {"environment", "files", "recipe", "torchfile", "opening", "profiles", "samples", "pixels"},
     {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
     {"images", "vgg", "losses"},
     {"model", "metrics"},
