@@ -6,11 +6,11 @@ is one `InputError` with file, cause and remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -21,7 +21,8 @@ from tfstyle.limits import MAX_PICTURE_MEMORY
 from tfstyle.opening import opened, shown
 from tfstyle.pixels import Deep, Plain, assembled, plain_mode
 
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_ORIENTATION = 0x0112
+_Conversion = TypeVar("_Conversion")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Picture:
     @property
     def full_size(self) -> tuple[int, int]:
         """Height and width of the whole picture, upright, even where it was read reduced."""
-        width, height = self.size
+        width, height = self.size if all(self.size) else self.image.shape[2:0:-1]
         return (width, height) if self.orientation > 4 else (height, width)
 
 
@@ -152,7 +153,7 @@ def _check_memory(file: Image.Image, what: str, draft: int, factor: int) -> None
     if columns * rows > most:  # Tiles of a TIFF file may reach far beyond the picture.
         remedy = "choose a smaller `size`, or reduce it first" if holding > loading else "reduce it first"
         raise InputError(
-            f"{what}: {width}x{height} is more than the limit of {most / 1e6:.0f} million pixels; {remedy}."
+            f"{what}: {columns}x{rows} is more than the limit of {most / 1e6:.0f} million pixels; {remedy}."
         )
 
 
@@ -209,11 +210,14 @@ def _loaded(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, D
     if draft > 1:
         file.draft(None, (max(1, file.width // draft), max(1, file.height // draft)))
     profile = _profile(file, facts)
+    if samples.tiff_bits(file) > 8 and samples.in_planes(file) and file.info.get("compression") == "raw":
+        raise InputError(f"{what}: has 16 bits a channel in separate planes; save it interleaved.")  # Pillow errs.
     deep = samples.deep_rawmode(file)
+    grey = profile is not None and profile.mode == "L" == plain_mode(file)  # Its curve is exact, at any depth.
     if deep and profile is not None and profile.mode == "RGB" and not deep.startswith(("I;16", "LA")):
         facts.warnings.append(f"it is read at 8 bits a channel, to convert its profile {profile.name!r} to sRGB.")
         deep = ""
-    pixels = _deep(file, key, profile, facts) if deep else _plain(file, key, profile, facts)
+    pixels = _deep(file, key, profile, facts) if deep or grey else _plain(file, key, profile, facts)
     turn = _orientation(file)
     facts.orientation = max(before, turn)
     if turn < before:  # Pillow has turned a TIFF picture while loading it, and said so in its size beforehand.
@@ -238,37 +242,45 @@ def _profile(file: Image.Image, facts: _Facts) -> profiles.Profile | None:
     return None if profile.is_srgb() else profile
 
 
-def _transform(profile: profiles.Profile | None, mode: str, facts: _Facts) -> ImageCms.ImageCmsTransform | None:
+def _conversion(
+    profile: profiles.Profile | None, mode: str, convert: Callable[[profiles.Profile], _Conversion], facts: _Facts
+) -> _Conversion | None:
     """The conversion of pixels of a mode from their profile to sRGB; None if there is none."""
     if profile is None:
         return None
     cause = f"is not for {facts.mode}"
-    if profile.mode == ("L" if mode == "I;16" else mode):
+    if profile.mode == mode:
         try:
-            transform = profile.grey_to_srgb() if mode == "I;16" else profile.to_srgb()
+            conversion = convert(profile)
         except ImageCms.PyCMSError:
             cause = "cannot be used"
         else:
             facts.notes.append(f"colours converted from {profile.name} to sRGB")
-            return transform
+            return conversion
     facts.warnings.append(f"its colour profile {profile.name!r} {cause} and was left out; colours are taken as sRGB.")
     return None
 
 
 def _deep(file: Image.Image, key: Any, profile: profiles.Profile | None, facts: _Facts) -> Deep:
-    """Decodes a picture whose depth can be kept."""
-    values, largest = samples.deep_samples(file)
-    transform = _transform(profile, "I;16" if values.shape[-1] < 3 else "RGB", facts)
-    facts.notes.append("16 bits a channel kept")
-    return Deep(values, largest, key, transform)
+    """Decodes a picture whose depth can be kept, or grey with a profile."""
+    if samples.deep_rawmode(file):
+        values, largest = samples.deep_samples(file)
+    else:
+        values = np.asarray(file.convert("LA" if file.mode in ("LA", "La") else "L"))
+        values, largest = values.reshape(*values.shape[:2], -1), 255
+    mode = "L" if values.shape[-1] < 3 else "RGB"
+    curve = _conversion(profile, mode, profiles.Profile.grey_curve, facts)
+    if largest > 255:
+        facts.notes.append("16 bits a channel kept")
+    return Deep(values, largest, key, curve)
 
 
 def _plain(file: Image.Image, key: Any, profile: profiles.Profile | None, facts: _Facts) -> Plain:
     """Decodes a picture at 8 bits a channel."""
     file.load()
-    if max(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))) > 8:
+    if samples.tiff_bits(file) > 8:
         facts.warnings.append("16-bit colour TIFF of this kind is read at 8 bits a channel.")
-    transform = _transform(profile, plain_mode(file), facts)
+    transform = _conversion(profile, plain_mode(file), profiles.Profile.to_srgb, facts)
     if transform is None and file.mode not in ("RGB", "RGBA", "RGBX"):
         facts.notes.append(f"{file.mode} converted to RGB")
     image = file.copy() if file.format in ("WEBP", "AVIF", "HEIF") else file  # Without the decoder's memory.

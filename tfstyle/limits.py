@@ -16,13 +16,16 @@ formats and 200 million of JPEG.
 MAX_PIXELS = 50_000_000
 """Pixels of a picture that is painted in one pass."""
 
-MAX_PICTURE_READS = 2_000_000
+MAX_PICTURE_READS = 1_000_000
 """Calls that read a picture file piece by piece, so that a header of a million parts cannot take minutes."""
 
-MAX_SCANNED_PIXELS = 2_000_000_000
+MAX_JPEG_HEADER = 1 << 24
+"""Bytes of a JPEG before its pixels: profile, EXIF, XMP and the like."""
+
+MAX_SCANNED_PIXELS = 1_500_000_000
 """Pixels of a JPEG times its scans: each scan of a progressive file passes over the whole picture."""
 
-MAX_STRIPS = 1_000_000
+MAX_STRIPS = 300_000
 """Strips or tiles of a TIFF file."""
 
 # Weight and network files

@@ -19,7 +19,7 @@ from typing import IO
 from PIL import Image, ImageFile
 
 from tfstyle.errors import InputError
-from tfstyle.limits import MAX_PICTURE_BYTES, MAX_PICTURE_READS, MAX_STRIPS
+from tfstyle.limits import MAX_JPEG_HEADER, MAX_PICTURE_BYTES, MAX_PICTURE_READS, MAX_STRIPS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
 """What is read. EPS, PDF and the like run programs of their own and are not."""
@@ -70,8 +70,13 @@ def _cause(path: Path, error: OSError) -> str:
 
 
 class _Metered(io.BufferedReader):
-    """A file that is read in a bounded number of calls: Pillow reads headers piece by piece, in Python."""
+    """A file that is read in a bounded number of calls: Pillow reads headers piece by piece, in Python.
 
+    Attributes:
+        header: position behind which nothing is read; None where there is no such limit.
+    """
+
+    header: int | None = None
     _reads = 0
 
     def read(self, size: int | None = -1) -> bytes:
@@ -81,18 +86,20 @@ class _Metered(io.BufferedReader):
             InputError: on a call too many.
         """
         self._reads += 1
-        if self._reads > MAX_PICTURE_READS:
+        if self._reads > MAX_PICTURE_READS or (self.header is not None and self.tell() > self.header):
             name = shown(Path(os.fsdecode(self.name)))
             raise InputError(f"{name}: is made of too many parts; save it again, as PNG or JPEG.")
         return super().read(size)
 
 
-def _recognized(stream: IO[bytes], name: str) -> ImageFile.ImageFile:
+def _recognized(stream: _Metered, name: str) -> ImageFile.ImageFile:
     """Opens a stream by its first bytes, whatever its name says.
 
     `Image.open` would refuse 179 million pixels and warn of half as many, by a setting of the whole process.
     """
     head = stream.read(16)
+    if head[:2] in (b"P1", b"P2", b"P3") and head[2:3].isspace():  # Pillow would take minutes for a large one.
+        raise InputError(f"{name}: is a PPM in the form of text; save it in binary form.")
     Image.init()
     for format in FORMATS:
         factory, accept = Image.OPEN[format]
@@ -102,8 +109,11 @@ def _recognized(stream: IO[bytes], name: str) -> ImageFile.ImageFile:
         if format == "TIFF":
             _silence_libtiff()
             _check_strips(stream, name)
+        stream.header = MAX_JPEG_HEADER if format == "JPEG" else None  # Pillow copies it again for every part.
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # What Pillow passes over.
-            return factory(stream, "")
+            file = factory(stream, "")
+            stream.header = None
+            return file
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _heif(stream, name)
     raise InputError(f"{name}: {_what_else(head)}")

@@ -73,13 +73,13 @@ class Deep:
         samples: unsigned integers [height, width, channels].
         largest: the value that stands for 1.
         key: the colour that is transparent; None if none is.
-        transform: conversion of 16-bit grey to sRGB; None if samples are sRGB.
+        curve: what each level of 16-bit grey is in sRGB, in [0, 1]; None if samples are sRGB.
     """
 
     samples: np.ndarray
     largest: int
     key: Any = None
-    transform: ImageCms.ImageCmsTransform | None = None
+    curve: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,10 +100,8 @@ class Deep:
             values, alpha = values[..., :-1], values[..., -1:]
         elif self.key is not None:
             alpha = (rows != self.key).any(axis=-1, keepdims=True).astype(np.float32)
-        if self.transform is not None:
-            grey = Image.fromarray(np.rint(values[..., 0] * 65535.0).astype(np.uint16))
-            converted = np.asarray(self.transform.apply(grey))[..., None]
-            values = np.divide(converted, 65535, dtype=np.float32)
+        if self.curve is not None:
+            values = self.curve[np.rint(values * 65535.0).astype(np.uint16)]
         return values, alpha
 
 

@@ -35,13 +35,16 @@ class Profile:
         """
         return ImageCms.buildTransform(self.handle, ImageCms.createProfile("sRGB"), self.mode, "RGB")
 
-    def grey_to_srgb(self) -> ImageCms.ImageCmsTransform:
-        """The conversion of 16-bit grey to grey with sRGB's tone curve, of a profile for grey.
+    def grey_curve(self) -> np.ndarray:
+        """What each of the 65536 levels of 16-bit grey is in sRGB, of a profile for grey; float32 in [0, 1].
 
         Raises:
             ImageCms.PyCMSError: if the profile cannot be used.
         """
-        return ImageCms.buildTransform(self.handle, _grey_srgb(), "I;16", "I;16")
+        exact = ImageCms.Flags.NOOPTIMIZE  # Else LittleCMS interpolates between a few points.
+        transform = ImageCms.buildTransform(self.handle, _grey_srgb(), "I;16", "I;16", flags=exact)
+        levels = Image.fromarray(np.arange(1 << 16, dtype=np.uint16)[None])
+        return np.divide(np.asarray(transform.apply(levels))[0], 65535, dtype=np.float32)
 
     def is_srgb(self) -> bool:
         """Whether converting colours to sRGB leaves each within one level of 255."""

@@ -12,7 +12,7 @@ from PIL import Image
 from tfstyle.errors import InputError
 from tfstyle.limits import MAX_SCANNED_PIXELS
 
-_PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES = 258, 262, 284
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Byte order of 16-bit samples → the order that makes Pillow, which keeps one byte of two, keep the other one."""
 
@@ -20,6 +20,16 @@ _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L
 def is_unread(file: Any) -> bool:
     """Whether the file is still there to be decoded, as after `Image.open`."""
     return bool(getattr(file, "tile", None)) and getattr(file, "fp", None) is not None
+
+
+def tiff_bits(file: Any) -> int:
+    """Bits a channel of a TIFF file; 0 for others."""
+    return max(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (0,)))
+
+
+def in_planes(file: Any) -> bool:
+    """Whether a TIFF file holds one channel after the other."""
+    return getattr(file, "tag_v2", {}).get(_PLANES) == 2
 
 
 def deep_rawmode(file: Any) -> str:
@@ -33,7 +43,7 @@ def deep_rawmode(file: Any) -> str:
     raw = str(raws.pop()) if len(raws) == 1 else ""
     if file.format == "PPM":
         return "PPM" if tiles[0].codec_name == "ppm" or raw == "I;16B" else ""
-    return raw if re.fullmatch(r"LA;16B|RGBA?;16[BLN]", raw) else ""
+    return raw if re.fullmatch(r"LA;16B|RGBA?;16[BLN]", raw) and not in_planes(file) else ""
 
 
 def deep_samples(file: Any) -> tuple[np.ndarray, int]:
@@ -49,16 +59,18 @@ def deep_samples(file: Any) -> tuple[np.ndarray, int]:
     if raw == "PPM":
         return _ppm_samples(file)
     if raw.startswith("I;16"):
-        bits = max(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,)))
-        samples, largest = np.asarray(file)[..., None], 2**bits - 1
+        samples, largest = np.asarray(file)[..., None], 2 ** (tiff_bits(file) or 16) - 1
         white_is_zero = getattr(file, "tag_v2", {}).get(_PHOTOMETRIC) == 0
         return (largest - samples if white_is_zero else samples), largest
     if raw == "LA;16B":
         return np.asarray(_reopened(file, "RGBA")).view(">u2"), 65535
     low = _reopened(file, raw[:-1] + _OTHER_BYTE[raw[-1]])
-    samples = np.asarray(file).astype(np.uint16)
-    samples <<= 8
-    samples |= np.asarray(low)
+    file.load()
+    samples = np.empty((file.height, file.width, len(file.getbands())), np.uint16)
+    for row, values in enumerate(samples):
+        box = (0, row, file.width, row + 1)
+        np.left_shift(np.asarray(file.crop(box))[0], 8, out=values, dtype=np.uint16)
+        values |= np.asarray(low.crop(box))[0]
     return samples, 65535
 
 

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     if not styles and not options.model:
         raise UsageError("name at least one painting, or a network of one style with --model.")
     for style in styles:
-        decoding.probe(style)
+        decoding.probe(style, long_side=1)
     manner = Path(styles[0] if styles else options.model)
     jobs = list(_jobs(options, content, manner))
     with quiet_tensorflow(options.debug):
@@ -95,7 +95,7 @@ def _blend(text: str | None) -> list[float] | None:
 def _jobs(options: argparse.Namespace, content: Path, manner: Path) -> Iterator[tuple[Path, Path]]:
     """Each photograph with the file its painting goes to, checked before any work is done."""
     if not content.is_dir():
-        decoding.probe(content)
+        decoding.probe(content, long_side=1)
         output = result_path(options, content, manner)
         images.check_output(output, overwrite=options.overwrite)
         yield content, output

@@ -6,6 +6,7 @@ Nothing is remembered from one step to the next, so a training that is resumed a
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tfstyle import images
+from tfstyle import decoding, images
 from tfstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class Crops:
         if index in self._cache:
             return self._cache[index]
         try:
-            picture = self._shrunk(images.read(self._paths[index]).image[0])
+            sides = decoding.probe(self._paths[index], long_side=1)
+            enough = math.ceil(2 * self._size * max(sides) / min(sides))
+            picture = self._shrunk(images.read(self._paths[index], long_side=enough).image[0])
         except InputError as error:
             _log.warning("passed over %s", error)
             picture = None
