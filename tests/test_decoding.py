@@ -1,7 +1,10 @@
 """The contract of reading a picture, row by row, each with a file made here."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -67,6 +70,7 @@ def test_orientation_is_what_pillow_makes_of_it(name, orientation, pixels, tmp_p
     assert picture.orientation == orientation
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 def test_a_damaged_exif_block_is_ignored(pixels, tmp_path):
     path = saved(tmp_path, pixels, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert_pixels(images.read(path), pixels)
@@ -219,6 +223,13 @@ def test_16_bit_colour_png_keeps_its_alpha(rng, tmp_path):
     values = deep / 65535.0
     np.testing.assert_allclose(picture.alpha[0], values[..., 3:], rtol=1e-6)
     np.testing.assert_allclose(picture.image[0], values[..., :3] * values[..., 3:], rtol=1e-5, atol=1e-7)
+
+
+def test_16_bit_colour_needs_no_tensorflow(tmp_path):
+    path = write_png(tmp_path, np.full((20, 30, 3), 12345, np.uint16), bitdepth=16)
+    program = "import sys; from tfstyle import images; images.read(sys.argv[1]); assert 'tensorflow' not in sys.modules"
+    environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(images.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", program, str(path)], env=environment, check=True)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -389,6 +400,7 @@ def test_a_file_cut_short_is_refused(name, rng, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 def test_flipped_bits_never_escape_as_another_error(rng, tmp_path):
     for name in ("p.png", "p.jpg", "p.webp", "p.gif", "p.tiff"):
         path = saved(tmp_path, rng.integers(0, 256, size=(24, 36, 3), dtype=np.uint8), name)
