@@ -50,6 +50,38 @@ def test_an_array_of_another_kind_is_refused(array, message):
         images.read(array)
 
 
+def test_a_list_is_an_array_and_a_picture_is_handed_on():
+    picture = images.read([[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]])
+    np.testing.assert_array_equal(picture.image[0, :, :, 1], [[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]])
+    assert picture.full_size == (2, 3)
+    assert images.read(picture, background="black") is picture
+
+
+@pytest.mark.parametrize("source", [[[0.0], [0.0, 1.0]], None, {}, object()])
+def test_what_is_no_picture_at_all_is_refused_in_one_line(source):
+    with pytest.raises(InputError, match=r"^(a picture|an image array) should be ") as caught:
+        images.read(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_leaves_an_array_as_it_was(rng):
+    array = rng.uniform(size=(5, 8, 4)).astype("float32")
+    before = array.copy()
+    images.read(array)
+    np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("colour", [None, 7, ""])
+def test_a_background_that_is_no_colour_is_refused(colour):
+    with pytest.raises(UsageError, match="background should be a colour"):
+        images.read(np.zeros((5, 8, 3), "uint8"), background=colour)
+
+
+def test_a_negative_length_is_refused():
+    with pytest.raises(UsageError, match="long_side should be at least 0, not -1"):
+        images.read(np.zeros((5, 8, 3), "uint8"), long_side=-1)
+
+
 def test_an_unknown_colour_is_refused():
     with pytest.raises(ValueError, match="background should be a colour"):
         images.read(np.zeros((5, 8, 3), "uint8"), background="blanc")

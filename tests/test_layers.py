@@ -11,7 +11,7 @@ PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
     {"atomic", "errors", "limits", "registration"},
-    {"environment", "files", "recipe", "containers"},
+    {"environment", "files", "recipe", "containers", "opening", "profiles", "samples", "pixels"},
     {"torchfile"},
     {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
     {"images", "vgg", "losses"},

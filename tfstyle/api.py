@@ -93,12 +93,14 @@ def stylize(
     environment.grow_gpu_memory()  # Before anything runs on it.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
-    photograph, painting = (_read(picture, background) for picture in (content, style))
-    start = None if chosen.init in STARTS else _read(chosen.init, background).image
-    height, width = photograph.image.shape[1:3]
+    photograph = _read(content, background, chosen.size)
+    height, width = photograph.full_size
     own = max(height, width)
     long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)
     photo_size = images.fitted_size(height, width, long_side)
+    wanted = math.ceil(max(photo_size) * chosen.style_scale) if chosen.style_fit == "long_side" else 0
+    painting = _read(style, background, wanted)
+    start = None if chosen.init in STARTS else _read(chosen.init, background, max(photo_size)).image
     painting_size = _painting_size(painting, photo_size, chosen)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
@@ -209,13 +211,13 @@ def fast(
         raise UsageError(f"size should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite)
-    photograph = _read(content, background).image
-    own_height, own_width = photograph.shape[1:3]
+    whole = _read(content, background, size)
+    own_height, own_width = whole.full_size
     height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
     if height * width > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
         raise MemoryLimitError(f"{width}x{height} are more than {most} million pixels; choose a smaller `size`.")
-    photograph = images.resize(photograph, height, width)
+    photograph = images.resize(whole.image, height, width)
     paintings = [_read(style, background).image for style in styles]
     try:
         if isinstance(network, Generator):
@@ -309,13 +311,13 @@ def read_fitted(source: Any, size: int, *, background: str = "white") -> tf.Tens
     Raises:
         InputError: if it cannot be read.
     """
-    image = _read(source, background).image
+    image = _read(source, background, size).image
     return images.fit(image, min(size, max(image.shape[1:3])))
 
 
-def _read(source: Any, background: str) -> Picture:
+def _read(source: Any, background: str, long_side: int = 0) -> Picture:
     """Reads a picture and says what happened to it."""
-    picture = images.read(source, background=background)
+    picture = images.read(source, background=background, long_side=long_side)
     what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture given"
     for note in picture.notes:
         _log.info("%s: %s.", what, note)
@@ -345,7 +347,7 @@ def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recip
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
     """Refuses a picture too small or too narrow for the network, with the size that would do."""
     if min(size) < smallest:
-        height, width = picture.image.shape[1:3]
+        height, width = picture.full_size
         enough = math.ceil(smallest * max(height, width) / min(height, width))
         raise InputError(
             f"{picture.name}: is {width}x{height} and would be worked on at {size[1]}x{size[0]}; the network needs "

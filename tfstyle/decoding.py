@@ -1,32 +1,28 @@
 """Picture file → pixels and alpha: size, format, frame, depth, colour profile, orientation, in this order.
 
 Whatever had to be converted is said in the picture's notes, whatever was lost in its warnings; whatever cannot be read
-is one `InputError` with file, cause and remedy. TensorFlow is loaded only for 16-bit PNG, which Pillow reads at 8 bits.
+is one `InputError` with file, cause and remedy.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from tfstyle.errors import InputError
-from tfstyle.limits import MAX_PICTURE_BYTES, MAX_PIXELS
+from tfstyle import profiles, samples
+from tfstyle.errors import InputError, MemoryLimitError, TfstyleError
+from tfstyle.limits import MAX_PICTURE_MEMORY
+from tfstyle.opening import opened, shown
+from tfstyle.pixels import Deep, Plain, assembled, plain_mode
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
-"""What is read. EPS, PDF and the like run programs of their own and are not."""
-
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and PPM are read"
 _ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
+_Conversion = TypeVar("_Conversion")
 
 
 @dataclass(frozen=True)
@@ -55,29 +51,53 @@ class Picture:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """Height and width of the whole picture, upright, even where it was read reduced."""
+        width, height = self.size if all(self.size) else self.image.shape[2:0:-1]
+        return (width, height) if self.orientation > 4 else (height, width)
 
-def decode(path: Path) -> Picture:
+
+def decode(path: Path, *, long_side: int = 0) -> Picture:
     """Reads a picture file; its alpha is beside its colour, not yet composited.
+
+    Args:
+        path: the file.
+        long_side: length of the longer side that is needed, in pixels. A picture of several times that length is
+            reduced while it is read, to no less than twice as long as needed; 0 reads it whole.
 
     Raises:
         InputError: if it cannot be read.
+        MemoryLimitError: if memory runs out.
     """
-    with _reporting(str(path)), _opened(path) as file:
-        return _decoded(file, path)
+    with _reporting(shown(path)):
+        with opened(path) as file:
+            reduction = _reduction(file, long_side)
+            _check_memory(file, shown(path), *reduction)
+            facts, pixels, turn = _loaded(file, path, reduction[0])
+        del file  # Decoders of WebP and AVIF hold memory as long as it lives.
+        return _picture(facts, pixels, turn, reduction[1])
 
 
-def decode_pil(image: Image.Image) -> Picture:
+def decode_pil(image: Image.Image, *, long_side: int = 0) -> Picture:
     """Takes over a PIL image as `decode` does a file.
 
     Raises:
         InputError: if it cannot be used.
+        MemoryLimitError: if memory runs out.
     """
     with _reporting("the picture given"):
-        return _decoded(image, None)
+        factor = _factor(image.size, long_side)
+        _check_memory(image, "the picture given", 1, factor)
+        return _picture(*_loaded(image, None, 1), factor)
 
 
-def probe(path: Path) -> tuple[int, int]:
+def probe(path: Path, *, long_side: int = 0) -> tuple[int, int]:
     """Checks a file's header without decoding its pixels.
+
+    Args:
+        path: the file.
+        long_side: as for `decode`.
 
     Returns:
         The two sides in pixels, as stored; a photograph's orientation may exchange them.
@@ -85,82 +105,56 @@ def probe(path: Path) -> tuple[int, int]:
     Raises:
         InputError: if the file is missing, too large or of a kind that is not read.
     """
-    with _reporting(str(path)), _opened(path) as file:
+    with _reporting(shown(path)), opened(path) as file:
+        _check_memory(file, shown(path), *_reduction(file, long_side))
         return file.size
 
 
 @contextmanager
 def _reporting(what: str) -> Iterator[None]:
     """Turns whatever goes wrong while a picture is decoded into one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; what matters is in the notes.
-        try:
-            yield
-        except InputError:
-            raise
-        except MemoryError as error:
-            raise InputError(f"{what}: does not fit in memory; reduce it first.") from error
-        except Exception as error:  # Decoders raise anything at all on damaged files.
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{what}: is damaged or cut short ({cause}); get the file again.") from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file as a lazy PIL image, after the checks that need no decoding."""
-    if not path.is_file():
-        cause = "is a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {cause}; give a picture file.")
     try:
-        size = path.stat().st_size
-        stream = open(path, "rb")  # noqa: SIM115, closed below
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    with stream:
-        if size > MAX_PICTURE_BYTES:
-            most = MAX_PICTURE_BYTES >> 20
-            raise InputError(f"{path}: is {size >> 20} MB; at most {most} MB are read. Reduce it first.")
-        with _identified(stream, path) as file:
-            width, height = file.size
-            if width * height > MAX_PIXELS:
-                raise InputError(
-                    f"{path}: has {width}x{height} = {width * height / 1e6:.0f} million pixels; "
-                    f"at most {MAX_PIXELS // 10**6} million are read. Reduce it first."
-                )
-            yield file
+        yield
+    except TfstyleError:
+        raise
+    except MemoryError as error:
+        raise MemoryLimitError(f"{what}: memory ran out while it was read; reduce it first.") from error
+    except Exception as error:  # Decoders raise anything at all on damaged files.
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{what}: is damaged or cut short ({cause}); get the file again.") from error
 
 
-def _identified(stream: IO[bytes], path: Path) -> Image.Image:
-    """Opens a stream by its first bytes, whatever the name says."""
-    head = stream.read(12)
-    stream.seek(0)
-    try:
-        return Image.open(stream, formats=FORMATS)
-    except Image.DecompressionBombError:
-        raise InputError(f"{path}: has too many pixels; at most {MAX_PIXELS // 10**6} million are read.") from None
-    except UnidentifiedImageError:
-        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-            return _heif(stream, path)
-        cause = "is empty" if not head else "is not a picture of a known kind, or is damaged"
-        raise InputError(f"{path}: {cause}; {_READABLE}.") from None
+def _factor(size: tuple[int, int], long_side: int) -> int:
+    """How many times a picture may be reduced, so that it stays twice as long as is needed."""
+    return max(1, max(size) // (2 * long_side)) if long_side else 1
 
 
-def _heif(stream: IO[bytes], path: Path) -> Image.Image:
-    """Opens a HEIC picture, where the extra that reads it is installed."""
-    if not _register_heif():
-        raise InputError(f"{path}: is a HEIC picture; pip install 'tfstyle[heif]' to read it, or save it as JPEG.")
-    stream.seek(0)
-    return Image.open(stream, formats=["HEIF"])
+def _reduction(file: Image.Image, long_side: int) -> tuple[int, int]:
+    """How many times a picture is reduced by its decoder, as only JPEG's can, and how many times after it."""
+    factor = _factor(file.size, long_side)
+    draft = min(8, 1 << (factor.bit_length() - 1)) if file.format in ("JPEG", "MPO") else 1
+    return draft, factor // draft
 
 
-def _register_heif() -> bool:
-    """Makes Pillow read HEIC, where the extra is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
+def _check_memory(file: Image.Image, what: str, draft: int, factor: int) -> None:
+    """Refuses a picture that would take too much memory to read, by bytes for each of its pixels."""
+    deep = 2 if samples.deep_rawmode(file) else 1
+    if file.format in ("WEBP", "AVIF", "HEIF"):
+        loading: float = 20
+    elif file.format in ("JPEG", "MPO"):  # Of several scans, the coefficients are kept, 2 bytes each.
+        loading = 2 * len(file.getbands()) + 4 / draft**2
+    else:
+        loading = 8 * deep  # The decoded pixels, and perhaps a strip of the file as large.
+    holding = 4 * deep / draft**2 + 16 / (draft * factor) ** 2  # The decoded pixels, and those returned.
+    most = int(MAX_PICTURE_MEMORY / max(loading, holding))
+    tags = getattr(file, "tag_v2", {})
+    width, height = file.size
+    columns, rows = (-(-side // tags.get(tag, 1)) * tags.get(tag, 1) for side, tag in ((width, 322), (height, 323)))
+    if columns * rows > most:  # Tiles of a TIFF file may reach far beyond the picture.
+        remedy = "choose a smaller `size`, or reduce it first" if holding > loading else "reduce it first"
+        raise InputError(
+            f"{what}: {columns}x{rows} is more than the limit of {most / 1e6:.0f} million pixels; {remedy}."
+        )
 
 
 def _orientation(file: Image.Image) -> int:
@@ -172,163 +166,135 @@ def _orientation(file: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _decoded(file: Image.Image, path: Path | None) -> Picture:
-    """The whole picture, its colour still beside its alpha."""
-    lost: list[str] = []
-    notes: list[str] = []
-    mode, kind, size, orientation = file.mode, file.format or "PIL", file.size, _orientation(file)
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1 and kind != "MPO":
-        lost.append(f"it holds {frames} frames; only the first is used.")
-        file.seek(0)
-    file.load()
-    turn = _orientation(file)  # 1 where Pillow has turned the picture itself while loading: TIFF.
-    bits = _bits(file, path)
-    if kind == "PNG" and path is not None:
-        _mend_png(file, path, bits)
-    profile = _open_profile(file, lost)
-    if profile is not None and bits == 16 and not profile.is_srgb:
-        lost.append(f"its profile {profile.name!r} is converted at 8 bits a channel.")
-        bits = 8
-    if bits == 16 and kind == "PNG" and path is not None:
-        color, alpha = _decode_png16(path)
-    elif mode in ("I", "F") or mode.startswith("I;16"):
-        color, alpha = _wide_grey(file, kind, path), None
-    else:
-        if kind == "TIFF" and max(_tiff_bits(file)) > 8:
-            lost.append("16-bit colour TIFF is read at 8 bits a channel.")
-        color, alpha = _eight_bits(file, profile, notes, lost)
-    color, alpha = _turned(color, turn), None if alpha is None else _turned(alpha, turn)
-    if orientation != 1:
-        notes.append(f"turned upright (orientation {orientation})")
-    if bits == 16:
-        notes.append("16 bits a channel kept")
-    return Picture(
-        image=color[None],
-        alpha=None if alpha is None else alpha[None],
-        name=path.stem if path else "image",
-        format=kind,
-        mode=mode,
-        size=size,
-        profile=profile.name if profile else None,
-        orientation=orientation,
-        notes=tuple(notes),
-        warnings=tuple(lost),
-    )
+@dataclass
+class _Facts:
+    """What there is to say about a picture beside its pixels; the attributes of `Picture` of the same names."""
 
-
-def _bits(file: Image.Image, path: Path | None) -> int:
-    """Bits a channel: of a PNG file as its header says, else 16 for wide grey and 8 for the rest."""
-    if file.format == "PNG" and path is not None:
-        with open(path, "rb") as stream:
-            return stream.read(25)[24]
-    return 16 if file.mode.startswith("I") else 8
-
-
-def _mend_png(file: Image.Image, path: Path, bits: int) -> None:
-    """What Pillow leaves undone: checksums of the pixel data, and the transparent grey of less than 8 bits."""
-    with Image.open(path) as again:
-        again.verify()
-    key = file.info.get("transparency")
-    if bits < 8 and isinstance(key, int) and file.mode in ("L", "1"):
-        file.info["transparency"] = key * 255 // (2**bits - 1)
-
-
-def _tiff_bits(file: Image.Image) -> tuple[int, ...]:
-    return tuple(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,)))
-
-
-def _decode_png16(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of a 16-bit PNG. Pillow would drop to 8 bits."""
-    from tfstyle.environment import tf
-
-    pixels = tf.io.decode_png(path.read_bytes(), channels=4, dtype=tf.uint16).numpy()
-    values = pixels.astype(np.float32) / 65535.0
-    alpha = values[..., 3:]
-    return values[..., :3], None if (alpha == 1.0).all() else alpha
-
-
-def _wide_grey(file: Image.Image, kind: str, path: Path | None) -> np.ndarray:
-    """16-bit grey, scaled, not clipped."""
-    if file.mode == "F" or (file.mode == "I" and kind not in ("PNG", "PPM")):
-        raise InputError(
-            f"{path or 'the picture given'}: has 32 bits a channel, whose range is not known; save it with 8 or 16."
-        )
-    grey = np.asarray(file).astype(np.float32) / 65535.0
-    return np.repeat(np.clip(grey, 0.0, 1.0)[..., None], 3, axis=-1)
-
-
-@dataclass(frozen=True)
-class _Profile:
-    """An embedded colour profile that LittleCMS understands."""
-
-    handle: ImageCms.ImageCmsProfile
     name: str
-    space: str
+    format: str
+    mode: str
+    size: tuple[int, int]
+    orientation: int = 1
+    profile: str | None = None
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    @property
-    def is_srgb(self) -> bool:
-        name = self.name.lower()
-        return "srgb" in name and "linear" not in name
+
+def _loaded(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, Deep | Plain, int]:
+    """Decodes a picture, its pixels still as they were stored.
+
+    Args:
+        file: the picture, opened.
+        path: where; None for a PIL image that belongs to somebody else.
+        draft: how many times its decoder reduces it.
+
+    Returns:
+        The facts, the pixels, and the orientation in which these still lie.
+    """
+    name, what = (path.stem, shown(path)) if path else ("image", "the picture given")
+    facts = _Facts(name, file.format or "PIL", file.mode, file.size)
+    before = _orientation(file) if file.format == "TIFF" else 1  # Elsewhere it may stand behind the pixels.
+    if facts.mode == "F" or (facts.mode == "I" and facts.format != "PPM"):
+        raise InputError(f"{what}: has 32 bits a channel, whose range is not known; save it with 8 or 16.")
+    if getattr(file, "is_animated", False) and facts.format != "MPO":
+        facts.warnings.append("it holds several frames; only the first is used.")
+        file.seek(0)
+    key = file.info.get("transparency")
+    if samples.is_unread(file):
+        if facts.format in ("JPEG", "MPO"):
+            samples.check_scans(file, what)
+        elif facts.format == "PNG":
+            bits = samples.check_png(file)
+            if bits < 8 and isinstance(key, int) and file.mode in ("L", "1"):
+                key = key * 255 // (2**bits - 1)  # Pillow scales the pixels, but not the key.
+    if draft > 1:
+        file.draft(None, (max(1, file.width // draft), max(1, file.height // draft)))
+    profile = _profile(file, facts)
+    if samples.tiff_bits(file) > 8 and samples.in_planes(file) and file.info.get("compression") == "raw":
+        raise InputError(f"{what}: has 16 bits a channel in separate planes; save it interleaved.")  # Pillow errs.
+    deep = samples.deep_rawmode(file)
+    grey = profile is not None and profile.mode == "L" == plain_mode(file)  # Its curve is exact, at any depth.
+    if deep and profile is not None and profile.mode == "RGB" and not deep.startswith(("I;16", "LA")):
+        facts.warnings.append(f"it is read at 8 bits a channel, to convert its profile {profile.name!r} to sRGB.")
+        deep = ""
+    pixels = _deep(file, key, profile, facts) if deep or grey else _plain(file, key, profile, facts)
+    turn = _orientation(file)
+    facts.orientation = max(before, turn)
+    if turn < before:  # Pillow has turned a TIFF picture while loading it, and said so in its size beforehand.
+        facts.size = facts.size[::-1] if before > 4 else facts.size
+    if facts.orientation != 1:
+        facts.notes.append(f"turned upright (orientation {facts.orientation})")
+    return facts, pixels, turn
 
 
-def _open_profile(file: Image.Image, lost: list[str]) -> _Profile | None:
+def _profile(file: Image.Image, facts: _Facts) -> profiles.Profile | None:
+    """The colour profile by which pixels are to be converted; None if there is none, or it is sRGB."""
+    if file.mode == "LAB":
+        return profiles.lab()
     data = file.info.get("icc_profile")
     if not data:
         return None
-    try:
-        handle = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        name = ImageCms.getProfileDescription(handle).strip() or "unnamed"
-        return _Profile(handle, name, handle.profile.xcolor_space.strip())
-    except Exception:  # ImageCms raises several kinds on a damaged profile.
-        lost.append("its colour profile is damaged and was left out; colours are taken as sRGB.")
+    profile = profiles.read(data)
+    if profile is None:
+        facts.warnings.append("its colour profile is damaged and was left out; colours are taken as sRGB.")
         return None
+    facts.profile = profile.name
+    return None if profile.is_srgb() else profile
 
 
-def _eight_bits(
-    file: Image.Image, profile: _Profile | None, notes: list[str], lost: list[str]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour and alpha of everything that has up to 8 bits a channel."""
-    alpha = None
-    if file.has_transparency_data:
-        alpha = np.asarray(file.convert("RGBA").getchannel("A")).astype(np.float32)[..., None] / 255.0
-        alpha = None if (alpha == 1.0).all() else alpha
-    color = _to_srgb(file, profile, notes, lost) if profile or file.mode == "LAB" else None
-    if color is None:
-        if file.mode not in ("RGB", "RGBA", "RGBX"):
-            notes.append(f"{file.mode} converted to RGB")
-        color = file.convert("RGBA").convert("RGB") if file.has_transparency_data else file.convert("RGB")
-    return np.asarray(color).astype(np.float32) / 255.0, alpha
-
-
-def _to_srgb(file: Image.Image, profile: _Profile | None, notes: list[str], lost: list[str]) -> Image.Image | None:
-    """Colours converted from the embedded profile (or Lab) to sRGB; None where the profile says nothing new."""
-    if file.mode == "LAB":
-        source, mode, name = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB", "Lab"
-    elif profile is None or profile.is_srgb:
+def _conversion(
+    profile: profiles.Profile | None, mode: str, convert: Callable[[profiles.Profile], _Conversion], facts: _Facts
+) -> _Conversion | None:
+    """The conversion of pixels of a mode from their profile to sRGB; None if there is none."""
+    if profile is None:
         return None
+    cause = f"is not for {facts.mode}"
+    if profile.mode == mode:
+        try:
+            conversion = convert(profile)
+        except ImageCms.PyCMSError:
+            cause = "cannot be used"
+        else:
+            facts.notes.append(f"colours converted from {profile.name} to sRGB")
+            return conversion
+    facts.warnings.append(f"its colour profile {profile.name!r} {cause} and was left out; colours are taken as sRGB.")
+    return None
+
+
+def _deep(file: Image.Image, key: Any, profile: profiles.Profile | None, facts: _Facts) -> Deep:
+    """Decodes a picture whose depth can be kept, or grey with a profile."""
+    if samples.deep_rawmode(file):
+        values, largest = samples.deep_samples(file)
     else:
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}.get(profile.space, "")
-        source, name = profile.handle, profile.name
-    plain = file.convert("RGBA").convert("RGB") if file.mode in ("P", "PA", "RGBA", "RGBa", "RGBX") else file
-    plain = plain.convert("L") if plain.mode in ("1", "LA", "La") else plain
-    if plain.mode != mode:
-        lost.append(f"its colour profile {name!r} is not for {file.mode} and was left out; colours are taken as sRGB.")
-        return None
-    try:
-        converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError:
-        lost.append(f"its colour profile {name!r} cannot be used and was left out; colours are taken as sRGB.")
-        return None
-    notes.append(f"colours converted from {name} to sRGB")
-    return converted
+        values = np.asarray(file.convert("LA" if file.mode in ("LA", "La") else "L"))
+        values, largest = values.reshape(*values.shape[:2], -1), 255
+    mode = "L" if values.shape[-1] < 3 else "RGB"
+    curve = _conversion(profile, mode, profiles.Profile.grey_curve, facts)
+    if largest > 255:
+        facts.notes.append("16 bits a channel kept")
+    return Deep(values, largest, key, curve)
 
 
-def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
-    """[height, width, channels] with an EXIF orientation applied."""
-    turned = array.transpose(1, 0, 2) if orientation > 4 else array
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)
+def _plain(file: Image.Image, key: Any, profile: profiles.Profile | None, facts: _Facts) -> Plain:
+    """Decodes a picture at 8 bits a channel."""
+    file.load()
+    if samples.tiff_bits(file) > 8:
+        facts.warnings.append("16-bit colour TIFF of this kind is read at 8 bits a channel.")
+    transform = _conversion(profile, plain_mode(file), profiles.Profile.to_srgb, facts)
+    if transform is None and file.mode not in ("RGB", "RGBA", "RGBX"):
+        facts.notes.append(f"{file.mode} converted to RGB")
+    image = file.copy() if file.format in ("WEBP", "AVIF", "HEIF") else file  # Without the decoder's memory.
+    return Plain(image, key, transform)
+
+
+def _picture(facts: _Facts, pixels: Deep | Plain, turn: int, factor: int) -> Picture:
+    """The picture, its colour still beside its alpha."""
+    color, alpha = assembled(pixels, factor, turn)
+    height, width = color.shape[:2]
+    if sorted((height, width)) != sorted(facts.size):
+        facts.notes.append(f"reduced to {width}x{height} while it was read")
+    return Picture(
+        image=color[None],
+        alpha=None if alpha is None else alpha[None],
+        **vars(facts) | {"notes": tuple(facts.notes), "warnings": tuple(facts.warnings)},
+    )

@@ -43,39 +43,48 @@ WRITERS = {
 """File ending → format of a picture that is written."""
 
 
-def read(source: Any, *, background: str = "white") -> Picture:
+def read(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
     """Reads a picture.
 
     Args:
-        source: path of a file; a PIL image; or an array or tensor [height, width], [height, width, 1, 3 or 4] or
-            [1, height, width, …], uint8, uint16, or float in [0, 1].
+        source: path of a file; a PIL image; a `Picture`, which is handed on; or an array or tensor [height, width],
+            [height, width, 1, 3 or 4] or [1, height, width, …], uint8, uint16, or float in [0, 1].
         background: what shows through transparent parts, a CSS colour.
+        long_side: length of the longer side that is needed, in pixels: a much larger file is reduced while it is read,
+            as `decoding.decode` says; 0 reads it whole.
 
     Returns:
         A `Picture`, composited on the background.
 
     Raises:
         InputError: if it cannot be read; one line with file, cause and remedy.
-        UsageError: if `background` is not a colour.
+        MemoryLimitError: if memory runs out.
+        UsageError: if `background` is not a colour, or `long_side` is negative.
     """
+    if long_side < 0:
+        raise UsageError(f"long_side should be at least 0, not {long_side!r}.")
     color = np.array(parse_color(background), np.float32) / 255.0
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, (str, os.PathLike)):
-        picture = decoding.decode(Path(source))
+        picture = decoding.decode(Path(source), long_side=long_side)
     elif isinstance(source, Image.Image):
-        picture = decoding.decode_pil(source)
+        picture = decoding.decode_pil(source, long_side=long_side)
     else:
         picture = _from_array(source)
     if picture.alpha is None:
         return picture
-    image = picture.image * picture.alpha + color * (1.0 - picture.alpha)
-    return dataclasses.replace(picture, image=image, notes=(*picture.notes, "alpha composited on the background"))
+    for pixels, alpha in zip(picture.image[0], picture.alpha[0], strict=True):  # Row by row, to spare memory.
+        pixels *= alpha
+        pixels += color * (1.0 - alpha)
+    return dataclasses.replace(picture, notes=(*picture.notes, "alpha composited on the background"))
 
 
 def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
     """The pictures in a folder, in the order of their names; what cannot be read is named in the log and passed over.
 
     Yields:
-        Path and sides, as `decoding.probe` tells them.
+        Path and sides, as `decoding.probe` tells them; a picture may be so large that it can be read only reduced.
 
     Raises:
         InputError: if it is no folder, or one that cannot be read.
@@ -87,7 +96,7 @@ def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
     for path in paths:
         if path.is_file():
             try:
-                yield path, decoding.probe(path)
+                yield path, decoding.probe(path, long_side=1)
             except InputError as error:
                 kind = mimetypes.guess_type(path.name)[0] or "image"
                 _log.warning("passed over %s", error if kind.startswith("image") else f"{path}: is not a picture.")
@@ -101,13 +110,16 @@ def parse_color(text: str) -> tuple[int, int, int]:
     """
     try:
         return ImageColor.getrgb(text)[:3]
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         raise UsageError(f"background should be a colour such as white or #203040, not {text!r}.") from None
 
 
 def _from_array(source: Any) -> Picture:
     """An array or tensor as a picture, its range checked, never guessed."""
-    array = np.asarray(source)
+    try:
+        array = np.asarray(source)
+    except Exception as error:  # Anything may be passed, and refuse in its own way.
+        raise InputError(f"a picture should be a path, an image or an array, not {type(source).__name__}.") from error
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     if array.ndim == 2:
@@ -115,7 +127,7 @@ def _from_array(source: Any) -> Picture:
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape:
         raise InputError(f"an image array should be [height, width, 1, 3 or 4]; received shape {np.shape(source)}.")
     if array.dtype in (np.uint8, np.uint16):
-        values = array.astype(np.float32) / np.iinfo(array.dtype).max
+        values = np.divide(array, np.iinfo(array.dtype).max, dtype=np.float32)
     elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
         values = array.astype(np.float32)
         if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):

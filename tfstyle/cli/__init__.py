@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,7 @@ def _set_up_logging(options: Any) -> None:
     """Sends tfstyle's own notes to standard error, and no one else's."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(options))
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # Its remarks on odd metadata.
     logger = logging.getLogger("tfstyle")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)

@@ -51,7 +51,7 @@ def _new_folder(options: argparse.Namespace, default: str) -> Path:
 def features(options: argparse.Namespace) -> None:
     """Runs `tfstyle features`: LAYER.png, the mean feature map, and LAYER-channels.png for each layer."""
     layers = _layers(options.layers, STYLE_LAYERS)
-    decoding.probe(Path(options.image))
+    decoding.probe(Path(options.image), long_side=1)
     weights.check(options.weights)
     folder = _new_folder(options, f"{Path(options.image).stem}-features")
     with quiet_tensorflow(options.debug):

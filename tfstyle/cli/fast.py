@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     if not styles and not options.model:
         raise UsageError("name at least one painting, or a network of one style with --model.")
     for style in styles:
-        decoding.probe(style)
+        decoding.probe(style, long_side=1)
     manner = "+".join(style.stem for style in styles or [Path(options.model)])
     folder, jobs = _jobs(options, content, manner)
     with files.made_folder(folder):
@@ -103,7 +103,7 @@ def _jobs(options: argparse.Namespace, content: Path, manner: str) -> tuple[Path
     In a folder, too, a name that is taken while the pictures are painted becomes NAME-2.
     """
     if not os.path.isdir(content):
-        decoding.probe(content)
+        decoding.probe(content, long_side=1)
         output = result_path(options, content, manner)
         return Path(output).parent, [(content, output)]
     whole = content if content.name else content.resolve()  # "." has no name.

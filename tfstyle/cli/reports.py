@@ -32,7 +32,7 @@ def inspect(options: argparse.Namespace) -> None:
     for note in picture.notes:
         print(f"{'converted:':<13}{note}")
     for warning in picture.warnings:
-        print(f"{'lost:':<13}{warning}")
+        print(f"{'warning:':<13}{warning}")
 
 
 def compare(options: argparse.Namespace) -> None:

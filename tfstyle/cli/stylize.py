@@ -121,7 +121,7 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
     content = Path(options.content or images.SAMPLES / "neuschwanstein.jpg")
     style = Path(options.style or images.SAMPLES / "starry_night.jpg")
     for path in (content, style) + (() if recipe.init in STARTS else (Path(recipe.init),)):
-        decoding.probe(path)
+        decoding.probe(path, long_side=1)
     weights.check(recipe.weights)
     return content, style
 

@@ -39,7 +39,7 @@ def _emit(event: str, **facts: Any) -> None:
 def _fast(options: argparse.Namespace) -> Path:
     numbers, photographs, folder = _checked(options, FastOptions)
     painting = Path(options.style)
-    sides = decoding.probe(painting)
+    sides = decoding.probe(painting, long_side=1)
     if min(sides) < numbers.size:
         raise InputError(
             f"{painting}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
         paths = dataset.list_pictures(Path(options.samples), crop=1)[:SHEET_MOST]
     else:
         paths = [images.SAMPLES / f"{name}.jpg" for name in ("chelsea", "colosseum", "neuschwanstein")]
-    samples = [images.fit(images.read(path).image, SHEET_SIZE) for path in paths]
+    samples = [images.fit(images.read(path, long_side=SHEET_SIZE).image, SHEET_SIZE) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
         if min(sample.shape[1:3]) < SMALLEST:
             raise InputError(f"{path}: is too thin for a sample sheet, {SMALLEST} pixels at {SHEET_SIZE}; name others.")

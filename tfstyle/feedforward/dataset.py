@@ -6,6 +6,7 @@ Nothing is remembered from one step to the next, so a training that is resumed a
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tfstyle import images
+from tfstyle import decoding, images
 from tfstyle.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,11 +116,11 @@ class Crops:
             return self._cache[index]
         path = self._paths[index]
         try:
-            image = images.read(path).image[0]
-            sides = image.shape[1], image.shape[0]
+            sides = decoding.probe(path, long_side=1)
             if min(sides) < self._size:
                 raise InputError(f"{path}: {_too_small(sides, self._size)}")
-            picture = self._shrunk(image)
+            enough = math.ceil(2 * self._size * max(sides) / min(sides))
+            picture = self._shrunk(images.read(path, long_side=enough).image[0])
         except InputError as error:
             _log.warning("passed over %s", error)
             picture = None

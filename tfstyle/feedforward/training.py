@@ -197,7 +197,7 @@ def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run
         DivergedError, OutputError, MemoryLimitError, Interrupted: as `fitting.fit`.
     """
     crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
-    image = images.fit(images.read(painting).image, options.style_size)
+    image = images.fit(images.read(painting, long_side=options.style_size).image, options.style_size)
     recipe = fast_recipe(options)
     with run.strategy(options.batch).scope():
         network = Transformer(FILTERS[options.width], dtype=policy(options.network_precision))
@@ -231,7 +231,7 @@ def train_adain(
     """
     crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
     styles = dataset.Crops(paintings, size=options.size, seed=options.seed + 1)
-    image = images.fit(images.read(paintings[0]).image, 2 * options.size)
+    image = images.fit(images.read(paintings[0], long_side=2 * options.size).image, 2 * options.size)
     with run.strategy(options.batch).scope():
         network_policy = policy(options.network_precision)
         encoder = vgg.load_vgg(ADAIN_STYLE_LAYERS, edge="reflect", dtype=network_policy)
