@@ -39,6 +39,7 @@ class Step:
         losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
             "content/LAYER" and "style/LAYER" for each layer.
         seconds: since the run began.
+        progress: share of the run's work that is done, a step's work being the pixels of its scale; 1 at the end.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Step:
     image: tf.Tensor
     losses: Mapping[str, float]
     seconds: float
+    progress: float
 
 
 class Canvas:
@@ -164,6 +166,7 @@ class Transfer:
         trimmed = _trimmed(style, recipe.style_margin)
         sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
         counts = steps_per_scale(recipe, len(sizes))
+        work, done = sum(count * size**2 for size, count in zip(sizes, counts, strict=True)), 0
         self._forget_all_but({images.fitted_size(height, width, size) for size in sizes})
         weights, image, index, canvas = _term_weights(recipe), init, 0, None
         for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
@@ -181,8 +184,9 @@ class Transfer:
                     terms = canvas.train_step(targets, weights)
                     values = _finite(_on_the_host(terms), index)
                     image = canvas.image()
-                    index += 1
-                    yield Step(index, sum(counts), scale, len(sizes), image, values, time.perf_counter() - began)
+                    index, done = index + 1, done + size**2
+                    seconds = time.perf_counter() - began
+                    yield Step(index, sum(counts), scale, len(sizes), image, values, seconds, done / work)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
                     f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller --size."

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, files, images, weights
-from tfstyle.cli.stylize import checked_pictures, quiet_tensorflow, typed_recipe
+from tfstyle.cli import events
+from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli.stylize import checked_pictures, shown_steps, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
-from tfstyle.recipe import STYLE_LAYERS, layer_names, option_fields
+from tfstyle.recipe import STYLE_LAYERS, Recipe, layer_names, option_fields
 from tfstyle.recipes import RECIPES, get_recipe
 
 
 def recipes(options: argparse.Namespace) -> None:
-    """Prints every recipe with one line about it."""
+    """Prints every recipe with one line about it, or every value of one."""
+    if options.name is not None:
+        values = dataclasses.asdict(get_recipe(options.name))
+        if options.json:
+            print(json.dumps(values))
+        for name, value in () if options.json else values.items():
+            print(f"{name:<23}{' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return
     for recipe in RECIPES.values():
-        print(f"{recipe.name:<21}{recipe.summary}")
+        summary = {"name": recipe.name, "summary": recipe.summary}
+        print(json.dumps(summary) if options.json else f"{recipe.name:<21}{recipe.summary}")
 
 
 def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,6 +80,8 @@ def _varied(words: list[str]) -> dict[str, list[Any]]:
     for word in words:
         name, _, values = word.partition("=")
         name = name.replace("-", "_")
+        if name in {item.name for item in dataclasses.fields(Recipe)} - set(kinds):
+            raise UsageError(f"{name} cannot be varied, only a number that is an option: {', '.join(kinds)}.")
         if name not in kinds:
             raise UsageError(unknown_name("field to vary", name, kinds))
         try:
@@ -89,16 +103,18 @@ def sweep(options: argparse.Namespace) -> None:
     with quiet_tensorflow(options.debug):
         from tfstyle import callbacks, plots, sweeps
     total = len(sweeps.combinations(recipe, vary))
+    start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=total)
     folder.mkdir(exist_ok=True)
     outcomes = []
     try:
-        for outcome in sweeps.sweep(
-            content, style, vary=vary, recipe=recipe, background=options.background, **overrides
-        ):
+        shown = {"callbacks": list(shown_steps(options)), "background": options.background}
+        for outcome in sweeps.sweep(content, style, vary=vary, recipe=recipe, **shown, **overrides):
             name = outcome.label.replace(" ", "_").replace("/", "-")
             images.write(outcome.image, folder / f"{name}.png", overwrite=True)
             outcomes.append(outcome)
-            if not options.quiet:
+            if options.json:
+                events.result(options, folder / f"{name}.png", **outcome.values)
+            elif not options.quiet:
                 print(f"{len(outcomes)}/{total} {outcome.label}", file=sys.stderr)
     except KeyboardInterrupt:
         raise Interrupted(f"{len(outcomes)} of {total} pictures are in {folder}.") from None
@@ -110,7 +126,7 @@ def sweep(options: argparse.Namespace) -> None:
     callbacks.write_rows(
         folder / "losses.csv", [{"run": o.label} | dict(row) for o in outcomes for row in o.rows], overwrite=True
     )
-    print(folder)
+    events.result(options, folder, pictures=total)
 
 
 def export(options: argparse.Namespace) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, files, images
-from tfstyle.cli.stylize import check_quality, quiet_tensorflow, result_path
+from tfstyle.cli import events
+from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli.stylize import check_quality, result_path
 from tfstyle.errors import InputError, Interrupted, OutputError, UsageError
 
 _log = logging.getLogger("tfstyle")
@@ -22,11 +24,13 @@ def run(options: argparse.Namespace) -> None:
     check_quality(options.quality)
     blend = _blend(options.blend)
     if not styles and not options.model:
-        raise UsageError("name at least one painting, or a network of one style with --model.")
+        raise UsageError("give a painting, or a network with --model NAME.")
     for style in styles:
         decoding.probe(style)
     manner = Path(styles[0] if styles else options.model)
     jobs = list(_jobs(options, content, manner))
+    facts = {"model": options.model, "size": options.size, "seed": options.seed, "pictures": len(jobs)}
+    events.start(options, content=str(content), styles=options.styles, **facts)
     with quiet_tensorflow(options.debug):
         from tfstyle import environment
         from tfstyle.feedforward import saved
@@ -41,9 +45,10 @@ def run(options: argparse.Namespace) -> None:
                 if not done and output == jobs[-1][1]:  # The last, or the only one.
                     raise
                 _log.warning("passed over %s: %s", photograph, error)
+                events.skipped(options, photograph, str(error))
             else:
                 done.append(output)
-                print(output, flush=True)
+                events.result(options, output, content=str(photograph))
     except KeyboardInterrupt:
         if not done:
             raise

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, images
-from tfstyle.cli.stylize import quiet_tensorflow
+from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.feedforward import dataset, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
