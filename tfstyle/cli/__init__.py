@@ -5,6 +5,7 @@ The exit codes are in `parser.EXIT_CODES`, the events of --json in `events`.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import re
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        failure = streams.output_failure()
-        return _report(error if isinstance(error, TfstyleError) else failure or error, options)
+        streams.drop_output()
+        return _report(error, options)
     return 0
 
 
@@ -100,6 +101,8 @@ def _report(error: BaseException, options: Any) -> int:
     return error.exit_code
 
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 _OUT_OF_MEMORY = re.compile(
     "OOM when|ResourceExhausted|RESOURCE_EXHAUSTED|Cannot allocate memory|failed to map segment"
 )
@@ -111,8 +114,9 @@ def _expected(error: BaseException) -> TfstyleError:
     if isinstance(error, TfstyleError) and not isinstance(error, SetupError):
         return error
     text = f"{type(error).__name__}: {error}"
-    if "No space left on device" in text:
-        return OutputError("a file cannot be written: no space is left on its device.")
+    if "No space left on device" in text or (isinstance(error, OSError) and error.errno in _CANNOT_WRITE):
+        cause = getattr(error, "strerror", None) or "No space left on device"
+        return OutputError(f"a result or standard output cannot be written ({cause}).")
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return MemoryLimitError("memory ran out; close other programs, or choose a smaller picture or `size`.")
     if isinstance(error, TfstyleError):

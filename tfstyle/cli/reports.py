@@ -99,7 +99,7 @@ def _facts() -> dict[str, Any]:
 
     devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
     known = {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}
-    found = {name: weights.file_hash(weights.embedded_path(name)) for name in known}
+    found = {name: _hash(name) for name in known}
     return {
         "tfstyle": tfstyle.__version__,
         "python": platform.python_version(),
@@ -114,6 +114,14 @@ def _facts() -> dict[str, Any]:
         "settings": _settings(),
         "weights": {name: (found[name], found[name] == known[name]) for name in known},
     }
+
+
+def _hash(name: str) -> str:
+    """The hash of an embedded file, which may be missing."""
+    try:
+        return weights.file_hash(weights.embedded_path(name))
+    except WeightsError:
+        return "missing"
 
 
 def _version(package: str) -> str | None:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from tfstyle.errors import OutputError, SetupError, TfstyleError
+from tfstyle.errors import SetupError, TfstyleError
 
 
 def prepare() -> None:
@@ -28,8 +28,9 @@ def prepare() -> None:
             os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free: this one.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, open to the end.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=_ESCAPE)
+    for stream, errors in ((sys.stdout, _ESCAPE), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -46,22 +47,13 @@ _ESCAPE = "tfstyle.escape"
 codecs.register_error(_ESCAPE, _escape)
 
 
-def output_failure() -> OSError | None:
-    """Writes out what has been printed.
-
-    Returns:
-        Why standard output cannot be written, or None: a BrokenPipeError if its reader has gone, else an OutputError.
-        What was printed is dropped then, so that the interpreter does not complain at its end.
-    """
+def drop_output() -> None:
+    """Drops what was printed and cannot be written, lest the interpreter complain at its end."""
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return error
-        return OutputError(f"standard output cannot be written ({error.strerror}).")
-    return None
 
 
 def print_error(line: str) -> None:
