@@ -162,6 +162,8 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "save-every should be at least 1"),
         (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "quality should be from 1 to 100"),
         (["stylize", "CONTENT", "STYLE", "--background", "blanc"], 2, "background should be a colour"),
+        (["stylize", "", "STYLE"], 3, ".: is a folder; give a picture, or let tfstyle fast paint"),
+        (["demo", "CONTENT", ""], 3, ".: is a folder"),
         (["demo", "CONTENT"], 2, "give both a photograph and a painting"),
     ],
 )
@@ -378,6 +380,7 @@ def test_export_writes_a_serving_folder_once(tmp_path, capsys):
     [
         (["features", "PHOTO", "--layers", "blok1_conv1"], 2, "did you mean 'block1_conv1'"),
         (["features", "none.jpg"], 3, "no such file"),
+        (["features", "PHOTO", "--size", "0"], 2, "size should be at least 1, not 0"),
         (["features", "PHOTO", "-o", "none/seen"], 4, "there is no folder"),
         (["features", "PHOTO", "--size", "12", "-o", "OUT"], 3, "needs 16 pixels"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "stile_weight=1"], 2, "did you mean 'style_weight'"),

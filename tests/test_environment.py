@@ -232,12 +232,15 @@ def test_free_memory_under_limits_of_the_process(options, expected, tmp_path):
     assert environment.available_memory(tmp_path) == expected
 
 
-def test_the_limit_of_a_real_process_is_seen():
-    code = (
-        "import resource; resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
-        "from tfstyle import environment; print(environment.available_memory())"
-    )
-    assert 0 < int(run(code)[1]) < 3 << 29
+def test_the_limit_of_this_process_is_seen():
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = environment._number_after("VmSize:", environment._read_lines(Path("/proc/self/status")))
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (mapped * 1024 + (1 << 30), before[1]))
+        assert 1 << 28 < environment.available_memory() <= 1 << 29
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_a_system_that_does_not_say_has_unknown_memory(tmp_path):

@@ -56,6 +56,8 @@ def _new_folder(options: argparse.Namespace, default: str) -> Path:
 def features(options: argparse.Namespace) -> None:
     """Runs `tfstyle features`: LAYER.png, the mean feature map, and LAYER-channels.png for each layer."""
     layers = _layers(options.layers, STYLE_LAYERS)
+    if options.size < 1:
+        raise UsageError(f"size should be at least 1, not {options.size}.")
     decoding.probe(Path(options.image))
     weights.check(options.weights)
     folder = _new_folder(options, f"{Path(options.image).stem}-features")

@@ -12,7 +12,7 @@ from typing import Any
 from tfstyle import decoding, files, images, recipes, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.errors import OutputError, SetupError, UsageError
+from tfstyle.errors import InputError, OutputError, SetupError, UsageError
 from tfstyle.recipe import STARTS, Recipe, option_fields
 
 
@@ -119,8 +119,10 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
     images.parse_color(options.background)
     if (options.content is None) != (options.style is None):
         raise UsageError("give both a photograph and a painting, or neither for the embedded ones.")
-    content = Path(options.content or images.SAMPLES / "neuschwanstein.jpg")
-    style = Path(options.style or images.SAMPLES / "starry_night.jpg")
+    content = images.SAMPLES / "neuschwanstein.jpg" if options.content is None else Path(options.content)
+    style = images.SAMPLES / "starry_night.jpg" if options.style is None else Path(options.style)
+    if content.is_dir():
+        raise InputError(f"{content}: is a folder; give a picture, or let tfstyle fast paint the whole folder.")
     for path in (content, style) + (() if recipe.init in STARTS else (Path(recipe.init),)):
         decoding.probe(path)
     weights.check(recipe.weights)
