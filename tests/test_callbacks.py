@@ -6,17 +6,17 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image
+from conftest import image, mini_recipe, miniature
 
-from tfstyle import callbacks, images
+from tfstyle import callbacks, images, transfer
 from tfstyle.errors import OutputError
-from tfstyle.transfer import Step
+from tfstyle.transfer import Step, Transfer
 
 
 def steps(rng, count=5):
     for index in range(1, count + 1):
         terms = {"total": 3.0 / index, "content": 1.0 / index, "style": 2.0 / index, "style/block1_conv1": 2.0 / index}
-        yield Step(index, count, 1, 2, tf.constant(image(rng, 9, 14)), terms, 0.25 * index)
+        yield Step(index, count, 1, 2, tf.constant(image(rng, 9, 14)), terms, 0.25 * index, index / count)
 
 
 class Terminal(io.StringIO):
@@ -60,10 +60,65 @@ def test_the_bar_shows_size_losses_and_ends_full(rng):
     assert "style=" in text
 
 
-def test_there_is_no_bar_without_a_terminal(rng):
+def log_of(rows):
+    """What is logged of steps at (scale of 2, step of 9, seconds)."""
     stream = io.StringIO()
-    list(callbacks.observed(steps(rng), [callbacks.Progress(stream)]))
-    assert stream.getvalue() == ""
+    observer = callbacks.Progress(stream)
+    for scale, index, seconds in rows:
+        observer(Step(index, 9, scale, 2, tf.zeros((1, 6 * scale, 8 * scale, 3)), {"total": 1.0}, seconds, index / 9))
+    observer.close()
+    return stream.getvalue().splitlines()
+
+
+def test_without_a_terminal_there_is_a_line_a_scale_a_minute_and_at_the_end():
+    rows = [(1, 1, 2.4), (1, 2, 9.0), (1, 3, 61.0), (1, 4, 62.0), (1, 5, 122.4), (2, 6, 130.0), (2, 7, 140.0)]
+    assert log_of([*rows, (2, 9, 150.2)]) == [
+        "scale 1 of 2, 8x6: step 1 of 9, 2 s",
+        "scale 1 of 2, 8x6: step 5 of 9, 122 s",
+        "scale 2 of 2, 16x12: step 6 of 9, 130 s",
+        "scale 2 of 2, 16x12: step 9 of 9, 150 s",
+    ]
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_the_same_progress_shows_one_run_after_another(kind, rng):
+    stream = kind()
+    observer = callbacks.Progress(stream)
+    for _ in range(2):
+        list(callbacks.observed(steps(rng, 3), [observer]))
+    shown = stream.getvalue()
+    assert shown.count("step 3 of 3" if kind is io.StringIO else "step 3/3") >= 2
+
+
+class Full(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self.isatty = lambda: terminal
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_log_that_is_full_stops_no_run(terminal, rng):
+    assert len(list(callbacks.observed(steps(rng), [callbacks.Progress(Full(terminal))]))) == 5
+
+
+def test_the_bar_counts_pixels_not_steps(rng):
+    """Of 3 steps at 14 pixels and 1 at 28, each of which costs four times as much, 3/7 are done after the third."""
+    stream = Terminal()
+    observer = callbacks.Progress(stream)
+    observer(Step(3, 4, 1, 2, tf.zeros((1, 9, 14, 3)), {"total": 1.0}, 3.0, 3 / 7))
+    observer.close()
+    assert "14x9 step 3/4  43%" in stream.getvalue()
+
+
+def test_the_progress_of_a_run_weighs_steps_by_pixels(rng, monkeypatch):
+    monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
+    recipe = mini_recipe(scale_start=32, scale_steps=(3, 1), size=64)
+    pictures = [tf.constant(image(rng, 64, 64)) for _ in range(2)]
+    done = [step.progress for step in Transfer(recipe).steps(*pictures, recipe)]
+    np.testing.assert_allclose(done, [1 / 7, 2 / 7, 3 / 7, 1.0], rtol=1e-12)
 
 
 def test_images_are_saved_when_it_is_their_turn(rng, tmp_path):
@@ -101,6 +156,7 @@ def test_json_has_one_object_a_step(rng):
         "event": "step",
         "step": 1,
         "steps": 2,
+        "progress": 0.5,
         "scale": 1,
         "scales": 2,
         "width": 14,
@@ -177,7 +233,7 @@ def test_an_animation_shows_about_forty_images(rng, tmp_path):
 
 
 def test_large_images_are_reduced_in_a_strip(rng, tmp_path):
-    large = Step(1, 1, 1, 1, tf.zeros((1, 20, 1300, 3)), {"total": 1.0}, 0.1)
+    large = Step(1, 1, 1, 1, tf.zeros((1, 20, 1300, 3)), {"total": 1.0}, 0.1, 1.0)
     list(callbacks.observed([large], [callbacks.Strip(tmp_path / "s.png")]))
     assert images.read(tmp_path / "s.png").image.shape == (1, 28, 640, 3)
 

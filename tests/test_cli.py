@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -60,8 +61,12 @@ def assert_one_line(capsys, code, expected_code, message):
 
 def test_the_path_alone_goes_to_standard_output(pair, tmp_path):
     result = command("stylize", *pair, *FAST)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"{tmp_path / 'photo.painting.png'}\n"
+    assert (result.returncode, result.stdout) == (0, f"{tmp_path / 'photo.painting.png'}\n")
+    lines = result.stderr.splitlines()
+    assert [line.rpartition(",")[0] for line in lines] == [
+        "scale 1 of 1, 64x43: step 1 of 2",
+        "scale 1 of 1, 64x43: step 2 of 2",
+    ]
     assert images.read(result.stdout.strip()).image.shape == (1, 43, 64, 3)
 
 
@@ -150,7 +155,7 @@ def test_a_named_output_is_overwritten_only_when_asked(pair, tmp_path, mini_netw
 def test_json_has_one_object_a_step_and_one_at_the_end(pair, tmp_path, mini_network, capsys):
     assert cli.main(["stylize", *pair, "--json", "--steps", "2"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [record["event"] for record in records] == ["step", "step", "result"]
+    assert [record["event"] for record in records] == ["start", "step", "step", "result"]
     assert records[-1] == {
         "event": "result",
         "output": str(tmp_path / "photo.painting.png"),
@@ -222,6 +227,8 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "save-every should be at least 1"),
         (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "quality should be from 1 to 100"),
         (["stylize", "CONTENT", "STYLE", "--background", "blanc"], 2, "background should be a colour"),
+        (["stylize", "", "STYLE"], 3, ".: is a folder; give a picture, or let tfstyle fast paint"),
+        (["demo", "CONTENT", ""], 3, ".: is a folder"),
         (["demo", "CONTENT"], 2, "give both a photograph and a painting"),
     ],
 )
@@ -245,11 +252,15 @@ def test_what_cannot_work_is_one_line_before_tensorflow_is_loaded(arguments, cod
     ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["stilize"], "invalid choice: 'stilize'"),
+        (["stilize"], "unknown command 'stilize'; did you mean 'stylize'?"),
+        (["my photo.jpg", "b.jpg", "-q"], "is not a command; did you mean tfstyle stylize 'my photo.jpg' b.jpg -q?"),
         (["stylize", "a.jpg"], "the following arguments are required: STYLE"),
         (["stylize", "a.jpg", "b.jpg", "--steps", "many"], "invalid int value: 'many'"),
         (["stylize", "a.jpg", "b.jpg", "--pooling", "avg"], "invalid choice: 'avg'"),
-        (["stylize", "a.jpg", "b.jpg", "--stile-weight", "3"], "unrecognized arguments: --stile-weight"),
+        (["stylize", "a.jpg", "b.jpg", "--stile-weight", "3"], "--stile-weight 3; did you mean --style-weight?"),
+        (["train", "adain", "--photos", "p", "--styles", "s", "-o", "o", "--bach", "3"], "did you mean --batch?"),
+        (["stylize", "a.jpg", "b.jpg", "c.jpg"], "unrecognized arguments: c.jpg (see tfstyle stylize --help)"),
+        (["stylize", "a.jpg", "b.jpg", "--lr", "3"], "unrecognized arguments: --lr 3"),
     ],
 )
 def test_a_usage_error_is_one_line(arguments, message, capsys):
@@ -315,11 +326,14 @@ def test_ctrl_c_writes_the_image_so_far(pair, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert json.loads(process.stdout.readline())["event"] == "start"
     assert json.loads(process.stdout.readline())["step"] == 1
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    last = {"event": "error", "exit_code": 130, "message": f"interrupted; {output}: the image so far."}
+    assert json.loads(out.splitlines()[-1]) == last
     assert err == f"interrupted; {output}: the image so far.\n"
     assert images.read(output).image.shape == (1, 85, 128, 3)
 
@@ -366,7 +380,7 @@ def test_records_of_a_run_are_written_beside_it(pair, tmp_path, mini_network, ca
 def test_a_record_that_cannot_be_written_costs_no_picture(pair, tmp_path, mini_network, capsys, monkeypatch):
     """A strip of many pictures is wider than WebP allows."""
     monkeypatch.setattr(plots, "grid", lambda *_, columns: np.zeros([2, 17000, 3], np.uint8))
-    code = cli.main(["stylize", *pair, "-o", str(tmp_path / "out.png"), "--strip", str(tmp_path / "s.webp")])
+    code = cli.main(["stylize", *pair, "-o", str(tmp_path / "out.png"), "--strip", str(tmp_path / "s.webp"), "-q"])
     assert_one_line(capsys, code, 4, "17000x2 pixels cannot be written as WEBP")
     assert images.read(tmp_path / "out.png").image.shape == (1, 32, 48, 3)
     assert not (tmp_path / "s.webp").exists()
@@ -376,6 +390,24 @@ def test_recipes_are_listed_one_line_each(capsys):
     assert cli.main(["recipes"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(recipes.RECIPES)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_a_recipe_shows_all_its_values(name, capsys):
+    assert cli.main(["recipes", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [item.name for item in dataclasses.fields(Recipe)]
+    assert cli.main(["recipes", name, "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    recipe = recipes.get_recipe(name)
+    assert Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}) == recipe
+
+
+def test_recipes_as_json_and_an_unknown_one(capsys):
+    assert cli.main(["recipes", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["name"] for row in rows] == list(recipes.RECIPES)
+    assert_one_line(capsys, cli.main(["recipes", "zzz"]), 2, "unknown recipe 'zzz'; known: default, balanced")
 
 
 def test_features_saves_a_map_and_a_sheet_for_each_layer(pair, tmp_path, capsys):
@@ -427,9 +459,11 @@ def test_export_writes_a_serving_folder_once(tmp_path, capsys):
     [
         (["features", "PHOTO", "--layers", "blok1_conv1"], 2, "did you mean 'block1_conv1'"),
         (["features", "none.jpg"], 3, "no such file"),
+        (["features", "PHOTO", "--size", "0"], 2, "size should be at least 1, not 0"),
         (["features", "PHOTO", "-o", "none/seen"], 4, "there is no folder"),
         (["features", "PHOTO", "--size", "12", "-o", "OUT"], 3, "needs 16 pixels"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "stile_weight=1"], 2, "did you mean 'style_weight'"),
+        (["sweep", "PHOTO", "PHOTO", "--vary", "style_layers=a,b"], 2, "style_layers cannot be varied, only"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "style_weight=a,b"], 2, "expected style_weight=A,B with float values"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "pooling=max,avg", "-o", "OUT"], 2, "unknown pooling 'avg'"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "init=noise,none.png", "-o", "OUT"], 3, "none.png: no such file"),
@@ -556,7 +590,7 @@ def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_pat
         (["PHOTO", "PHOTO", "-o", "none/in/x.png"], 4, "there is no folder"),
         (["PHOTO", "PHOTO", "-o", f"{'x' * 300}/x.png"], 4, "has a name of more than 255 bytes"),
         (["PHOTOS", "PHOTO", "-o", f"{'x/' * 2500}"], 4, "is a path of more than 4000 bytes"),
-        (["PHOTO", "PHOTO", "--size", "1000000"], 6, "more than 50 million pixels"),
+        (["PHOTO", "PHOTO", "--size", "1000000"], 2, "more than the limit of 50 million pixels"),
         (["PHOTOS", "PHOTO", "--alpha", "3"], 2, "alpha should be from 0 to 1"),
         (["PHOTO", "PHOTO", "--size", "6"], 3, "the photograph is 6x4"),
     ],
@@ -580,9 +614,21 @@ def test_doctor_shows_versions_devices_and_hashes(capsys):
         "device:      CPU:0",
         "vgg19-normalised b9c1f60e",
         "adain-decoder 7d86b8f3",
+        "extra:       heif: ",
+        f"processors:  {os.cpu_count()}",
+        "setting:     oneDNN o",
     ):
         assert word in text
     assert "DAMAGED" not in text
+
+
+def test_doctor_as_json(capsys):
+    assert cli.main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["tensorflow"] == metadata.version("tensorflow")
+    assert facts["devices"] == {"CPU:0": ""}
+    assert facts["weights"]["starry-night"][1] is True
+    assert facts["extras"]["tensorboard"]["tensorboard"] == metadata.version("tensorboard")
 
 
 def test_doctor_finds_damaged_weights(monkeypatch, tmp_path, capsys):
@@ -590,7 +636,18 @@ def test_doctor_finds_damaged_weights(monkeypatch, tmp_path, capsys):
         (tmp_path / f"{name}.safetensors").write_bytes(b"")
     monkeypatch.setattr("tfstyle.weights.FOLDER", tmp_path)
     assert cli.main(["doctor"]) == 7
-    assert "DAMAGED" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert text.count("DAMAGED") == 3
+    assert "starry-night missing DAMAGED" in text
+
+
+def test_compare_says_which_direction_is_better(pair, capsys):
+    assert cli.main(["compare", *pair, pair[0]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["gram", "moments", "sliced", "wasserstein", "colors", "content", "ssim"]
+    assert lines[1].startswith(pair[0])
+    assert lines[1].endswith("0.000               1.000")
+    assert "Lower is better.\nssim: structural similarity to the photograph. Higher is better" in "\n".join(lines[2:])
 
 
 def test_demo_paints_the_embedded_pictures(tmp_path):
@@ -611,7 +668,7 @@ def test_the_training_script_is_the_same_door(pair, tmp_path):
 def test_a_closed_pipe_is_no_traceback(pair):
     line = f"{sys.executable} -m tfstyle stylize {' '.join(pair)} --size 32 --steps 400 --json | head -n 1"
     result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert json.loads(result.stdout)["event"] == "step"
+    assert json.loads(result.stdout)["event"] == "start"
     assert "Traceback" not in result.stderr
 
 

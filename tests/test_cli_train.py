@@ -34,7 +34,7 @@ def photos(rng, tmp_path):
 def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     painting, out = tmp_path / "painting.png", tmp_path / "out"
     words = ["train", "fast", str(painting), "--photos", str(photos), *TINY]
-    words += ["--lr", "0.002"]
+    words += ["--learning-rate", "0.002"]
     assert cli.main([*words, "-o", str(out)]) == 0
     found = capsys.readouterr()
     assert found.out == f"{out / records.NETWORK}\n"
@@ -208,7 +208,7 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["PHOTO"], 2, "name at least one painting, or a network"),
+        (["PHOTO"], 2, "give a painting, or a network"),
         (["PHOTO", "--model", "starry-nigth"], 7, "did you mean 'starry-night'"),
         (["PHOTO", "--model", "none.keras"], 7, "no such network file"),
         (["PHOTO", "--model", "BAD"], 7, "is damaged or no network of tfstyle"),

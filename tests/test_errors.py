@@ -30,7 +30,7 @@ def test_interrupted_is_not_caught_as_an_error():
 def test_lookup_returns_the_entry_or_says_what_is_known():
     assert errors.lookup("form", "one", {"one": 1}) == 1
     for name in ("two", ["one"], None):
-        with pytest.raises(errors.UsageError, match=r"unknown form .* Known: one"):
+        with pytest.raises(errors.UsageError, match=r"unknown form .* [Kk]nown: one"):
             errors.lookup("form", name, {"one": 1})
 
 
@@ -40,4 +40,4 @@ def test_an_unknown_name_gets_the_nearest():
 
 
 def test_a_name_near_nothing_gets_the_list():
-    assert errors.unknown_name("recipe", "zzz", iter(["default"])) == "unknown recipe 'zzz'; Known: default."
+    assert errors.unknown_name("recipe", "zzz", iter(["default"])) == "unknown recipe 'zzz'; known: default."

@@ -235,3 +235,27 @@ def test_a_transformer_refuses_in_one_line(size, tile, message, rng):
 def test_a_picture_too_small_is_refused(adain, rng):
     with pytest.raises(InputError, match="the painting is 9x5; at least 9 pixels are needed on each side"):
         inference.paint(adain, image(rng), [image(rng, 5, 9)])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tile", "piece"),
+    [
+        ([(300, 400), (200, 100)], 1024, 300 * 400),
+        ([(300, 400), (700, 900)], 1024, 700 * 900),
+        ([(2000, 3000), (200, 100)], 512, 576 * 576),
+        ([(100, 3000), (90, 100)], 500, 100 * (520 + 64)),  # In pieces of 496, the last of 520.
+    ],
+)
+def test_memory_of_adain_grows_with_the_largest_piece_and_the_pixels(sizes, tile, piece, adain):
+    whole = sum(height * width for height, width in sizes)
+    assert inference.memory_needed(adain, *sizes, tile=tile) == 230_000_000 + 1000 * piece + 60 * whole
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "piece"),
+    [((300, 400), 1024, 300 * 400), ((2000, 1000), 512, 640 * 640), ((80, 900), 256, 80 * 384)],
+)
+def test_memory_of_a_transformer_grows_with_the_largest_piece_and_the_pixels(size, tile, piece):
+    """Paintings count by their pixels alone: a generator looks at reduced ones."""
+    needed = inference.memory_needed(small_transformer(), size, (3000, 3000), tile=tile)
+    assert needed == 20_000_000 + 650 * piece + 60 * (size[0] * size[1] + 9_000_000)

@@ -33,6 +33,7 @@ LAYERS = [
     {"sweeps"},
     {"serving"},
     {"serving.export"},
+    {"cli.streams", "cli.events"},
     {"cli.parser"},
     {"cli.stylize"},
     {"cli.explore", "cli.fast", "cli.reports", "cli.train"},

@@ -30,7 +30,7 @@ from tfstyle.errors import (
     UsageError,
     WeightsError,
 )
-from tfstyle.feedforward import saved
+from tfstyle.feedforward import inference, saved
 from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
 from tfstyle.feedforward.players import Generator
@@ -197,11 +197,11 @@ def fast(
         float32 tensor [1, height, width, 3], sRGB, in [0, 1].
 
     Raises:
-        UsageError: if a value is not valid.
+        UsageError: if a value is not valid, or the result would have more pixels than `limits.MAX_PIXELS`.
         InputError: if a picture cannot be read or is too small.
         OutputError: if the result could not be written, as for `stylize`.
         WeightsError: if the model cannot be used.
-        MemoryLimitError: if the result would have more pixels than `decoding.MAX_PIXELS`, or memory runs out.
+        MemoryLimitError: if the run would not fit in memory, or memory runs out.
     """
     environment.grow_gpu_memory()  # Before anything runs on it.
     network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
@@ -216,18 +216,21 @@ def fast(
     height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
     if height * width > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
-        raise MemoryLimitError(f"{width}x{height} are more than {most} million pixels; choose a smaller `size`.")
+        raise UsageError(f"{width}x{height} is more than the limit of {most} million pixels; choose a smaller `size`.")
     photograph = images.resize(whole.image, height, width)
     paintings = [_read(style, background).image for style in styles]
+    painter = network if isinstance(network, Transformer) else _adain(network)
+    sizes = [image.shape[1:3] for image in (photograph, *paintings)]
+    _check_fast_memory(inference.memory_needed(painter, *sizes, tile=tile), width, height)
     try:
-        if isinstance(network, Generator):
-            code = choose_code(network, paintings, blend=blend, seed=seed or 0)
-            image = transform(network, photograph, code=code, tile=tile)
-        elif isinstance(network, Transformer):
-            image = transform(network, photograph, tile=tile)
+        if isinstance(painter, Generator):
+            code = choose_code(painter, paintings, blend=blend, seed=seed or 0)
+            image = transform(painter, photograph, code=code, tile=tile)
+        elif isinstance(painter, Transformer):
+            image = transform(painter, photograph, tile=tile)
         else:
-            image = paint(_adain(network), photograph, paintings, blend=blend, alpha=alpha, tile=tile)
-    except tf.errors.ResourceExhaustedError as error:
+            image = paint(painter, photograph, paintings, blend=blend, alpha=alpha, tile=tile)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
     if not bool(tf.reduce_all(tf.math.is_finite(image))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
@@ -372,3 +375,21 @@ def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, 
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             f"choose {smaller}."
         )
+
+
+_fast_memory = 0
+"""What the largest picture of `fast` yet was estimated to take, in bytes: TensorFlow keeps it and uses it again."""
+
+
+def _check_fast_memory(needed: int, width: int, height: int) -> None:
+    """Refuses a picture that main memory could not hold, before it is painted; a GPU speaks for itself."""
+    global _fast_memory
+    if tf.config.list_physical_devices("GPU"):
+        return
+    free = environment.available_memory()
+    if free is not None and needed - _fast_memory > free:
+        raise MemoryLimitError(
+            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            "choose a smaller `tile` or `size`."
+        )
+    _fast_memory = max(_fast_memory, needed)

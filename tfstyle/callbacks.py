@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -48,32 +49,57 @@ def observed(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[
 
 
 class Progress:
-    """A progress bar with the losses and the time left; nothing where the stream is not a terminal.
+    """Shows how far a run is: on a terminal a bar with the losses and the time left, else a line now and then.
+
+    A line is printed when a scale begins, after each further minute, and at the end. The time left follows from
+    `Step.progress`, so that the cheap steps at small sizes do not promise too much. A stream that cannot be written to
+    does not stop the run.
 
     Args:
-        stream: where it is drawn; standard error if None.
+        stream: where to; standard error if None.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._bar: Any = None
+        self._printed: tuple[int, float] | None = None
 
     def __call__(self, step: Step) -> None:
-        """Moves the bar to a step."""
+        """Shows a step."""
+        stream = self._stream or sys.stderr
+        with contextlib.suppress(OSError):
+            if stream.isatty():
+                self._draw(step, stream)
+            else:
+                self._print(step, stream)
+
+    def _draw(self, step: Step, stream: TextIO) -> None:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=step.total, file=self._stream, disable=None, unit="step", dynamic_ncols=True)
+            form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+            self._bar = tqdm(total=1.0, file=stream, dynamic_ncols=True, bar_format=form)
         height, width = step.image.shape[1:3]
-        self._bar.set_description(f"{width}x{height}", refresh=False)
+        self._bar.set_description_str(f"{width}x{height} step {step.index}/{step.total}", refresh=False)
         shown = {name: f"{step.losses[name]:.3g}" for name in ("style", "content") if name in step.losses}
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(step.index - self._bar.n)
+        self._bar.update(step.progress - self._bar.n)
+
+    def _print(self, step: Step, stream: TextIO) -> None:
+        scale, seconds = self._printed or (0, 0.0)
+        if step.scale == scale and step.index < step.total and step.seconds < seconds + 60:
+            return
+        self._printed = step.scale, step.seconds
+        height, width = step.image.shape[1:3]
+        place = f"scale {step.scale} of {step.scales}, {width}x{height}: step {step.index} of {step.total}"
+        print(f"{place}, {step.seconds:.0f} s", file=stream, flush=True)
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
+        """Ends the run; the next one may be shown by the same object."""
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()
+        self._bar = self._printed = None
 
 
 class SaveImages:
@@ -105,11 +131,11 @@ class SaveImages:
         images.write(step.image, path, quality=self.quality, overwrite=True)
 
 
-def record(step: Step) -> dict[str, float]:
-    """A step as one flat row: step, scale, width, height, seconds, and every loss term."""
+def record(step: Step) -> dict[str, Any]:
+    """A step as one flat row: step, scale, width, height, seconds, every loss term, and the machine's settings."""
     height, width = step.image.shape[1:3]
     place = {"step": step.index, "scale": step.scale, "width": width, "height": height}
-    return place | {"seconds": round(step.seconds, 3)} | dict(step.losses)
+    return place | {"seconds": round(step.seconds, 3)} | dict(step.losses) | dict(step.settings)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool = False) -> None:
@@ -142,7 +168,7 @@ class History:
 
     def __init__(self, path: Path | None = None, *, overwrite: bool = False) -> None:
         self._path, self._overwrite = path, overwrite
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, Any]] = []
 
     def __call__(self, step: Step) -> None:
         """Keeps the row of a step."""
@@ -246,7 +272,7 @@ class TensorBoard:
 
 
 class JsonLines:
-    """Writes one JSON object a step: index, total, scale, size, losses, seconds.
+    """Writes one JSON object a step: index, total, share of the work, scale, size, losses, seconds, settings.
 
     Args:
         stream: where to.
@@ -262,11 +288,13 @@ class JsonLines:
             "event": "step",
             "step": step.index,
             "steps": step.total,
+            "progress": round(step.progress, 4),
             "scale": step.scale,
             "scales": step.scales,
             "width": width,
             "height": height,
             "losses": dict(step.losses),
             "seconds": round(step.seconds, 3),
+            "settings": dict(step.settings),
         }
         print(json.dumps(event), file=self._stream, flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,11 @@ def uses_onednn() -> bool:
     return asked == "1" if asked in ("0", "1") else bool(_ONEDNN_FLAGS & processor_flags())
 
 
+def settings() -> dict[str, bool]:
+    """What "auto" stands for on this machine, for those who want equal arithmetic on another."""
+    return {"oneDNN": uses_onednn(), "bfloat16": bfloat16_is_fast(), "flip_kernels": flips_kernels()}
+
+
 def has_gpu() -> bool:
     """Says whether TensorFlow sees a GPU."""
     return bool(tf.config.list_physical_devices("GPU"))
@@ -128,9 +134,10 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Says how many more bytes of main memory this process may take.
+    """Returns how many more bytes of main memory this process may take.
 
-    The smaller of what the machine has free and what its container (control group, version 1 or 2) still allows.
+    The smallest of what the machine has free, what the process' control group and those around it (version 1 or 2)
+    still allow, and what the process' own limits (`ulimit -v` and `-d`) leave.
 
     Args:
         root: where `proc` and `sys` lie; another folder in tests.
@@ -138,38 +145,63 @@ def available_memory(root: Path = Path("/")) -> int | None:
     Returns:
         Bytes, or None where the system does not say (not Linux).
     """
-    limits = [
-        _kernel_free(root),
-        _group_free(root / "sys/fs/cgroup", "memory.max", "memory.current", "memory.stat", "inactive_file"),
-        _group_free(
-            root / "sys/fs/cgroup/memory",
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-            "memory.stat",
-            "total_inactive_file",
-        ),
-    ]
+    limits = [_kernel_free(root), *_process_free(root), *_groups_free(root)]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _read_lines(path: Path) -> list[str]:
+    """The lines of a file of the kernel's; none where it is missing."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number_after(label: str, lines: Iterable[str]) -> int | None:
+    """The whole number after a label at the start of a line; None if there is no such line, or a word in its place."""
+    for line in lines:
+        if line.startswith(label):
+            words = line[len(label) :].split()
+            return int(words[0]) if words and words[0].isdecimal() else None
+    return None
 
 
 def _kernel_free(root: Path) -> int | None:
     """MemAvailable of /proc/meminfo, in bytes."""
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
+    free = _number_after("MemAvailable:", _read_lines(root / "proc/meminfo"))
+    return None if free is None else free * 1024
 
 
-def _group_free(folder: Path, limit: str, usage: str, stat: str, cache_key: str) -> int | None:
-    """Limit less usage of one control group, its reclaimable file cache counted as free."""
-    try:
-        total, used = int((folder / limit).read_text()), int((folder / usage).read_text())
-    except (OSError, ValueError):
-        return None  # No such control group, or its limit is the word "max".
-    try:
-        pairs = (line.split() for line in (folder / stat).read_text().splitlines())
-        cache = next((int(value) for key, value in pairs if key == cache_key), 0)
-    except (OSError, ValueError):
-        cache = 0
-    return max(total - used + cache, 0)
+def _process_free(root: Path) -> Iterator[int]:
+    """What the limits on address space and on data leave, each less what is mapped already.
+
+    Half of it: with stacks and heaps of its threads TensorFlow maps about twice what it uses.
+    """
+    limits, status = _read_lines(root / "proc/self/limits"), _read_lines(root / "proc/self/status")
+    for limit, used in (("Max address space", "VmSize:"), ("Max data size", "VmData:")):
+        total, mapped = _number_after(limit, limits), _number_after(used, status)
+        if total is not None and mapped is not None:
+            yield max(total - mapped * 1024, 0) // 2
+
+
+_GROUP_FILES = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),
+}
+"""Controllers in /proc/self/cgroup (version 2 names none) → folder, and files with limit, usage and file cache."""
+
+
+def _groups_free(root: Path) -> Iterator[int]:
+    """Limit less usage of the process' control group and of every group around it, file cache counted as free."""
+    paths = dict.fromkeys(_GROUP_FILES, "/")
+    for line in _read_lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        paths |= {name: path for name in controllers.split(",") if name in _GROUP_FILES}
+    for name, (folder, limit, usage, cache) in _GROUP_FILES.items():
+        inner = root / folder / paths[name].strip("/")
+        for group in (inner, *inner.parents):
+            total = _number_after("", _read_lines(group / limit))
+            used = _number_after("", _read_lines(group / usage))
+            if total is not None and used is not None:
+                cached = _number_after(cache, _read_lines(group / "memory.stat")) or 0
+                yield max(total - used + cached, 0)

@@ -92,9 +92,10 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:
         choices: the valid names.
 
     Returns:
-        One line: `unknown layer 'blok1_conv1'; did you mean 'block1_conv1'? Known: …`.
+        One line: `unknown layer 'blok1_conv1'; did you mean 'block1_conv1'? Known: …`, or
+        `unknown layer 'x'; known: …`.
     """
     choices = list(choices)
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}."
+    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    return f"unknown {kind} {name!r}; {hint}: {', '.join(choices)}."

@@ -39,6 +39,7 @@ class Step:
         losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
             "content/LAYER" and "style/LAYER" for each layer.
         seconds: since the run began.
+        progress: share of the run's work that is done, a step's work being the pixels of its scale; 1 at the end.
         settings: what was chosen for this machine, as `Transfer.settings`.
     """
 
@@ -49,6 +50,7 @@ class Step:
     image: tf.Tensor
     losses: Mapping[str, float]
     seconds: float
+    progress: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +132,7 @@ class Transfer:
         trimmed = _trimmed(style, recipe.style_margin)
         sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
         counts = steps_per_scale(recipe, len(sizes))
+        work, done = sum(count * size**2 for size, count in zip(sizes, counts, strict=True)), 0
         weights, state, index = _term_weights(recipe), None, 0
         for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
             if not count:
@@ -144,11 +147,12 @@ class Transfer:
                     state, terms = self._step(targets, weights, state)
                     values = _finite(_to_floats(terms), index)
                     image = self._image(state)
-                    index += 1
+                    index, done = index + 1, done + size**2
                     if index == sum(counts):
                         _check_finite(image, index)
                     seconds = time.perf_counter() - began
-                    yield Step(index, sum(counts), scale, len(sizes), image, values, seconds, self.settings)
+                    place = (index, sum(counts), scale, len(sizes))
+                    yield Step(*place, image, values, seconds, done / work, self.settings)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
                     f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller `size`."

@@ -1,14 +1,13 @@
-"""Words on a command line → one of the functions below; the only place that prints, exits, or catches everything.
+"""Runs the command line: the only place that prints, exits, or catches everything.
 
-Exit codes: 0 done, 1 the installation or a fault of tfstyle's own, 2 usage, 3 a picture cannot be used, 4 a result
-cannot be written, 5 the loss diverged, 6 not enough memory, 7 network weights cannot be used, 130 interrupted.
+The exit codes are in `parser.EXIT_CODES`, the events of --json in `events`.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
-import os
 import re
 import sys
 import traceback
@@ -16,8 +15,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tfstyle.cli.parser import parse, recipe_and_training_options
-from tfstyle.errors import Interrupted, MemoryLimitError, TfstyleError
+from tfstyle.cli import events, streams
+from tfstyle.cli.parser import parse, with_options
+from tfstyle.errors import Interrupted, MemoryLimitError, OutputError, SetupError, TfstyleError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,24 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; usage errors and `--help` exit by themselves, as argparse does.
     """
+    streams.prepare()
     options = parse(arguments)
     _set_up_logging(options)
     try:
         _run(options)
-    except Interrupted as error:
-        print(f"interrupted; {with_options(str(error), options)}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Who read our output has gone; so do we.
-        return 1
-    except Exception as error:
-        if options.debug:
-            traceback.print_exc()
-        print(f"tfstyle: error: {with_options(_one_line(error), options)}", file=sys.stderr)
-        return _exit_code(error)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        streams.drop_output()
+        return _report(error, options)
     return 0
 
 
@@ -93,35 +84,43 @@ class _Formatter(logging.Formatter):
         return with_options(super().format(record), self._options)
 
 
-def with_options(text: str, options: Any) -> str:
-    """Replaces the arguments that a message names in backquotes by options: `keep_alpha` by --keep-alpha.
+def _report(error: BaseException, options: Any) -> int:
+    """Prints one line about an error, with --json an event as well; returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return 1  # Who read our output has gone; so do we.
+    if options.debug and isinstance(error, Exception):
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        error = error if isinstance(error, Interrupted) else Interrupted()
+        line = f"interrupted; {error}" if str(error) else "interrupted."
+    else:
+        error = _expected(error)
+        line = f"tfstyle: error: {' '.join(str(error).split())}"
+    line = with_options(line, options)
+    streams.print_error(line)
+    if getattr(options, "json", False):
+        events.error(error.exit_code, line.removeprefix("tfstyle: error: "))
+    return error.exit_code
 
-    A name that is no option of the command stays as it is, without its quotes.
-    """
-    known = set(vars(options)) | recipe_and_training_options()
 
-    def option(match: re.Match[str]) -> str:
-        name = match[1]
-        if name == "output":
-            return "-o"
-        return f"--{name.replace('_', '-')}" if name in known else name
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-    return re.sub(r"`(\w+)`", option, text)
+_OUT_OF_MEMORY = re.compile(
+    "OOM when|ResourceExhausted|RESOURCE_EXHAUSTED|Cannot allocate memory|failed to map segment"
+)
+"""What TensorFlow, Keras, which changes the class of an error, the C library and its loader say."""
 
 
-def _exit_code(error: Exception) -> int:
+def _expected(error: BaseException) -> TfstyleError:
+    """The error itself if tfstyle raised it, else what it means to a user."""
+    if isinstance(error, TfstyleError) and not isinstance(error, SetupError):
+        return error
+    text = f"{type(error).__name__}: {error}"
+    if "No space left on device" in text or (isinstance(error, OSError) and error.errno in _CANNOT_WRITE):
+        cause = getattr(error, "strerror", None) or "No space left on device"
+        return OutputError(f"a result or standard output cannot be written ({cause}).")
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return MemoryLimitError("memory ran out; close other programs, or choose a smaller picture or `size`.")
     if isinstance(error, TfstyleError):
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        return MemoryLimitError.exit_code
-    return 1
-
-
-def _one_line(error: Exception) -> str:
-    """The message of an expected error; for a fault of our own, where to look for more."""
-    text = " ".join(str(error).split())
-    if isinstance(error, TfstyleError):
-        return text
-    if isinstance(error, MemoryError):
-        return "memory ran out; choose a smaller --size."
-    return f"{type(error).__name__}: {text} (this is a fault of tfstyle; --debug shows where)"
+        return error
+    return TfstyleError(f"{text} (this is a fault of tfstyle; --debug shows where)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import re
 import sys
@@ -10,16 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, files, images, weights
-from tfstyle.cli.stylize import checked_pictures, quiet_tensorflow, typed_recipe
+from tfstyle.cli import events
+from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli.stylize import checked_pictures, shown_steps, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
-from tfstyle.recipe import STYLE_LAYERS, layer_names, option_fields
+from tfstyle.recipe import STYLE_LAYERS, Recipe, layer_names, option_fields
 from tfstyle.recipes import RECIPES, get_recipe
 
 
 def recipes(options: argparse.Namespace) -> None:
-    """Prints every recipe with one line about it."""
+    """Prints every recipe with one line about it, or every value of one."""
+    if options.name is not None:
+        values = dataclasses.asdict(get_recipe(options.name))
+        if options.json:
+            print(json.dumps(values))
+        for name, value in () if options.json else values.items():
+            print(f"{name:<23}{' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return
     for recipe in RECIPES.values():
-        print(f"{recipe.name:<21}{recipe.summary}")
+        summary = {"name": recipe.name, "summary": recipe.summary}
+        print(json.dumps(summary) if options.json else f"{recipe.name:<21}{recipe.summary}")
 
 
 def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,6 +63,8 @@ def _new_folder(options: argparse.Namespace, default: str) -> Path:
 def features(options: argparse.Namespace) -> None:
     """Runs `tfstyle features`: LAYER.png, the mean feature map, and LAYER-channels.png for each layer."""
     layers = _layers(options.layers, STYLE_LAYERS)
+    if options.size < 1:
+        raise UsageError(f"size should be at least 1, not {options.size}.")
     decoding.probe(Path(options.image), long_side=1)
     weights.check(options.weights)
     folder = _new_folder(options, f"{Path(options.image).stem}-features")
@@ -75,6 +89,8 @@ def _varied(words: list[str]) -> dict[str, list[Any]]:
     for word in words:
         name, _, values = word.partition("=")
         name = name.replace("-", "_")
+        if name in {item.name for item in dataclasses.fields(Recipe)} - set(kinds):
+            raise UsageError(f"{name} cannot be varied, only a number that is an option: {', '.join(kinds)}.")
         if name not in kinds:
             raise UsageError(unknown_name("field to vary", name, kinds))
         try:
@@ -97,15 +113,18 @@ def sweep(options: argparse.Namespace) -> None:
         from tfstyle import callbacks, plots, sweeps
     labels = [sweeps.label(values) for values in sweeps.combinations(recipe, vary)]
     names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
+    start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
     outcomes: list[Any] = []
+    shown = {"callbacks": lambda label: shown_steps(options), "background": options.background}
     with files.made_folder(folder):
         try:
-            for outcome in sweeps.sweep(
-                content, style, vary=vary, recipe=recipe, background=options.background, **overrides
-            ):
-                images.write_result(outcome.image, folder / names[len(outcomes)], overwrite=options.overwrite)
+            for outcome in sweeps.sweep(content, style, vary=vary, recipe=recipe, **shown, **overrides):
+                path = folder / names[len(outcomes)]
+                images.write_result(outcome.image, path, overwrite=options.overwrite)
                 outcomes.append(outcome)
-                if not options.quiet:
+                if options.json:
+                    events.result(options, path, **outcome.values)
+                elif not options.quiet:
                     print(f"{len(outcomes)}/{len(labels)} {outcome.label}", file=sys.stderr)
         except KeyboardInterrupt:
             raise Interrupted(f"{len(outcomes)} of {len(labels)} pictures are in {folder}.") from None
@@ -115,7 +134,7 @@ def sweep(options: argparse.Namespace) -> None:
         files.save_result(folder / "losses.png", curves, overwrite=options.overwrite)
         rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
         callbacks.write_rows(folder / "losses.csv", rows, overwrite=options.overwrite)
-    print(folder)
+    events.result(options, folder, pictures=len(labels))
 
 
 def export(options: argparse.Namespace) -> None:

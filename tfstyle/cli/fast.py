@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, files, images
-from tfstyle.cli.stylize import check_quality, default_folder, quiet_tensorflow, result_path
+from tfstyle.cli import events
+from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli.stylize import check_quality, default_folder, result_path
 from tfstyle.errors import InputError, Interrupted, UsageError
 
 _Job = tuple[Path, Path | files.FreeName]
@@ -25,11 +27,13 @@ def run(options: argparse.Namespace) -> None:
     check_quality(options.quality)
     blend = _blend(options.blend)
     if not styles and not options.model:
-        raise UsageError("name at least one painting, or a network of one style with --model.")
+        raise UsageError("give a painting, or a network with --model NAME.")
     for style in styles:
         decoding.probe(style, long_side=1)
     manner = "+".join(style.stem for style in styles or [Path(options.model)])
     folder, jobs = _jobs(options, content, manner)
+    facts = {"model": options.model, "size": options.size, "seed": options.seed, "pictures": len(jobs)}
+    events.start(options, content=str(content), styles=options.styles, **facts)
     with files.made_folder(folder):
         for _, output in jobs:
             images.check_output(output, overwrite=options.overwrite)
@@ -52,9 +56,10 @@ def _paint_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Path]
                 if not done and photograph == jobs[-1][0]:  # The last, or the only one.
                     raise
                 _log.warning("passed over %s: %s", photograph, error)
+                events.skipped(options, photograph, str(error))
             else:
                 done.append(Path(output))
-                print(done[-1], flush=True)
+                events.result(options, done[-1], content=str(photograph))
     except KeyboardInterrupt:
         if not done:
             raise

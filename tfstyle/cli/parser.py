@@ -3,43 +3,94 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import tfstyle
+from tfstyle.cli import events, streams
+from tfstyle.errors import UsageError, unknown_name
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions
-from tfstyle.recipe import Recipe, option_fields
+from tfstyle.recipe import STARTS, Recipe, option_fields
 from tfstyle.recipes import RECIPES
 
-_EXIT_CODES = (
-    "exit codes: 0 done, 1 installation or internal fault, 2 usage, 3 picture cannot be used, 4 result cannot be "
-    "written, 5 loss diverged, 6 not enough memory, 7 network weights, 130 interrupted"
+EXIT_CODES = (
+    "exit codes: 0 done, 1 installation or internal fault, 2 usage, 3 picture cannot be used, 4 result or output "
+    "cannot be written, 5 loss diverged, 6 not enough memory, 7 network weights, 130 interrupted"
 )
+_EVENTS = (
+    "--json prints one JSON object a line, each with an event: start, then step (not for fast), result or skipped for "
+    "each picture; a run that fails or is interrupted ends with error, its exit_code and message."
+)
+
+_METAVARS = {"init": f"{{{','.join(STARTS)},FILE}}", "weights": "{embedded,imagenet,FILE}"}
+"""What stands for the value of an option that takes some words or a file."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are a `UsageError`."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
+        raise UsageError(f"{self.prog}: error: {message} (see {self.prog} --help)")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options in the words of a command line; usage errors and `--help` exit."""
-    parser = make_parser()
-    options, rest = parser.parse_known_args(arguments)
+    """Parses the words of a command line; on a usage error, prints it in one line and exits, as `--help` does."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _parse(words)
+    except UsageError as error:
+        streams.print_error(str(error))
+        if "--json" in words:
+            events.error(error.exit_code, str(error))
+        raise SystemExit(error.exit_code) from None
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser, commands = _make_parser()
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        parser.error(_not_a_command(words, commands))
+    options, rest = parser.parse_known_args(words)
     if options.command == "fast" and not options.styles and not any(word.startswith("-") for word in rest):
         options.styles, rest = rest, []  # Before Python 3.12.7 an optional STYLE behind an option is left over.
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        option = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
+        near = difflib.get_close_matches(option, _option_strings(options), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        options.parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return options
 
 
-def recipe_and_training_options() -> set[str]:
-    """Names of the fields that are options of some command."""
-    return {item.name for kind in (Recipe, FastOptions, AdaINOptions, GANOptions) for item in option_fields(kind)}
+def _not_a_command(words: list[str], commands: Iterable[str]) -> str:
+    """Says what is wrong with the first word, which is no command: perhaps two pictures without one."""
+    if "." in words[0] or os.path.exists(words[0]):
+        return f"{words[0]} is not a command; did you mean tfstyle stylize {shlex.join(words)}?"
+    return unknown_name("command", words[0], commands)
+
+
+def _option_strings(options: argparse.Namespace) -> list[str]:
+    """The long options of the command that was given."""
+    return [word for word in options.parser._option_string_actions if word.startswith("--")]
+
+
+def with_options(text: str, options: argparse.Namespace) -> str:
+    """Replaces the arguments that a message names in backquotes by options: `keep_alpha` by --keep-alpha.
+
+    A name that is no option of the command stays as it is, without its quotes.
+    """
+    known = _option_strings(options)
+
+    def option(match: re.Match[str]) -> str:
+        word = f"--{match[1].replace('_', '-')}"
+        if word not in known:
+            return match[1]
+        return "-o" if word == "--output" else word
+
+    return re.sub(r"`(\w+)`", option, text)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -47,44 +98,52 @@ def make_parser() -> argparse.ArgumentParser:
 
     Recipe options have no default of their own: only what was typed is in the result, and overrides the recipe.
     """
-    parser = _Parser(prog="tfstyle", description=tfstyle.__doc__.splitlines()[0], epilog=_EXIT_CODES)
+    return _make_parser()[0]
+
+
+def _make_parser() -> tuple[argparse.ArgumentParser, Iterable[str]]:
+    """The parser, and the names of its commands."""
+    description = "Neural style transfer in TensorFlow and Keras: make a photograph look like a painting."
+    parser = _Parser(prog="tfstyle", description=description, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"tfstyle {tfstyle.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    stylize = _command(commands, "stylize", "paint a photograph in the manner of a painting")
+    stylize = _command(commands, "stylize", "make a photograph look like a painting", json=_EVENTS)
     _add_pictures(stylize)
     _add_recipe_options(stylize)
     _add_file_options(stylize)
 
-    demo = _command(commands, "demo", "the same with the embedded pictures, or with your own two")
+    demo = _command(commands, "demo", "run stylize on the built-in example pictures, or your own", json=_EVENTS)
     demo.add_argument("content", metavar="CONTENT", nargs="?", help="the photograph [embedded: a castle]")
     demo.add_argument("style", metavar="STYLE", nargs="?", help="the painting [embedded: The Starry Night]")
     _add_recipe_options(demo)
     _add_file_options(demo)
 
     _add_fast(commands)
-    _command(commands, "recipes", "list the recipes, one line each")
+    recipes = _command(commands, "recipes", "list the recipes, or show the values of one", json="")
+    recipes.add_argument("name", metavar="NAME", nargs="?", help="a recipe, to see all its values")
     _add_sweep(commands)
     _add_features(commands)
     _add_export(commands)
     _add_train(commands)
 
-    compare = _command(commands, "compare", "measure pictures made by any program, in style and in content")
+    compare = _command(commands, "compare", "measure pictures made by any program, in style and in content", json="")
     _add_pictures(compare)
     compare.add_argument("results", metavar="RESULT", nargs="+", help="pictures made of the two")
     compare.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
-    compare.add_argument("--json", action="store_true", help="print one JSON object a picture")
 
-    inspect = _command(commands, "inspect", "say how a picture file is read, and what was converted")
+    inspect = _command(commands, "inspect", "show how a picture file is read, and what was converted")
     inspect.add_argument("file", metavar="FILE", help="a picture")
     inspect.add_argument("--background", default="white", help="colour behind transparent parts [white]")
 
-    _command(commands, "doctor", "show versions, devices, and the network weights with their hashes")
-    return parser
+    _command(commands, "doctor", "show versions, devices, extras, and the network weights with their hashes", json="")
+    return parser, commands.choices
 
 
 def _add_fast(commands: Any) -> None:
-    fast = _command(commands, "fast", "paint in one pass, a sketch in seconds: one photograph or a folder")
+    fast = _command(
+        commands, "fast", "paint in one pass, a sketch in seconds: one photograph or a folder", json=_EVENTS
+    )
     fast.add_argument("content", metavar="CONTENT", help="the photograph, or a folder of them")
     fast.add_argument("styles", metavar="STYLE", nargs="*", help="one painting or several; none for --model NAME")
     fast.add_argument("--model", metavar="NAME", help="starry-night, or a .keras file from tfstyle train [AdaIN]")
@@ -105,14 +164,15 @@ def _add_fast(commands: Any) -> None:
 
 
 def _add_sweep(commands: Any) -> None:
-    sweep = _command(commands, "sweep", "paint one picture for each combination of some values, in a grid with curves")
+    help = "paint one picture for each combination of some values, in a grid with curves"
+    sweep = _command(commands, "sweep", help, json=_EVENTS)
     _add_pictures(sweep)
     sweep.add_argument(
         "--vary",
         action="append",
         required=True,
         metavar="FIELD=A,B",
-        help="values of a recipe option, as style_weight=1e5,1e6; may be given several times",
+        help="values of a recipe option, as style_weight=0.3,1,3; may be given several times",
     )
     _add_recipe_options(sweep)
     sweep.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
@@ -126,8 +186,15 @@ def _add_features(commands: Any) -> None:
     features.add_argument("image", metavar="IMAGE", help="a picture")
     features.add_argument("--layers", metavar="A,B", help="layers by their Keras names [the five style layers]")
     features.add_argument("--size", type=int, default=512, metavar="N", help="long side at most, in pixels [512]")
-    features.add_argument("--taps", choices=("relu", "conv"), default="relu", help="after or before the ReLU [relu]")
-    features.add_argument("--weights", metavar="WORD", default="embedded", help="as for stylize [embedded]")
+    features.add_argument(
+        "--taps",
+        choices=("relu", "conv"),
+        default="relu",
+        help="use activations after (relu) or before (conv) the ReLU [relu]",
+    )
+    features.add_argument(
+        "--weights", metavar=_METAVARS["weights"], default="embedded", help="as for stylize [embedded]"
+    )
     _add_folder(features, "the folder for the pictures [IMAGE-features]")
 
 
@@ -138,14 +205,14 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--style-layers", metavar="A,B", help="[the five style layers]")
     export.add_argument("--content-layers", metavar="A,B", help="[block4_conv2]")
     export.add_argument("--format", choices=("savedmodel", "onnx", "litert"), default="savedmodel", help="[savedmodel]")
-    export.add_argument("--weights", metavar="WORD", default="embedded", help="as for stylize [embedded]")
+    export.add_argument("--weights", metavar=_METAVARS["weights"], default="embedded", help="as for stylize [embedded]")
     export.add_argument("--pooling", choices=("max", "average"), default="max", help="pooling between blocks [max]")
     _add_folder(export, "the folder to make")
 
 
 def _add_train(commands: Any) -> None:
     help = "train a network that paints in one pass"
-    train = commands.add_parser("train", help=help, description=help[0].upper() + help[1:] + ".", epilog=_EXIT_CODES)
+    train = commands.add_parser("train", help=help, description=help[0].upper() + help[1:] + ".", epilog=EXIT_CODES)
     kinds = train.add_subparsers(dest="kind", required=True, metavar="KIND")
     fast = _command(kinds, "fast", "train a network that paints in the style of one painting")
     fast.add_argument("style", metavar="STYLE", help="the painting")
@@ -188,15 +255,22 @@ def _add_folder(command: argparse.ArgumentParser, help: str) -> None:
     command.add_argument("--overwrite", action="store_true", help="use a folder that is there")
 
 
-def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
-    """A sub-command with the options that all have."""
+def _command(commands: Any, name: str, help: str, *, json: str | None = None) -> argparse.ArgumentParser:
+    """A sub-command with the options that all have, and --json where there is a text about it, even an empty one."""
     command = commands.add_parser(
-        name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EXIT_CODES, allow_abbrev=False
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=f"{EXIT_CODES}. {json}" if json else EXIT_CODES,
+        allow_abbrev=False,
     )
-    speech = command.add_argument_group("speech")
-    speech.add_argument("-q", "--quiet", action="store_true", help="errors only")
-    speech.add_argument("-v", "--verbose", action="store_true", help="say what was converted")
-    speech.add_argument("--debug", action="store_true", help="show tracebacks and TensorFlow's own messages")
+    command.set_defaults(parser=command)
+    messages = command.add_argument_group("messages")
+    messages.add_argument("-q", "--quiet", action="store_true", help="errors only")
+    messages.add_argument("-v", "--verbose", action="store_true", help="show what was converted as well")
+    messages.add_argument("--debug", action="store_true", help="show tracebacks and TensorFlow's own messages")
+    if json is not None:
+        messages.add_argument("--json", action="store_true", help="print JSON, one object a line")
     return command
 
 
@@ -213,10 +287,9 @@ def _add_fields(group: Any, fields_of: type, *, defaults: bool = False) -> None:
         kind, choices = item.metadata["kind"], item.metadata["choices"]
         group.add_argument(
             f"--{item.name.replace('_', '-')}",
-            *(["--lr"] if item.name == "learning_rate" else []),
             type=kind,
             choices=choices or None,
-            metavar=None if choices else {int: "N", float: "X", str: "WORD"}[kind],
+            metavar=None if choices else _METAVARS.get(item.name) or {int: "N", float: "X", str: "WORD"}[kind],
             default=argparse.SUPPRESS,
             help=item.metadata["help"] + (f" [{item.default:{'' if kind is str else 'g'}}]" if defaults else ""),
         )
@@ -235,8 +308,7 @@ def _add_file_options(command: argparse.ArgumentParser) -> None:
     run.add_argument("--history", metavar="FILE", help="every loss of every step, as .csv or .json")
     run.add_argument("--plot-losses", metavar="FILE", help="style and content curves, as .png, .svg or .pdf")
     run.add_argument(
-        "--strip", metavar="FILE", help="the image every N (--save-every) or eighth part of the steps, in a row"
+        "--strip", metavar="FILE", help="eight images from the run in one row, or one every --save-every steps"
     )
     run.add_argument("--gif", metavar="FILE", help="the evolution of the image, animated")
     run.add_argument("--tensorboard", metavar="DIR", help="event files for TensorBoard")
-    run.add_argument("--json", action="store_true", help="print one JSON object a step, and one at the end")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import tfstyle
 from tfstyle import decoding, images, weights
-from tfstyle.cli.stylize import quiet_tensorflow
+from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, WeightsError
 
 
@@ -35,6 +39,12 @@ def inspect(options: argparse.Namespace) -> None:
         print(f"{'warning:':<13}{warning}")
 
 
+_LEGEND = """
+gram, moments, sliced wasserstein, colors: distance from the painting, of the Gram matrices, means and deviations, and
+distributions of features, and of the colors. content: distance of the features from the photograph's. Lower is better.
+ssim: structural similarity to the photograph. Higher is better, 1 is equal."""
+
+
 def compare(options: argparse.Namespace) -> None:
     """Prints the figures of pictures made by any program, one line each."""
     paths = [options.content, options.style, *options.results]
@@ -57,40 +67,85 @@ def compare(options: argparse.Namespace) -> None:
             print(json.dumps({"result": path} | {name: round(value, 5) for name, value in figures._asdict().items()}))
         else:
             print(f"{path:<{width}}" + "".join(f"{value:20.3f}" for value in figures))
+    if not options.json:
+        print(_LEGEND)
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """Prints versions, devices and embedded weights.
+    """Prints versions, optional packages, devices, memory, settings and embedded weights.
 
     Raises:
         WeightsError: if an embedded file is not what it should be, after everything is printed.
     """
     with quiet_tensorflow(options.debug):
-        from tfstyle.environment import available_memory, keras, tf
+        facts = _facts()
+    if options.json:
+        print(json.dumps(facts))
+    else:
+        for name, text in _lines(facts):
+            print(f"{name + ':':<13}{text}")
+    damaged = [name for name, (_, sound) in facts["weights"].items() if not sound]
+    if damaged:
+        raise WeightsError(f"embedded weights are damaged: {', '.join(damaged)}; reinstall tfstyle.")
 
-        devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
-    import numpy
-    import PIL
 
-    versions = {
+_EXTRAS = {"heif": ("pillow-heif",), "tensorboard": ("tensorboard",), "export": ("onnx", "tf2onnx")}
+"""Extra of the installation → its packages."""
+
+
+def _facts() -> dict[str, Any]:
+    """What is known about the installation and the machine."""
+    from tfstyle.environment import available_memory, keras, settings, tf
+
+    devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
+    known = {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}
+    found = {name: _hash(name) for name in known}
+    return {
         "tfstyle": tfstyle.__version__,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "numpy": numpy.__version__,
-        "pillow": PIL.__version__,
+        "numpy": metadata.version("numpy"),
+        "pillow": metadata.version("pillow"),
+        "extras": {extra: {name: _version(name) for name in names} for extra, names in _EXTRAS.items()},
+        "devices": {d.name.removeprefix("/physical_device:"): about.get("device_name", "") for d, about in devices},
+        "cpus": os.cpu_count(),
+        "free_memory": available_memory(),
+        "settings": settings(),
+        "weights": {name: (found[name], found[name] == known[name]) for name in known},
     }
-    for name, version in versions.items():
-        print(f"{name + ':':<13}{version}")
-    for device, details in devices:
-        name = device.name.removeprefix("/physical_device:")
-        print(f"{'device:':<13}{name} {details.get('device_name', '')}".rstrip())
-    free = available_memory()
-    print(f"{'memory:':<13}{'unknown' if free is None else f'{free / 1e9:.1f} GB free'}")
-    damaged = []
-    for name, expected in {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}.items():
-        found = weights.file_hash(weights.embedded_path(name))
-        damaged += [] if found == expected else [name]
-        print(f"{'weights:':<13}{name} {found} {'ok' if found == expected else 'DAMAGED'}")
-    if damaged:
-        raise WeightsError(f"embedded weights are damaged: {', '.join(damaged)}; reinstall tfstyle.")
+
+
+def _hash(name: str) -> str:
+    """The hash of an embedded file, which may be missing."""
+    try:
+        return weights.file_hash(weights.embedded_path(name))
+    except WeightsError:
+        return "missing"
+
+
+def _version(package: str) -> str | None:
+    """The version of a package that may be missing."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The facts in words: a label and its text."""
+    for name, value in facts.items():
+        if isinstance(value, str):
+            yield name, value
+    for extra, packages in facts["extras"].items():
+        found = (f"{name} {version}" if version else f"no {name}" for name, version in packages.items())
+        yield "extra", f"{extra}: {', '.join(found)}"
+    for name, about in facts["devices"].items():
+        yield "device", f"{name} {about}".rstrip()
+    yield "processors", str(facts["cpus"])
+    free = facts["free_memory"]
+    yield "memory", "unknown" if free is None else f"{free / 1e9:.1f} GB free"
+    for name, on in facts["settings"].items():
+        yield "setting", f"{name} {'on' if on else 'off'}"
+    for name, (digest, sound) in facts["weights"].items():
+        yield "weights", f"{name} {digest} {'ok' if sound else 'DAMAGED'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tfstyle import decoding, files, images, recipes, weights
-from tfstyle.errors import OutputError, SetupError, UsageError
+from tfstyle.cli import events
+from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.errors import InputError, OutputError, SetupError, UsageError
 from tfstyle.recipe import STARTS, Recipe, option_fields
 
 
@@ -27,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
             folders.enter_context(files.made_folder(folder))
         _check_output(options, Path(output))
         _check_records(options, Path(output))
+        start(options, recipe, content=str(content), style=str(style))
         with quiet_tensorflow(options.debug):
             from tfstyle import api
 
@@ -43,21 +45,21 @@ def run(options: argparse.Namespace) -> None:
             overwrite=options.overwrite,
             **overrides,
         )
-    if options.json:
-        height, width = image.shape[1:3]
-        print(json.dumps({"event": "result", "output": os.fspath(output), "width": width, "height": height}))
-    else:
-        print(os.fspath(output))
+    height, width = image.shape[1:3]
+    events.result(options, Path(output), width=width, height=height)
+
+
+def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
+    """Emits the event that a run of a recipe begins."""
+    chosen = {"recipe": recipe.name, "size": recipe.size, "seed": recipe.seed, "precision": recipe.precision}
+    events.start(options, **facts, **chosen)
 
 
 def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
     """The callbacks that were asked for."""
     from tfstyle import callbacks
 
-    if options.json:
-        yield callbacks.JsonLines(sys.stdout)
-    elif not options.quiet:
-        yield callbacks.Progress(sys.stderr)
+    yield from shown_steps(options)
     every, overwrite = options.save_every, options.overwrite
     if every is not None:
         yield callbacks.SaveImages(
@@ -73,6 +75,16 @@ def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
         yield callbacks.Animation(Path(options.gif), every=every, overwrite=overwrite)
     if options.tensorboard:
         yield callbacks.TensorBoard(Path(options.tensorboard))
+
+
+def shown_steps(options: argparse.Namespace) -> Iterator[Any]:
+    """The callback that shows the steps of a run: as JSON, as a bar or log, or not at all."""
+    from tfstyle import callbacks
+
+    if options.json:
+        yield callbacks.JsonLines(sys.stdout)
+    elif not options.quiet:
+        yield callbacks.Progress(sys.stderr)
 
 
 RECORDS = {
@@ -118,8 +130,10 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
     images.parse_color(options.background)
     if (options.content is None) != (options.style is None):
         raise UsageError("give both a photograph and a painting, or neither for the embedded ones.")
-    content = Path(options.content or images.SAMPLES / "neuschwanstein.jpg")
-    style = Path(options.style or images.SAMPLES / "starry_night.jpg")
+    content = images.SAMPLES / "neuschwanstein.jpg" if options.content is None else Path(options.content)
+    style = images.SAMPLES / "starry_night.jpg" if options.style is None else Path(options.style)
+    if content.is_dir():
+        raise InputError(f"{content}: is a folder; give a picture, or let tfstyle fast paint the whole folder.")
     for path in (content, style) + (() if recipe.init in STARTS else (Path(recipe.init),)):
         decoding.probe(path, long_side=1)
     weights.check(recipe.weights)
@@ -165,25 +179,3 @@ def default_folder(content: Path) -> Path:
 def _steps_folder(output: Path) -> Path:
     """Where `--save-every` puts its images."""
     return output.with_name(f"{output.stem}-steps")
-
-
-@contextlib.contextmanager
-def quiet_tensorflow(debug: bool) -> Iterator[None]:
-    """Keeps TensorFlow's messages about the machine away from standard error while it is loaded.
-
-    They are written by its C++ part straight to the file descriptor, before any setting is read.
-    """
-    if debug:
-        yield
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

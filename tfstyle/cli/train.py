@@ -9,7 +9,7 @@ from typing import Any
 
 import tfstyle
 from tfstyle import decoding, images
-from tfstyle.cli.stylize import quiet_tensorflow
+from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.feedforward import dataset, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions

@@ -23,6 +23,18 @@ ENCODER_HALO = 32
 DECODER_HALO = 32
 """Radius of the receptive field of what is painted from features: 30 pixels, in whole cells."""
 
+BYTES_AT_LEAST = {"adain": 230_000_000, "transformer": 20_000_000}
+"""Memory that the network takes at any size, in bytes: weights, compiled graphs, oneDNN's copies of the kernels."""
+
+BYTES_PER_PIECE_PIXEL = {"adain": 1000, "transformer": 650}
+"""Peak memory of the layers for each pixel of the largest piece: the slope of a process's peak between single pieces of
+512x384 and 1448x1086 pixels, in float32 on a CPU."""
+
+BYTES_PER_PIXEL = 60
+"""Memory for each pixel of the whole picture: itself, padded, painted, assembled and written; measured likewise, on
+pictures in pieces of 512 pixels."""
+
+
 STYLE_SIDE = 256
 """Long side at which a generator looks at a painting, in pixels: about the strokes of its training at 128."""
 
@@ -177,6 +189,30 @@ def choose_code(
         _check_sides(style, SMALLEST, "the painting")
     reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
     return _blended([network.code_of(style)[0] for style in reduced], blend)
+
+
+def memory_needed(network: AdaIN | Transformer, *sizes: tuple[int, int], tile: int) -> int:
+    """Estimates how many bytes `paint` or `transform` take beyond the imported library, on a CPU.
+
+    Args:
+        network: what is to paint.
+        *sizes: (height, width) of the photograph first, then of the paintings.
+        tile: as for `paint` or `transform`.
+    """
+    if isinstance(network, Transformer):
+        kind, in_one = "transformer", math.prod(sizes[0]) <= tile**2  # A generator looks at reduced paintings.
+        piece = math.prod(sizes[0]) if in_one else _largest_piece(*sizes[0], tile, HALO)
+    else:
+        kind, piece = "adain", max(_largest_piece(*size, tile, DECODER_HALO) for size in sizes)
+    whole = sum(height * width for height, width in sizes)
+    return BYTES_AT_LEAST[kind] + BYTES_PER_PIECE_PIXEL[kind] * piece + BYTES_PER_PIXEL * whole
+
+
+def _largest_piece(height: int, width: int, tile: int, halo: int) -> int:
+    """Pixels of the largest piece that a picture is painted in, with its halo."""
+    side = max(tile - tile % CELL, CELL)
+    longest = (max(end - start for start, end in _spans(length, side)) + 2 * halo for length in (height, width))
+    return math.prod(min(span, length) for span, length in zip(longest, (height, width), strict=True))
 
 
 def _check_sides(image: tf.Tensor, smallest: int, what: str) -> None:
