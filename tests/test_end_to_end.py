@@ -10,7 +10,8 @@ from conftest import SAMPLES
 
 import tfstyle
 from tfstyle import images, metrics, recipes, vgg
-from tfstyle.recipe import RAW_SCALES, STYLE_LAYERS
+from tfstyle.magnitudes import RAW_SCALES
+from tfstyle.recipe import STYLE_LAYERS
 
 CONTENT, STYLE = SAMPLES / "neuschwanstein.jpg", SAMPLES / "starry_night.jpg"
 

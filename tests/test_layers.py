@@ -11,9 +11,10 @@ PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
     {"errors", "limits"},
-    {"environment", "files", "recipe", "torchfile"},
+    {"environment", "fields", "files", "torchfile"},
+    {"recipe"},
     {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
-    {"images", "vgg", "losses"},
+    {"images", "vgg", "losses", "magnitudes"},
     {"model", "metrics"},
     {"objective"},
     {"feedforward"},

@@ -13,7 +13,7 @@ from test_optimizers import plain_lbfgs
 
 import tfstyle
 from tfstyle import images, weights
-from tfstyle.recipe import RAW_SCALES
+from tfstyle.magnitudes import RAW_SCALES
 
 FIRST = ("block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2", "block3_conv1")
 FIVE = tuple(f"block{i}_conv1" for i in range(1, 6))

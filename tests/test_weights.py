@@ -12,7 +12,8 @@ from conftest import MINI_BLOCKS, SAMPLES
 
 from tfstyle import images, torchfile, vgg, weights
 from tfstyle.errors import WeightsError
-from tfstyle.recipe import RAW_SCALES, VGG19_BLOCKS, layer_names
+from tfstyle.magnitudes import RAW_SCALES
+from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 LAYERS = layer_names(MINI_BLOCKS)
 

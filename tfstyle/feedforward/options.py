@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfstyle.errors import UsageError
-from tfstyle.recipe import LARGEST_SEED, check_option, option, option_fields
+from tfstyle.fields import check_fields, option
+from tfstyle.recipe import LARGEST_SEED
 
 PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")
@@ -46,8 +47,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Refuses numbers out of range."""
-        for item in option_fields(type(self)):
-            check_option(item, getattr(self, item.name))
+        check_fields(self)
         if not self.content_weight + self.style_weight > 0:
             raise UsageError("content_weight and style_weight are both 0; give at least one a positive weight.")
 
