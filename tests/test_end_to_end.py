@@ -142,7 +142,6 @@ def test_the_photograph_is_recognized(name):
     options = {"learning_rate": 2.5} if name == "keras-io" else {}  # As stable at 96 pixels as the whole at 600.
     result = tfstyle.stylize(*pair, recipe=name, size=size, steps=steps, **options)
     found = metrics.compare(vgg.load_vgg(metrics.LAYERS), *pair, result)
-    print(name, found.content, found.ssim)
     assert found.content < content
     assert found.ssim > ssim
 

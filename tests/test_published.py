@@ -172,7 +172,7 @@ def test_crowsons_average_and_adams_moments_go_from_scale_to_scale():
     expected, averages = zip(*reference.averaged_adam(facts, network, factors, pairs, (6, 3)), strict=True)
     np.testing.assert_allclose(losses_of(seen), expected, rtol=2e-3, atol=2e-3 * np.sum(expected, 1).min())
     for step, average in zip(seen, averages, strict=True):
-        assert np.abs(step.image - average).mean() < 1e-3  # The iterates themselves are 0.01 away from their average.
+        assert np.abs(step.image - average).mean() < 2.5e-3  # Without carried moments 8e-3; the last iterate 1e-2.
 
 
 def test_gatys_begins_its_second_scale_at_the_enlarged_image_with_an_optimizer_that_knows_nothing():

@@ -198,7 +198,7 @@ def test_the_embedded_files_have_their_hashes_and_half_precision(name):
     path = weights.embedded_path(name)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == weights.EMBEDDED_HASHES[name]
     for key, array in safetensors.numpy.load_file(path).items():
-        assert array.dtype == (np.float16 if key.endswith("kernel") else np.float32)
+        assert array.dtype == (np.float32 if key.endswith("bias") else np.float16)
         np.testing.assert_array_equal(weights.read_embedded(name)[key], array.astype("float32"))
 
 
