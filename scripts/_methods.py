@@ -26,7 +26,7 @@ def plain_loop(content, style):
     import tensorflow as tf
 
     from tfstyle import weights as files
-    from tfstyle.recipe import RAW_SCALES
+    from tfstyle.magnitudes import RAW_SCALES
 
     layers = [f"block{block}_conv1" for block in range(1, 6)] + ["block5_conv2"]
     network = keras.applications.VGG19(include_top=False, weights=None)

@@ -11,10 +11,10 @@ PACKAGE = Path(tfstyle.__file__).parent
 
 LAYERS = [
     {"atomic", "errors", "limits", "registration"},
-    {"environment", "files", "recipe", "containers", "opening", "profiles", "samples", "pixels"},
-    {"torchfile"},
+    {"environment", "fields", "files", "containers", "opening", "profiles", "samples", "pixels"},
+    {"recipe", "torchfile"},
     {"recipes", "decoding", "weights", "moments", "optimizers", "color"},
-    {"images", "vgg", "losses"},
+    {"images", "vgg", "losses", "magnitudes"},
     {"model", "metrics"},
     {"objective"},
     {"feedforward"},

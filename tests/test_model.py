@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 from conftest import image, miniature
 
-from tfstyle import model, moments, recipes
+from tfstyle import model, moments, recipes, vgg
 from tfstyle.errors import UsageError
 
+SCALES = {"block1_conv1": 2.0, "block2_conv2": np.linspace(0.5, 2.0, 7, dtype="float32")}
 MODES = {"eager": lambda m: m, "graph": tf.function}
 
 
@@ -46,13 +47,39 @@ def test_feature_scales_act_before_the_statistic(statistic, rng):
     np.testing.assert_array_equal(found["style"]["block2_conv1"], plain(pixels)["style"]["block2_conv1"])
 
 
+@pytest.mark.parametrize("statistic", moments.STATISTICS)
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_every_filter_may_have_a_factor_of_its_own(statistic, mode, rng):
+    scales = {"block1_conv1": rng.uniform(0.5, 2.0, 4), "block2_conv2": rng.uniform(0.5, 2.0, 7)}
+    plain, scaled = (miniature(statistic=statistic, feature_scales=s) for s in ({}, scales))
+    pixels = image(rng)
+    features = plain.vgg(pixels)
+    expected = moments.statistic(statistic)(moments.moments(scales["block1_conv1"] * features["block1_conv1"]))
+    found = mode(scaled)(pixels)
+    np.testing.assert_allclose(found["style"]["block1_conv1"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found["content"]["block2_conv2"], scales["block2_conv2"] * features["block2_conv2"], rtol=1e-5
+    )
+
+
+def test_gradients_pass_through_the_factors_of_filters(rng):
+    """Those of a sum of a linear statistic: the factors times the gradient of the features."""
+    factors = np.array([0.5, 2.0, 3.0, 1.5], "float32")
+    scaled, pixels = miniature(statistic="mean_gram", feature_scales={"block1_conv1": factors}), tf.constant(image(rng))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(pixels)
+        found = tf.reduce_sum(scaled(pixels)["style"]["block1_conv1"][:, 0])
+        expected = tf.reduce_sum(factors * tf.reduce_mean(scaled.vgg(pixels)["block1_conv1"], axis=(1, 2)))
+    np.testing.assert_allclose(tape.gradient(found, pixels), tape.gradient(expected, pixels), rtol=1e-4, atol=1e-8)
+
+
 def test_a_layer_may_serve_both_content_and_style(rng):
     found = miniature(style_layers=("block1_conv2",), content_layers=("block1_conv2",))(image(rng))
     assert set(found["style"]) == set(found["content"]) == {"block1_conv2"}
 
 
 def test_a_saved_model_comes_back_the_same_in_safe_mode(tmp_path, rng):
-    network, pixels = miniature(taps="conv", pooling="average", feature_scales={"block1_conv1": 2.0}), image(rng)
+    network, pixels = miniature(taps="conv", pooling="average", feature_scales=SCALES), image(rng)
     expected = network(pixels)
     network.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -107,8 +134,29 @@ def test_the_embedded_network_serves_without_arguments(rng):
 
 def test_a_recipe_brings_its_scales_to_the_model():
     network = model.model_for(recipes.TENSORFLOW_TUTORIAL)
-    assert network.feature_scales["block5_conv2"] == 20.63
-    assert set(model.model_for(recipes.BALANCED).feature_scales.values()) == {1.0}
+    assert network.feature_scales["block5_conv2"] == [20.63]
+    assert not model.model_for(recipes.BALANCED).feature_scales
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "typed", "pixels"),
+    [
+        ("avgpool-noise", "torch", "auto", "none"),
+        ("avgpool-noise", "keras", "auto", "keras"),
+        ("avgpool-noise", "torch", "torch", "torch"),
+        ("d2l", "torch", "auto", "torch"),
+        ("johnson", "torch", "auto", "torch"),
+        ("johnson", "torch", "keras", "keras"),
+    ],
+)
+@pytest.mark.parametrize("weights", ["network.pth", "network.safetensors"])
+def test_a_network_is_given_the_pixels_its_file_was_trained_on(name, kind, typed, pixels, weights, monkeypatch):
+    """What the file is says it, not its ending; a source that gave torchvision's network others is followed."""
+    network = vgg.weight_files.read("embedded")._replace(input_scale=kind)
+    monkeypatch.setattr(vgg.weight_files, "read", lambda source, **options: network)
+    found = model.model_for(recipes.get_recipe(name, weights=weights, input_scale=typed))
+    assert found.vgg.input_scale == found.get_config()["input_scale"] == pixels
+    assert not found.feature_scales
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest():

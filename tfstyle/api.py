@@ -105,8 +105,8 @@ def stylize(
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
     _check_memory(chosen, photo_size, painting_size)
-    _confess(chosen.departure())
     transfer = _transfer(chosen.compiled_part())
+    _confess(chosen.network_note(transfer.model.vgg.input_scale))
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
     carries_alpha = keep_alpha and photograph.alpha is not None
     alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
@@ -275,10 +275,10 @@ def _adain(decoder: AdaINDecoder | None) -> AdaIN:
 
 
 @functools.cache
-def _confess(departure: str | None) -> None:
+def _confess(note: str | None) -> None:
     """Says once a process that a recipe runs on another network than it was published for."""
-    if departure:
-        _log.warning("%s", departure)
+    if note:
+        _log.warning("%s", note)
 
 
 _building = threading.Lock()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import moments
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
+from tfstyle.magnitudes import feature_scales
 from tfstyle.recipe import VGG19_BLOCKS, Recipe
 from tfstyle.vgg import VGG, Blocks, load_vgg
 
@@ -20,8 +23,8 @@ class StyleContentModel(keras.Model):
         style_layers: layers whose statistic describes the style.
         content_layers: layers whose features describe the content.
         statistic: what is taken at the style layers, a name in `moments.STATISTICS`.
-        feature_scales: layer → factor its features are multiplied by (1 if absent), for numbers that were published
-            for another network (`Recipe.feature_scales`).
+        feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
+            published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
         taps, pooling, rounding, edge, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
 
@@ -39,7 +42,7 @@ class StyleContentModel(keras.Model):
         content_layers: Sequence[str],
         *,
         statistic: str = "gram",
-        feature_scales: Mapping[str, float] | None = None,
+        feature_scales: Mapping[str, float | Sequence[float] | np.ndarray] | None = None,
         weights: str | None = "embedded",
         taps: str | Mapping[str, str] = "relu",
         pooling: str = "max",
@@ -53,7 +56,7 @@ class StyleContentModel(keras.Model):
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
         self._statistic = moments.statistic(statistic)
-        self.feature_scales = dict(feature_scales or {})
+        self.feature_scales = {layer: np.ravel(scale).tolist() for layer, scale in (feature_scales or {}).items()}
         layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
         options: dict = {"taps": taps, "pooling": pooling, "rounding": rounding, "edge": edge, "blocks": blocks}
         options["dtype"] = self.dtype_policy
@@ -79,17 +82,21 @@ class StyleContentModel(keras.Model):
     ) -> dict[str, dict[str, tf.Tensor]]:
         """What a call returns, from the features of the content layers and the moments of the style layers."""
         return {
-            "style": {
-                layer: self._statistic(moments.scale(sums[layer], self._scale(layer))) for layer in self.style_layers
-            },
+            "style": {layer: self._describe(layer, sums[layer]) for layer in self.style_layers},
             "content": {
-                layer: tf.cast(features[layer], self.variable_dtype) * self._scale(layer)
+                layer: self._scaled(layer, tf.cast(features[layer], self.variable_dtype))
                 for layer in self.content_layers
             },
         }
 
-    def _scale(self, layer: str) -> float:
-        return self.feature_scales.get(layer, 1.0)
+    def _describe(self, layer: str, sums: moments.Moments) -> tf.Tensor:
+        """The statistic; its sums are scaled instead of the features, which are far larger."""
+        return self._statistic(
+            moments.scale(sums, self.feature_scales[layer]) if layer in self.feature_scales else sums
+        )
+
+    def _scaled(self, layer: str, features: tf.Tensor) -> tf.Tensor:
+        return features * tf.constant(self.feature_scales[layer]) if layer in self.feature_scales else features
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuses: Keras' own export cannot write nested outputs.
@@ -118,20 +125,22 @@ def model_for(recipe: Recipe) -> StyleContentModel:
     Raises:
         WeightsError: if the recipe's weights cannot be used.
     """
-    layers = recipe.style_layers + recipe.content_layers
-    return StyleContentModel(
+    model = StyleContentModel(
         recipe.style_layers,
         recipe.content_layers,
         statistic=recipe.statistic,
-        feature_scales=dict(zip(layers, recipe.feature_scales(), strict=True)),
+        feature_scales=feature_scales(recipe),
         weights=recipe.weights,
         taps=recipe.taps,
         pooling=recipe.pooling,
         rounding=recipe.rounding,
-        input_scale=recipe.resolved_input_scale(),
+        input_scale=recipe.input_scale,
         edge=recipe.edge,
         dtype=policy(recipe.precision),
     )
+    if recipe.input_scale == "auto" and model.vgg.input_scale == "torch" and recipe.trained_on == "torchvision":
+        model.vgg.input_scale = recipe.published_scale  # Its source may have left out torch's mean and deviation.
+    return model
 
 
 def policy(precision: str) -> str:

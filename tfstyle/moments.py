@@ -6,7 +6,7 @@ function of the sums alone and never sees the features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -92,9 +92,10 @@ def add(first: Moments, second: Moments) -> Moments:
     return Moments(*(a + b for a, b in zip(first, second, strict=True)))
 
 
-def scale(sums: Moments, factor: float) -> Moments:
-    """The moments that features `factor` times as large would have."""
-    return Moments(sums.count, sums.total * factor, sums.products * factor**2)
+def scale(sums: Moments, factor: float | Sequence[float]) -> Moments:
+    """The moments that features `factor` times as large would have; one factor, or one a channel."""
+    factors = tf.reshape(tf.cast(factor, sums.total.dtype), [-1])
+    return Moments(sums.count, sums.total * factors, sums.products * (factors[:, None] * factors))
 
 
 def mean(sums: Moments) -> tf.Tensor:

@@ -7,14 +7,15 @@ with it. The published recipes are in `recipes`.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
 from tfstyle.errors import UsageError, unknown_name
+from tfstyle.fields import check_fields, field, option
 
 VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 """Filters of VGG-19's sixteen convolutions, block by block (Simonyan & Zisserman 2015, table 1, column E)."""
@@ -25,32 +26,16 @@ def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
 
 
-_RAW_SCALES = (
-    (24.56, 123.86),
-    (127.76, 113.27),
-    (130.61, 166.25, 349.37, 516.48),
-    (534.09, 345.94, 186.25, 45.91),
-    (48.19, 20.63, 8.40, 1.23),
-)
-# Root mean square, over the filters of a layer, of (raw VGG-19 activation / embedded activation). Measured from the two
-# weight files, which differ by one factor per filter.
-
-RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), itertools.chain(*_RAW_SCALES), strict=True)))
-"""What to multiply the embedded network's features by, layer by layer, to give them the raw network's magnitude."""
-
 STARTS = ("content", "noise", "adain")
 """Words for the image to start from; anything else is a picture file."""
 
+STYLE_LOSSES: Mapping[str, str | None] = MappingProxyType(
+    {"squared_error": None, "wasserstein": "mean_gram", "wasserstein_newton_schulz": "mean_gram"}
+)
+"""Names in `losses.STYLE_LOSSES`, and the statistic each needs; None takes any."""
+
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 """The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""
-
-
-def option(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
-) -> Any:
-    """A field that is also an option of the command line; `low` and `high` are the outermost values allowed."""
-    metadata = {"help": help, "choices": choices, "kind": type(default), "low": low, "high": high}
-    return field(default=default, metadata=metadata)
 
 
 LARGEST_SEED = 2**31 - 1
@@ -68,6 +53,7 @@ class Recipe:
         name: what `--recipe` calls it.
         summary: one line for a person choosing.
         source: where its numbers were published.
+        departures: where it does not do as its source, one sentence each; `network_note` is about the network.
         content_layers, content_layer_weights: layers whose features are kept near the photograph's, and their w.
         style_layers, style_layer_weights: layers whose statistic is moved to the painting's, and their w.
         statistic: what is compared at the style layers, a name in `moments.STATISTICS`.
@@ -100,66 +86,67 @@ class Recipe:
         style_margin: share of the painting's short side left out at each edge, where scans show frame or paper.
         scale_start: long side of the coarsest scale in pixels; 0 works at one scale only.
         scale_factor: ratio of one scale to the one before.
-        scale_steps: steps at each scale, coarse to fine. A longer ladder repeats the last number; a shorter one drops
-            the first ones, the coarsest.
+        scale_steps: steps at each scale, coarse to fine. With more scales the last number is repeated, with fewer the
+            first ones, of the coarsest scales, are left out.
+        first_steps: the coarsest scale takes at least as many steps, also where it is the only one.
     """
 
     name: str
     summary: str
     source: str
+    departures: tuple[str, ...] = ()
 
-    content_layers: tuple[str, ...]
-    content_layer_weights: tuple[float, ...] = (1.0,)
-    style_layers: tuple[str, ...] = STYLE_LAYERS
-    style_layer_weights: tuple[float, ...] = (0.2,) * 5
-    statistic: str = "gram"
-    style_loss: str = "squared_error"
-    reduction: str = "mean"
-    tv_form: str = "squared"
-    taps: str = "relu"
-    edge: str = "zero"
-    rounding: str = "floor"
-    trained_on: str = "normalised"
-    published_scale: str = "torch"
+    content_layers: tuple[str, ...] = field(MISSING, choices=layer_names())
+    content_layer_weights: tuple[float, ...] = field((1.0,), low=0.0)
+    style_layers: tuple[str, ...] = field(STYLE_LAYERS, choices=layer_names())
+    style_layer_weights: tuple[float, ...] = field((0.2,) * 5, low=0.0)
+    statistic: str = field("gram", choices=("gram", "summed_gram", "covariance", "mean_deviation", "mean_gram"))
+    style_loss: str = field("squared_error", choices=tuple(STYLE_LOSSES))
+    reduction: str = field("mean", choices=("mean", "sum"))
+    tv_form: str = field("squared", choices=("squared", "absolute", "power", "sum", "nine_point"))
+    taps: str = field("relu", choices=("relu", "conv"))
+    edge: str = field("zero", choices=("zero", "replicate", "reflect"))
+    rounding: str = field("floor", choices=("floor", "ceil"))
+    trained_on: str = field("normalised", choices=("normalised", "caffe", "torchvision"))
+    published_scale: str = field("torch", choices=("torch", "none"))
 
-    space: str = "unit"
-    optimizer: str = "adam"
-    learning_rate: float = 0.02
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
-    decay_rate: float = 1.0
-    decay_steps: int = 100
+    space: str = field("unit", choices=("unit", "torch", "caffe"))
+    optimizer: str = field("adam", choices=("adam", "sgd", "lbfgs"))
+    learning_rate: float = field(0.02, low=1e-12)
+    beta_1: float = field(0.9, low=0.0, high=1.0)
+    beta_2: float = field(0.999, low=0.0, high=1.0)
+    epsilon: float = field(1e-7, low=0.0)
+    decay_rate: float = field(1.0, low=1e-12, high=1.0)
+    decay_steps: int = field(100, low=1)
     staircase: bool = False
-    history: int = 10
+    history: int = field(10, low=1, high=1000)
     true_steps: bool = True
-    longest_step: float = 0.0
+    longest_step: float = field(0.0, low=0.0)
     add_detail: bool = False
     warm_start: bool = False
     clip: bool = True
-    average: float = 0.0
-    noise: float = 0.0
-    style_fit: str = "long_side"
-    style_margin: float = 0.0
-    scale_start: int = 0
-    scale_factor: float = 2.0
-    scale_steps: tuple[int, ...] = (100,)
+    average: float = field(0.0, low=0.0, high=0.9999)
+    noise: float = field(0.0, low=0.0)
+    style_fit: str = field("long_side", choices=("long_side", "width", "content"))
+    style_margin: float = field(0.0, low=0.0, high=0.25)
+    scale_start: int = field(0, low=0)
+    scale_factor: float = field(2.0, low=1.01)
+    scale_steps: tuple[int, ...] = field((100,), low=1)
+    first_steps: int = field(0, low=0)
 
     size: int = option(512, "long side of the result in pixels; 0 is the photograph's own", low=0)
-    steps: int = option(0, "steps in all, shared among the scales as the recipe does", low=0)
-    content_weight: float = option(1.0, "how much the photograph's shapes count", low=0.0)
-    style_weight: float = option(1.0, "how much the painting's manner counts (the whole style term)", low=0.0)
-    tv_weight: float = option(0.0, "how much smoothness counts (total variation)", low=0.0)
-    style_scale: float = option(
-        1.0, "size of the painting's strokes beside the picture, 1 as in the painting", low=0.1, high=10.0
-    )
-    init: str = option("content", "the image to start from: content, noise, adain (one pass) or a picture file")
-    seed: int = option(0, "seed of the start noise", low=0, high=LARGEST_SEED)
+    steps: int = option(0, "total number of steps, divided among the scales as the recipe's own are", low=0)
+    content_weight: float = option(1.0, "weight of the content loss: how closely to keep the photograph", low=0.0)
+    style_weight: float = option(1.0, "weight of the style loss", low=0.0)
+    tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
+    style_scale: float = option(1.0, "size of the brush strokes: 2 makes them twice as large", low=0.1, high=10.0)
+    init: str = option("content", "image to start from: content, noise, adain (a result of one pass) or a picture file")
+    seed: int = option(0, "seed of the random start image", low=0, high=LARGEST_SEED)
     weights: str = option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
-    pooling: str = option("max", "pooling between blocks", choices=("max", "average"))
+    pooling: str = option("max", "pooling between the blocks of the network", choices=("max", "average"))
     precision: str = option(
         "float32",
-        "of the convolutions; auto is bfloat16 where the processor computes it faster",
+        "precision of the convolutions; auto is bfloat16 where the processor computes it faster",
         choices=("auto", "float32", "bfloat16"),
     )
     flip_kernels: str = option(
@@ -169,135 +156,82 @@ class Recipe:
     )
     input_scale: str = option(
         "auto",
-        "pixel range the weights were trained on: keras (BGR, 0-255), torch (RGB, normalised), none (RGB, 0-1), "
-        "or auto: torch for a .pth file, else keras",
+        "pixels the network was trained on: keras (BGR, 0-255, less the mean), torch (RGB, normalized), none (RGB, "
+        "0-1), or auto: torch for a .pth or .safetensors file with torch's layer names, else keras; Caffe's weights "
+        "in a .pth file need keras",
         choices=("auto", "keras", "torch", "none"),
     )
 
     def __post_init__(self) -> None:
-        """Checks every value that could have been typed; raises UsageError with one line."""
-        for item in option_fields():
-            check_option(item, getattr(self, item.name))
+        """Gives every value its field's type; raises UsageError, one line, where it may not stand there."""
+        check_fields(self)
         for kind in ("content", "style"):
             layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
-            for layer in layers:
-                if layer not in RAW_SCALES:
-                    raise UsageError(unknown_name(f"{kind} layer", layer, RAW_SCALES))
+            if not layers and getattr(self, f"{kind}_weight"):
+                raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
+            if len(set(layers)) < len(layers):
+                raise UsageError(f"`{kind}_layers` names a layer twice; name each once.")
             if len(layers) != len(weights):
-                raise UsageError(f"{kind}_layers names {len(layers)} layers but {len(weights)} weights are given.")
-        for name, low, high in _RANGES:
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"{name} should be from {low:g} to {high:g}, not {getattr(self, name)!r}.")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(unknown_name(name, getattr(self, name), choices))
+                raise UsageError(
+                    f"`{kind}_layers` names {len(layers)} layers but {len(weights)} weights are given; give "
+                    f"`{kind}_layer_weights` one for each."
+                )
+        if not self.scale_steps:
+            raise UsageError("`scale_steps` is empty; give at least one number of steps.")
         if not self.content_weight + self.style_weight > 0:
-            raise UsageError("content_weight and style_weight are both 0; give at least one a positive weight.")
-        if self.style_loss.startswith("wasserstein") and self.statistic != "mean_gram":
-            raise UsageError(f"the style loss {self.style_loss!r} needs the statistic 'mean_gram'.")
+            raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
+        needed = STYLE_LOSSES[self.style_loss]
+        if needed not in (None, self.statistic):
+            message = f"`style_loss` {self.style_loss!r} needs the `statistic` {needed!r}, not {self.statistic!r}."
+            raise UsageError(message)
         if self.clip and self.space != "unit":
-            raise UsageError(f"clip keeps the image in [0, 1] and needs the space 'unit', not {self.space!r}.")
-
-    def feature_scales(self) -> tuple[float, ...]:
-        """Factor for the features of each style layer, then of each content layer.
-
-        1 throughout, except where numbers published for raw VGG-19 run on the embedded network: there the factor
-        gives each layer its published magnitude. A departure: within a layer the filters keep the embedded network's
-        balance.
-        """
-        layers = self.style_layers + self.content_layers
-        if not self.is_rescaled():
-            return (1.0,) * len(layers)
-        return tuple(RAW_SCALES[layer] for layer in layers)
+            raise UsageError(f"`clip` keeps the image in [0, 1] and needs the `space` 'unit', not {self.space!r}.")
+        if self.init not in STARTS and PurePath(self.init).name == self.init and "." not in self.init:
+            raise UsageError(unknown_name("start image", self.init, (*STARTS, "or the path of a picture")))
 
     def smallest_side(self) -> int:
         """The smallest side in pixels of a picture that reaches the deepest layer: each block halves it."""
         return 2 ** (max(int(layer[len("block")]) for layer in self.style_layers + self.content_layers) - 1)
 
     def is_rescaled(self) -> bool:
-        """Says whether this recipe runs on a network its numbers were not published for, rescaled to it."""
-        return self.trained_on == "caffe" and self.weights == "embedded"
+        """Says whether its numbers were published for another network than the embedded one, on which it runs."""
+        return self.weights == "embedded" and self.trained_on != "normalised"
 
-    def departure(self) -> str | None:
-        """What to confess before the run: that its numbers were published for another network than it runs on."""
-        if self.is_rescaled():
-            return (
-                f"{self.name} was published for raw VGG-19 weights; on the embedded network its layers are rescaled to "
-                "the published magnitudes, so the look is near, not equal (--weights imagenet is exact)."
-            )
-        if self.trained_on == "torchvision" and not self.weights.endswith((".pth", ".safetensors")):
-            return (
-                f"{self.name} was published for torchvision's VGG-19, whose activations are of the same order as the "
-                "embedded network's; the look is near, not equal (--weights FILE.pth is exact)."
-            )
-        return None
+    def network_note(self, pixels: str) -> str | None:
+        """Says how the network differs from the one this recipe's numbers were published for; None if it does not.
 
-    def resolved_input_scale(self) -> str:
-        """`input_scale`, with "auto" replaced where the recipe's source gave torchvision's network other pixels."""
-        if self.input_scale == "auto" and self.trained_on == "torchvision" and self.weights.endswith(".pth"):
-            return self.published_scale
-        return self.input_scale
+        Args:
+            pixels: those the network is given, `VGG.input_scale`: Caffe's networks "keras", torchvision's the others.
+        """
+        if self.trained_on == "normalised":
+            return None
+        published, exact = {
+            "caffe": ("raw VGG-19 weights", '`weights` "imagenet"'),
+            "torchvision": ("torchvision's VGG-19", "a torchvision .pth file as `weights`"),
+        }[self.trained_on]
+        if self.weights == "embedded":
+            how = "the embedded network's features are rescaled for it, so results are similar, not identical"
+        elif (self.trained_on == "caffe") == (pixels == "keras"):
+            return None
+        else:
+            how = f"{self.weights} holds a network whose features have other magnitudes, so results differ"
+        return f"{self.name} was published for {published}; {how} ({exact} is exact)."
 
     def compiled_part(self) -> Recipe:
         """This recipe with every field set aside that may change without a new compiled graph."""
         shared: dict[str, Any] = {item.name: item.default for item in option_fields() if item.name in _RUN_FIELDS}
         used = {name: float(getattr(self, name) > 0) for name in ("content_weight", "style_weight", "tv_weight")}
-        shared |= {"name": "", "summary": "", "source": "", "scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,)}
-        shared["style_margin"] = 0.0
+        shared |= {"name": "", "summary": "", "source": "", "departures": (), "style_margin": 0.0}
+        shared |= {"scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,), "first_steps": 0}
         return dataclasses.replace(self, **(shared | used))
 
-
-_RANGES = (
-    ("learning_rate", 1e-12, math.inf),
-    ("beta_1", 0.0, 1.0),
-    ("beta_2", 0.0, 1.0),
-    ("epsilon", 0.0, math.inf),
-    ("decay_rate", 1e-12, 1.0),
-    ("decay_steps", 1, math.inf),
-    ("history", 1, 1000),
-    ("longest_step", 0.0, math.inf),
-    ("average", 0.0, 0.9999),
-    ("noise", 0.0, math.inf),
-    ("style_margin", 0.0, 0.25),
-    ("scale_start", 0, math.inf),
-    ("scale_factor", 1.01, math.inf),
-)
-"""Field → smallest and largest value, for the fields that are not options."""
-
-_CHOICES = {
-    "optimizer": ("adam", "sgd", "lbfgs"),
-    "space": ("unit", "torch", "caffe"),
-    "reduction": ("mean", "sum"),
-    "trained_on": ("normalised", "caffe", "torchvision"),
-    "style_fit": ("long_side", "width", "content"),
-}
-"""Field → words it may hold; other words are checked where they are looked up."""
 
 _RUN_FIELDS = ("size", "steps", "style_scale", "init", "seed")
 
 
 def option_fields(kind: type = Recipe) -> tuple[dataclasses.Field, ...]:
     """The fields of a dataclass, such as `Recipe`, that are options of the command line, in its order."""
-    return tuple(item for item in dataclasses.fields(kind) if item.metadata)
-
-
-def check_option(item: dataclasses.Field, value: Any) -> None:
-    """Checks a value for a field made by `option`.
-
-    Raises:
-        UsageError: unless it may stand there.
-    """
-    choices, kind, low, high = (item.metadata[name] for name in ("choices", "kind", "low", "high"))
-    if choices and value not in choices:
-        raise UsageError(unknown_name(item.name, value, choices))
-    if kind is str:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not math.isfinite(value):
-        raise UsageError(f"{item.name} should be a finite {kind.__name__}, not {value!r}.")
-    if value < low:
-        raise UsageError(f"{item.name} should be at least {low:g}, not {value!r}.")
-    if value > high:
-        raise UsageError(f"{item.name} should be at most {high:.12g}, not {value!r}.")
+    return tuple(item for item in dataclasses.fields(kind) if "help" in item.metadata)
 
 
 def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, ...]:
@@ -323,11 +257,13 @@ def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, .
 def steps_per_scale(recipe: Recipe, scales: int) -> tuple[int, ...]:
     """Steps at each of `scales` scales, coarse to fine.
 
-    Without `steps` they are `scale_steps`, its last number repeated for further scales or its first ones dropped;
-    with it, that total divided in the same proportions (largest remainders first), the finest scale never without.
+    Without `steps` they are `scale_steps`, its last number repeated for further scales or its first ones left out, and
+    at least `first_steps` at the coarsest; with it, that total divided in the same proportions (largest remainders
+    first), the finest scale never without.
     """
     planned = recipe.scale_steps + recipe.scale_steps[-1:] * (scales - len(recipe.scale_steps))
-    planned = planned[len(planned) - scales :]
+    first, *finer = planned[len(planned) - scales :]
+    planned = (max(first, recipe.first_steps), *finer)
     if not recipe.steps:
         return planned
     shares = [recipe.steps * steps / sum(planned) for steps in planned]

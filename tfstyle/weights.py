@@ -27,9 +27,10 @@ EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
     {
         "vgg19-normalised": "b9c1f60ea9c878fe92542005a90d2d631a50072bc44388dae6ef67a310a32863",
         "adain-decoder": "7d86b8f39420b0d2e1ab61bc9a01ca52a7189cacc5ae4162708642520510a236",
+        "vgg19-magnitudes": "a35e5cff77afe8b3591410be7fc27e5df51be5075963a28c70a3a1575d0f6a8d",
     }
 )
-"""SHA-256 of the embedded files, as `scripts/build_weights.py` makes them."""
+"""SHA-256 of the embedded files, as `scripts/build_weights.py` and `scripts/measure_magnitudes.py` make them."""
 
 NETWORK_HASHES: Mapping[str, str] = MappingProxyType(
     {"starry-night": "a86f4ab9235b738ebe9561f2c274ddd3aecac6f97138a077f47aab110d20dfd5"}
@@ -74,10 +75,11 @@ def read_embedded(name: str) -> Arrays:
     """Reads one of the embedded files after checking its hash.
 
     Args:
-        name: "vgg19-normalised" or "adain-decoder".
+        name: "vgg19-normalised", "adain-decoder" or "vgg19-magnitudes".
 
     Returns:
-        Name → float32 array, kernels [3, 3, in, out] under `LAYER.kernel` and biases [out] under `LAYER.bias`.
+        Name → float32 array, kernels [3, 3, in, out] under `LAYER.kernel` and biases [out] under `LAYER.bias`; or
+        magnitudes [out] and [1] under `LAYER.conv` and `LAYER.relu`.
 
     Raises:
         WeightsError: if the file is missing or not the one this version was built with.

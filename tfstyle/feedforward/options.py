@@ -7,12 +7,12 @@ are from `Recipe`.
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
 from tfstyle.errors import UsageError
-from tfstyle.recipe import LARGEST_SEED, check_option, option, option_fields
+from tfstyle.fields import check_fields, option
+from tfstyle.recipe import LARGEST_SEED
 
 PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")
@@ -48,17 +48,8 @@ class TrainingOptions:
     )
 
     def __post_init__(self) -> None:
-        """Takes NumPy's scalars as Python's, and refuses values that are wrong."""
-        for item in option_fields(type(self)):
-            value = getattr(self, item.name)
-            if isinstance(value, numbers.Number) and hasattr(value, "item"):
-                value = value.item()
-                object.__setattr__(self, item.name, value)
-            if item.metadata["kind"] is str and not isinstance(value, str):
-                raise UsageError(
-                    f"`{item.name}` should be one of {', '.join(item.metadata['choices'])}, not {value!r}."
-                )
-            check_option(item, value)
+        """Refuses numbers out of range."""
+        check_fields(self)
         if not self.content_weight + self.style_weight > 0:
             raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
 

@@ -1,0 +1,107 @@
+"""Fields of a dataclass: the values each may hold, and which of them are options of the command line.
+
+`check_fields` reads what `field` and `option` noted, so that a frozen dataclass checks itself when it is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import os
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from tfstyle.errors import UsageError, unknown_name
+
+
+def field(default: Any, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf) -> Any:
+    """Makes a field of words or numbers, or of a list of them.
+
+    Args:
+        default: its value; `dataclasses.MISSING` if there is none.
+        choices: the words allowed; any if empty.
+        low, high: smallest and largest number allowed.
+    """
+    return dataclasses.field(default=default, metadata={"choices": choices, "low": low, "high": high})
+
+
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
+) -> Any:
+    """Makes a field that is also an option of the command line.
+
+    Args:
+        default, choices, low, high: as for `field`.
+        help: what `--help` says.
+    """
+    metadata = {"help": help, "choices": choices, "kind": type(default), "low": low, "high": high}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_fields(instance: Any) -> None:
+    """Checks every field of a frozen dataclass and gives its value the annotated type.
+
+    NumPy's numbers, lists and paths are taken as well. Annotations are bool, int, float, str, or a tuple[…, ...] of one
+    of these.
+
+    Raises:
+        UsageError: if a value is of another type, or outside the field's choices or range.
+    """
+    for item in dataclasses.fields(instance):
+        value, kind = getattr(instance, item.name), str(item.type)
+        if kind.startswith("tuple["):
+            kind = kind.removeprefix("tuple[").removesuffix(", ...]")
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise UsageError(f"`{item.name}` should be a list of {kind}, not {value!r}.")
+            checked: Any = tuple(_checked(item, entry, kind) for entry in value)
+        else:
+            checked = _checked(item, value, kind)
+        object.__setattr__(instance, item.name, checked)
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool) and str(getattr(value, "dtype", "")) != "bool":  # NumPy's.
+        raise TypeError
+    return bool(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError
+    return os.fspath(value)
+
+
+def _number(value: Any, *, kind: type, accepted: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, accepted) or not math.isfinite(value):
+        raise TypeError
+    return kind(value)
+
+
+_KINDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
+    {
+        "bool": ("True or False", _bool),
+        "str": ("text", _text),
+        "int": ("a finite int", lambda value: _number(value, kind=int, accepted=numbers.Integral)),
+        "float": ("a finite float", lambda value: _number(value, kind=float, accepted=numbers.Real)),
+    }
+)
+"""Annotation → what should stand there, and what makes a value one of its type or raises TypeError."""
+
+
+def _checked(item: dataclasses.Field, value: Any, kind: str) -> Any:
+    """One value of a field, or one entry of its list, as its own type."""
+    choices, low, high = (item.metadata.get(name) for name in ("choices", "low", "high"))
+    expected, convert = _KINDS[kind]
+    try:
+        converted = convert(value)
+    except (TypeError, OverflowError):  # The latter from a whole number too large for a float.
+        raise UsageError(f"`{item.name}` should be {expected}, not {value!r}.") from None
+    if choices and converted not in choices:
+        raise UsageError(unknown_name(item.name, value, choices))
+    if kind in ("int", "float") and low is not None and converted < low:
+        raise UsageError(f"`{item.name}` should be at least {low:g}, not {value!r}.")
+    if kind in ("int", "float") and high is not None and converted > high:
+        raise UsageError(f"`{item.name}` should be at most {high:.12g}, not {value!r}.")
+    return converted

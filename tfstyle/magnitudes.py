@@ -1,0 +1,75 @@
+"""Recipe → factors for features: numbers published for one network, used on another.
+
+A loss grows with the second or fourth power of the features, so its published weight means something else on a network
+whose features are larger or smaller. Where a recipe runs on the embedded network, its features are multiplied by these
+factors, which give them the magnitude of the network that the recipe was published for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from tfstyle import weights
+from tfstyle.recipe import Recipe, layer_names
+
+_RAW_SCALES = (
+    (24.56, 123.86),
+    (127.76, 113.27),
+    (130.61, 166.25, 349.37, 516.48),
+    (534.09, 345.94, 186.25, 45.91),
+    (48.19, 20.63, 8.40, 1.23),
+)
+# Root mean square, over the filters of a layer, of (raw VGG-19 activation / embedded activation). Measured from the two
+# weight files, which differ by one factor per filter.
+
+RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), itertools.chain(*_RAW_SCALES), strict=True)))
+"""What to multiply the embedded network's features by, layer by layer, to give them the raw network's magnitude."""
+
+_TORCHVISION = (
+    ((1.09, 0.66), (2.36, 1.28)),
+    ((4.48, 1.77), (5.07, 2.24)),
+    ((7.56, 3.24), (9.11, 3.54), *((11.45, 3.26),) * 2),
+    ((13.59, 3.69), (12.40, 2.87), *((10.96, 1.66),) * 2),
+    ((8.24, 2.22),) * 4,
+)
+# Measured on torchvision's VGG-16, the nearest there is: 12 photographs of 384 pixels. It has a convolution less than
+# VGG-19 in blocks 3 and 4, and in block 5 only the first was measured: a block's last number stands for the following.
+
+TORCHVISION_MAGNITUDES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    dict(zip(layer_names(), itertools.chain(*_TORCHVISION), strict=True))
+)
+"""Root mean square of the features of torchvision's network, layer by layer: before the ReLU, after it."""
+
+PIXEL_FACTORS: Mapping[str, float] = MappingProxyType({"torch": 1.0, "none": 0.27})
+"""How large features are beside those magnitudes, by the pixels the network is given. Pixels of 0-1 have less contrast
+than normalised ones: features shrink to 0.26 to 0.29 in almost every layer, measured on the embedded network."""
+
+
+def feature_scales(recipe: Recipe) -> dict[str, float | np.ndarray]:
+    """What to multiply the features of a recipe's layers by; a layer that is not named keeps its features.
+
+    Recipes of the raw network take one factor a layer. Those of torchvision's, which was trained anew, have each filter
+    divided by its own root mean square before the ReLU, because rarely active filters of the embedded network, scaled
+    to mean activation 1 after it, would otherwise outweigh all others; after the ReLU one factor a layer is enough.
+
+    Returns:
+        Layer → factor, or factors [filters] or [1]. Empty unless the recipe was published for another network than the
+        embedded one and runs on that.
+
+    Raises:
+        WeightsError: if the embedded file of measured magnitudes is missing or damaged.
+    """
+    if not recipe.is_rescaled():
+        return {}
+    layers = dict.fromkeys(recipe.style_layers + recipe.content_layers)
+    if recipe.trained_on == "caffe":
+        return {layer: RAW_SCALES[layer] for layer in layers}
+    measured = weights.read_embedded("vgg19-magnitudes")
+    column, pixels = ("conv", "relu").index(recipe.taps), PIXEL_FACTORS[recipe.published_scale]
+    return {
+        layer: pixels * TORCHVISION_MAGNITUDES[layer][column] / measured[f"{layer}.{recipe.taps}"] for layer in layers
+    }
