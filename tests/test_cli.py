@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
 
-from tfstyle import api, cli, images, plots, recipes, transfer
+from tfstyle import api, cli, images, one_pass, plots, recipes, transfer
 from tfstyle.cli.parser import make_parser
 from tfstyle.recipe import Recipe, option_fields
 
@@ -534,13 +534,13 @@ def test_fast_in_a_folder_takes_the_next_name_if_one_is_taken_meanwhile(pair, tm
     (tmp_path / "photos").mkdir()
     for name in ("a", "b"):
         images.write(image(rng, 24, 30), tmp_path / "photos" / f"{name}.jpg")
-    fast = api.fast
+    fast = one_pass.fast
 
     def meddled(*arguments, **options):
         (tmp_path / "out" / "b.painting.png").touch()
         return fast(*arguments, **options)
 
-    monkeypatch.setattr(api, "fast", meddled)
+    monkeypatch.setattr(one_pass, "fast", meddled)
     assert cli.main(["fast", str(tmp_path / "photos"), pair[1], "--size", "16", "-o", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.splitlines() == [
         str(tmp_path / "out" / name) for name in ("a.painting.png", "b.painting-2.png")

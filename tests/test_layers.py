@@ -28,7 +28,7 @@ LAYERS = [
     {"feedforward.progress", "feedforward.fitting"},
     {"feedforward.training"},
     {"feedforward.gan"},
-    {"callbacks"},
+    {"callbacks", "one_pass"},
     {"api"},
     {"sweeps"},
     {"serving"},

@@ -26,7 +26,7 @@ _HOMES = {
     "get_recipe": "recipes",
     "write": "images",
     "stylize": "api",
-    "fast": "api",
+    "fast": "one_pass",
     "clear_cache": "api",
     "sweep": "sweeps",
     "export_extractor": "serving.export",
@@ -62,6 +62,7 @@ _MODULES = (
     "transfer",
     "plots",
     "callbacks",
+    "one_pass",
     "api",
     "sweeps",
     "serving",
@@ -71,7 +72,6 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from tfstyle.api import clear_cache as clear_cache
-    from tfstyle.api import fast as fast
     from tfstyle.api import stylize as stylize
     from tfstyle.errors import DivergedError as DivergedError
     from tfstyle.errors import InputError as InputError
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from tfstyle.images import read as read
     from tfstyle.images import write as write
     from tfstyle.model import StyleContentModel as StyleContentModel
+    from tfstyle.one_pass import fast as fast
     from tfstyle.recipe import Recipe as Recipe
     from tfstyle.recipes import RECIPES as RECIPES
     from tfstyle.recipes import get_recipe as get_recipe

@@ -1,8 +1,7 @@
-"""Paths and pictures → a picture: `stylize`, the one function most programs need, and `fast`, its sketch."""
+"""Paths and pictures → a picture: `stylize`, the one function most programs need."""
 
 from __future__ import annotations
 
-import collections.abc
 import contextlib
 import functools
 import gc
@@ -10,32 +9,15 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
-from tfstyle import environment, images
+from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observed
-from tfstyle.color import keep_colors
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
-from tfstyle.errors import (
-    DivergedError,
-    InputError,
-    Interrupted,
-    MemoryLimitError,
-    OutputError,
-    UsageError,
-    WeightsError,
-)
-from tfstyle.feedforward import inference, saved
-from tfstyle.feedforward.inference import choose_code, paint, transform
-from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import Transformer
-from tfstyle.limits import MAX_PIXELS
+from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, OutputError
 from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
 from tfstyle.transfer import Step, Transfer, memory_needed
@@ -93,14 +75,16 @@ def stylize(
     environment.grow_gpu_memory()  # Before anything runs on it.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
-    photograph = _read(content, background, chosen.size)
+    photograph = images.read_and_log(content, background=background, long_side=chosen.size)
     height, width = photograph.full_size
     own = max(height, width)
     long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)
     photo_size = images.fitted_size(height, width, long_side)
     wanted = math.ceil(max(photo_size) * chosen.style_scale) if chosen.style_fit == "long_side" else 0
-    painting = _read(style, background, wanted)
-    start = None if chosen.init in STARTS else _read(chosen.init, background, max(photo_size)).image
+    painting = images.read_and_log(style, background=background, long_side=wanted)
+    start = None
+    if chosen.init not in STARTS:
+        start = images.read_and_log(chosen.init, background=background, long_side=max(photo_size)).image
     painting_size = _painting_size(painting, photo_size, chosen)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
@@ -134,7 +118,7 @@ class _Result:
         return image
 
 
-def _finish(steps: collections.abc.Generator[Step, None, None], result: _Result) -> tf.Tensor:
+def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
     """Runs all steps and writes the last image; if the run breaks off, the image so far."""
     image = None
     try:
@@ -156,122 +140,6 @@ def _finish(steps: collections.abc.Generator[Step, None, None], result: _Result)
         _log.warning("%s", where)
         raise
     return result.write(image)
-
-
-def fast(
-    content: Any,
-    styles: Any = (),
-    *,
-    model: str | os.PathLike | Transformer | AdaINDecoder | None = None,
-    blend: Sequence[float] | None = None,
-    alpha: float = 1.0,
-    seed: int | None = None,
-    preserve_color: bool = False,
-    size: int = 0,
-    tile: int = 1024,
-    output: str | os.PathLike | None = None,
-    background: str = "white",
-    quality: int = 95,
-    overwrite: bool = False,
-) -> tf.Tensor:
-    """Paints a photograph in the manner of any paintings in one pass: in seconds, a sketch of what `stylize` does.
-
-        image = tfstyle.fast("photo.jpg", "painting.jpg")
-        image = tfstyle.fast("photo.jpg", model="starry-night")
-        image = tfstyle.fast("photo.jpg", model="gan/network.keras", seed=3)
-
-    Args:
-        content: the photograph, as for `images.read`.
-        styles: a painting, likewise, or several, each at its own size; none for a model of one style, none or some
-            for a generator.
-        model: a network from `tfstyle train`: its name, as for `feedforward.saved.load`, or itself; AdaIN with the
-            embedded decoder if None.
-        blend, alpha: as for `feedforward.inference.paint`; not for a model of one style, and no alpha for a generator.
-        seed: which of its paintings a generator invents that is given none; 0 if None.
-        tile: as for `feedforward.inference.paint` or `transform`.
-        preserve_color: keep the photograph's colours and take only the painting's light and dark.
-        size: long side of the result in pixels; 0 is the photograph's own.
-        output, background, quality, overwrite: as for `stylize`.
-
-    Returns:
-        float32 tensor [1, height, width, 3], sRGB, in [0, 1].
-
-    Raises:
-        UsageError: if a value is not valid, or the result would have more pixels than `limits.MAX_PIXELS`.
-        InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written, as for `stylize`.
-        WeightsError: if the model cannot be used.
-        MemoryLimitError: if the run would not fit in memory, or memory runs out.
-    """
-    environment.grow_gpu_memory()  # Before anything runs on it.
-    network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-    styles = _as_several(styles)
-    _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
-    if size < 0:
-        raise UsageError(f"size should be at least 0, not {size!r}.")
-    if output is not None:
-        images.check_output(output, overwrite=overwrite)
-    whole = _read(content, background, size)
-    own_height, own_width = whole.full_size
-    height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
-    if height * width > MAX_PIXELS:
-        most = MAX_PIXELS // 10**6
-        raise UsageError(f"{width}x{height} is more than the limit of {most} million pixels; choose a smaller `size`.")
-    photograph = images.resize(whole.image, height, width)
-    paintings = [_read(style, background).image for style in styles]
-    painter = network if isinstance(network, Transformer) else _adain(network)
-    sizes = [image.shape[1:3] for image in (photograph, *paintings)]
-    _check_fast_memory(inference.memory_needed(painter, *sizes, tile=tile), width, height)
-    try:
-        if isinstance(painter, Generator):
-            code = choose_code(painter, paintings, blend=blend, seed=seed or 0)
-            image = transform(painter, photograph, code=code, tile=tile)
-        elif isinstance(painter, Transformer):
-            image = transform(painter, photograph, tile=tile)
-        else:
-            image = paint(painter, photograph, paintings, blend=blend, alpha=alpha, tile=tile)
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
-    if not bool(tf.reduce_all(tf.math.is_finite(image))):
-        raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
-    if preserve_color:
-        image = keep_colors(image, photograph)
-    if output is not None:
-        images.write_result(image, output, quality=quality, overwrite=overwrite)
-    return image
-
-
-def _check_manner(
-    network: Transformer | AdaINDecoder | None,
-    styles: int,
-    *,
-    blend: Sequence[float] | None,
-    alpha: float,
-    seed: int | None,
-) -> None:
-    """Refuses what a network cannot follow."""
-    generator = isinstance(network, Generator)
-    one_style = isinstance(network, Transformer) and not generator
-    if one_style and (styles or blend is not None or alpha != 1.0):
-        raise UsageError("a network of one style takes no painting, blend or alpha; leave them out.")
-    if not styles and not isinstance(network, Transformer):
-        raise UsageError("name at least one painting, or a network of one style as `model`.")
-    if seed is not None and (styles or not generator):
-        raise UsageError("a seed is for a network from tfstyle train gan, without paintings; leave it out.")
-    if generator and (alpha != 1.0 or (blend is not None and not styles)):
-        raise UsageError("a network from tfstyle train gan takes no alpha, and a blend of paintings only.")
-
-
-def _as_several(styles: Any) -> list[Any]:
-    """One painting, of any kind that `images.read` takes, or several, as a list."""
-    one = isinstance(styles, (str, os.PathLike, Image.Image, Picture)) or hasattr(styles, "shape")
-    return [styles] if one else list(styles)
-
-
-@functools.lru_cache(maxsize=2)
-def _adain(decoder: AdaINDecoder | None) -> AdaIN:
-    """The embedded network, or the one with a decoder of your own, compiled once for the next picture."""
-    return adain() if decoder is None else AdaIN(decoder)
 
 
 @functools.cache
@@ -303,30 +171,8 @@ def clear_cache() -> None:
     Runs that are going on keep theirs until they end.
     """
     _cached_transfer.cache_clear()
-    _adain.cache_clear()
-    adain.cache_clear()
+    one_pass.clear_cache()
     gc.collect()  # Networks and graphs refer to each other.
-
-
-def read_fitted(source: Any, size: int, *, background: str = "white") -> tf.Tensor:
-    """Reads a picture no longer than `size` pixels: float32 [1, height, width, 3] in [0, 1].
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    image = _read(source, background, size).image
-    return images.fit(image, min(size, max(image.shape[1:3])))
-
-
-def _read(source: Any, background: str, long_side: int = 0) -> Picture:
-    """Reads a picture and says what happened to it."""
-    picture = images.read(source, background=background, long_side=long_side)
-    what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture given"
-    for note in picture.notes:
-        _log.info("%s: %s.", what, note)
-    for warning in picture.warnings:
-        _log.warning("%s: %s", what, warning)
-    return picture
 
 
 def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recipe) -> tuple[int, int]:
@@ -335,7 +181,7 @@ def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recip
     Beside a narrow strip a painting as long would have far more pixels than the result; it gets at most twice as many.
     Recipes that fit it to the result's width, or exactly to the result, are followed; `style_scale` then resizes it.
     """
-    height, width = painting.image.shape[1:3]
+    height, width = painting.full_size
     if recipe.style_fit == "content":
         height, width = photo_size
     longest: float = max(photo_size)
@@ -375,21 +221,3 @@ def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, 
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             f"choose {smaller}."
         )
-
-
-_fast_memory = 0
-"""What the largest picture of `fast` yet was estimated to take, in bytes: TensorFlow keeps it and uses it again."""
-
-
-def _check_fast_memory(needed: int, width: int, height: int) -> None:
-    """Refuses a picture that main memory could not hold, before it is painted; a GPU speaks for itself."""
-    global _fast_memory
-    if tf.config.list_physical_devices("GPU"):
-        return
-    free = environment.available_memory()
-    if free is not None and needed - _fast_memory > free:
-        raise MemoryLimitError(
-            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-            "choose a smaller `tile` or `size`."
-        )
-    _fast_memory = max(_fast_memory, needed)

@@ -80,6 +80,17 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
     return dataclasses.replace(picture, notes=(*picture.notes, "alpha composited on the background"))
 
 
+def read_and_log(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
+    """Reads a picture, as `read`, and logs what was converted and what was lost."""
+    picture = read(source, background=background, long_side=long_side)
+    what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture given"
+    for note in picture.notes:
+        _log.info("%s: %s.", what, note)
+    for warning in picture.warnings:
+        _log.warning("%s: %s", what, warning)
+    return picture
+
+
 def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
     """The pictures in a folder, in the order of their names; what cannot be read is named in the log and passed over.
 

@@ -70,8 +70,8 @@ def features(options: argparse.Namespace) -> None:
     folder = _new_folder(options, f"{Path(options.image).stem}-features")
     with quiet_tensorflow(options.debug):
         from tfstyle import plots, vgg
-        from tfstyle.api import read_fitted
-    image = read_fitted(options.image, options.size)
+    picture = images.read_and_log(options.image, long_side=options.size).image
+    image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
     network = vgg.load_vgg(layers, weights=options.weights, taps=options.taps)
     network.check_size(image)
     with files.made_folder(folder):

@@ -75,9 +75,9 @@ def _paint(
     output: Path | files.FreeName,
 ) -> None:
     """Paints one photograph."""
-    from tfstyle import api
+    from tfstyle import one_pass
 
-    api.fast(
+    one_pass.fast(
         photograph,
         styles,
         model=network,
