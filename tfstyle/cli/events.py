@@ -26,7 +26,8 @@ def emit(event: str, **facts: Any) -> None:
 def start(options: argparse.Namespace, **facts: Any) -> None:
     """Says that a command has checked its arguments and begins, if --json is given."""
     if options.json:
-        emit("start", command=options.command, version=tfstyle.__version__, **facts)
+        command = " ".join([options.command, *([options.kind] if options.command == "train" else [])])
+        emit("start", command=command, version=tfstyle.__version__, **facts)
 
 
 def result(options: argparse.Namespace, output: Path, **facts: Any) -> None:

@@ -214,11 +214,12 @@ def _add_train(commands: Any) -> None:
     help = "train a network that paints in one pass"
     train = commands.add_parser("train", help=help, description=help[0].upper() + help[1:] + ".", epilog=EXIT_CODES)
     kinds = train.add_subparsers(dest="kind", required=True, metavar="KIND")
-    fast = _command(kinds, "fast", "train a network that paints in the style of one painting")
+    fast = _command(kinds, "fast", "train a network that paints in the style of one painting", json=_EVENTS)
     fast.add_argument("style", metavar="STYLE", help="the painting")
-    adain = _command(kinds, "adain", "train AdaIN's decoder, which paints in the style of any painting")
+    adain = _command(kinds, "adain", "train AdaIN's decoder, which paints in the style of any painting", json=_EVENTS)
     adain.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
-    gan = _command(kinds, "gan", "train a generative adversarial network (GAN) on the styles of a folder of paintings")
+    help = "train a generative adversarial network (GAN) on the styles of a folder of paintings"
+    gan = _command(kinds, "gan", help, json=_EVENTS)
     gan.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings")
     for kind, numbers in ((fast, FastOptions), (adain, AdaINOptions), (gan, GANOptions)):
         _add_training(kind, numbers)
@@ -241,7 +242,6 @@ def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
     )
     command.add_argument("--resume", action="store_true", help="continue the training in the folder")
     command.add_argument("--overwrite", action="store_true", help="discard the training in the folder and start again")
-    command.add_argument("--json", action="store_true", help="print JSON, one object a line")
     _add_fields(command.add_argument_group("training", "hyperparameters"), numbers, defaults=True)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import tfstyle
 from tfstyle import decoding, images
+from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.feedforward import dataset, records
@@ -24,16 +23,7 @@ SHEET_MOST = 6
 
 def run(options: argparse.Namespace) -> None:
     """Runs the kind of training asked for; the path of the network, or its event, goes to standard output."""
-    path = {"fast": _fast, "adain": _adain, "gan": _gan}[options.kind](options)
-    if options.json:
-        _emit("result", output=str(path))
-    else:
-        print(path)
-
-
-def _emit(event: str, **facts: Any) -> None:
-    """Prints one event of --json."""
-    print(json.dumps({"event": event} | facts), flush=True)
+    events.result(options, {"fast": _fast, "adain": _adain, "gan": _gan}[options.kind](options))
 
 
 def _fast(options: argparse.Namespace) -> Path:
@@ -90,9 +80,9 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
     for path, sample in zip(paths, samples, strict=True):
         if min(sample.shape[1:3]) < SMALLEST:
             raise InputError(f"{path}: is too thin for a sample sheet, {SMALLEST} pixels at {SHEET_SIZE}; name others.")
+    events.start(options, steps=numbers.steps)
     shown: list[Any] = []
     if options.json:
-        _emit("start", command=f"train {options.kind}", version=tfstyle.__version__, steps=numbers.steps)
         shown = [progress.JsonLines(numbers.steps)]
     elif not options.quiet:
         shown = [progress.Progress(numbers.steps)]
