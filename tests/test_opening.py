@@ -24,7 +24,9 @@ def refused(path, cause, **options):
 
 
 def test_a_web_address_is_told_from_a_file():
-    refused(opening.Path("https://example.org/a.jpg"), r"example.org/a.jpg: is a web address; download it first\.$")
+    refused(
+        opening.Path("https://example.org/a.jpg"), r"^https://example.org/a.jpg: is a web address; download it first\.$"
+    )
 
 
 @pytest.mark.parametrize(

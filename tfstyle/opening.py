@@ -55,8 +55,8 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 def shown(path: Path) -> str:
-    """A path as messages show it: in one line, whatever characters it holds."""
-    text = str(path)
+    """A path as messages show it: in one line, whatever characters it holds; a web address with both its slashes."""
+    text = re.sub(r"^(https?|ftp):/+", r"\1://", str(path))
     return text if text.isprintable() else repr(text)
 
 
