@@ -218,7 +218,7 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "CONTENT", "STYLE", "--gif", "a.gif", "--tensorboard", "CONTENT"], 4, "is a file; name a folder"),
         (["stylize", "CONTENT", "STYLE", "-o", f"{'x' * 252}.png"], 4, "has a name of more than 255 bytes"),
         (["stylize", "CONTENT", "STYLE", "--seed", "2147483648"], 2, "seed should be at most 2147483647"),
-        (["stylize", "CONTENT", "STYLE", "--style-scale", "1e308"], 2, "style_scale should be at most 10"),
+        (["stylize", "CONTENT", "STYLE", "--style-scale", "1e308"], 2, "--style-scale should be at most 10"),
         (["stylize", "CONTENT", "STYLE", "-o", "out.jpg", "--keep-alpha"], 4, "JPEG holds no alpha"),
         (["stylize", "CONTENT", "STYLE", "--weights", "none.pth"], 7, "none.pth: no such weights file"),
         (["stylize", "CONTENT", "STYLE", "--recipe", "defualt"], 2, "did you mean 'default'"),
