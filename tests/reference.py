@@ -225,8 +225,13 @@ def averaged_adam(facts, network, factors, pictures, counts):
     for (content, style), count in zip(pictures, counts, strict=True):
         size, terms = content.shape[1:3], plain_terms(facts, network, factors, content, style)
         x = np.clip(image if image.shape == content.shape else images.resize(image, *size), 0.0, 1.0)
-        moments = [np.zeros_like(x)] * 2 if first is None else [tf.image.resize(m, size) for m in (first, second)]
-        first, second = map(np.asarray, moments)
+        if first is None:
+            first = second = np.zeros_like(x)
+        else:
+            first, second = (
+                np.asarray(tf.image.resize(first, size, "bicubic")),
+                np.asarray(tf.image.resize(second, size)),
+            )
         total, share = (1.0 - decay) * x, 1.0 - decay
         for _ in range(count):
             losses, gradient = terms(tf.constant(x))

@@ -163,6 +163,7 @@ def test_json_has_one_object_a_step(rng):
         "height": 9,
         "losses": {"total": 3.0, "content": 1.0, "style": 2.0, "style/block1_conv1": 2.0},
         "seconds": 0.25,
+        "settings": {},
     }
     assert second["step"] == 2
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 import tfstyle
-from tfstyle import api, cli, images, recipes, transfer
+from tfstyle import api, cli, images, one_pass, recipes, transfer
 from tfstyle.errors import DivergedError, Interrupted, OutputError
 
 
@@ -25,9 +25,9 @@ def mini_network(monkeypatch):
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
     recipe = mini_recipe(name="mini", scale_steps=(2,), size=48)
     monkeypatch.setattr(recipes, "RECIPES", {"default": recipe})
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
     yield
-    api._transfer.cache_clear()
+    api._cached_transfer.cache_clear()
 
 
 def run(capsys, *words):
@@ -155,7 +155,7 @@ def test_running_out_of_memory_inside_a_keras_layer_is_recognised(pair, monkeypa
 
 
 def test_fast_refuses_what_memory_cannot_hold_and_counts_no_picture_twice(pair, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(api, "_fast_memory", 0)
+    monkeypatch.setattr(one_pass, "_estimated", 0)
     monkeypatch.setattr("tfstyle.environment.available_memory", lambda: 10**6)
     code, events, err = run(capsys, "fast", *pair)
     assert (code, err.count("\n")) == (6, 1)

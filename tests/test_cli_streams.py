@@ -115,4 +115,4 @@ def test_a_process_that_ends_while_loading_says_where():
 
 def test_the_line_of_an_error_is_one_line_in_any_encoding(capsys):
     assert cli.main(["inspect", "a\nb\udce9.jpg"]) == 3
-    assert capsys.readouterr().err == "tfstyle: error: a b\\udce9.jpg: no such file; give a picture file.\n"
+    assert capsys.readouterr().err == "tfstyle: error: 'a\\nb\\udce9.jpg': no such file; give a picture file.\n"

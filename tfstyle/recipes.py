@@ -262,7 +262,7 @@ CROWSON = Recipe(
     source="K. Crowson: style-transfer-pytorch",
     departures=(
         "A painting smaller than the result is enlarged; the source leaves it at its own size.",
-        "Between scales both of Adam's moments are resized bilinearly; the source resizes the first bicubically.",
+        "Adam's first moment is resized by TensorFlow's bicubic kernel (a = -0.5); the source's has a = -0.75.",
     ),
     content_layers=("block4_conv2",),
     style_layer_weights=WASSERSTEIN_WEIGHTS,
