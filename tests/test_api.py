@@ -14,12 +14,13 @@ from conftest import image, mini_recipe, miniature, small_transformer
 from PIL import Image
 
 import tfstyle
-from tfstyle import api, environment, files, images, transfer
+from tfstyle import api, environment, files, images, one_pass, transfer
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
 
 
 @pytest.fixture(autouse=True)
 def mini_network(monkeypatch):
+    monkeypatch.setattr(environment, "_reusable", 0)
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
     api._cached_transfer.cache_clear()
     yield
@@ -48,9 +49,9 @@ def test_paths_pictures_arrays_and_tensors_give_the_same_image(pair):
 
 def test_the_network_is_kept_for_the_next_picture(pair):
     api.stylize(*pair, recipe=RECIPE)
-    kept = api._transfer(RECIPE.compiled_part())
+    kept = api._transfer(RECIPE)
     api.stylize(*pair, recipe=RECIPE, steps=2, style_weight=5.0)
-    assert api._transfer(RECIPE.compiled_part()) is kept
+    assert api._transfer(RECIPE) is kept
     assert api._cached_transfer.cache_info().misses == 1
 
 
@@ -126,7 +127,7 @@ def test_what_was_converted_is_logged(pair, caplog, tmp_path):
 
 
 def test_a_rescaled_recipe_confesses_once(pair, caplog):
-    api._confess.cache_clear()
+    api._warn_once.cache_clear()
     for _ in range(2):
         tfstyle.stylize(*pair, recipe=mini_recipe(trained_on="caffe"))
     assert caplog.text.count("was published for raw VGG-19") == 1
@@ -152,7 +153,7 @@ def test_a_callback_that_fails_loses_nothing(pair, tmp_path):
 
     with pytest.raises(RuntimeError, match="no disk"):
         tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png", callbacks=[fail])
-    expected = tfstyle.stylize(*pair, recipe=RECIPE, steps=2)
+    expected = tfstyle.stylize(*pair, recipe=RECIPE)  # The step at which it failed included.
     np.testing.assert_allclose(images.read(tmp_path / "out.png").image, expected, atol=0.51 / 255)
 
 
@@ -217,7 +218,7 @@ def test_pictures_made_in_threads_are_the_pictures_made_alone(pair, rng, monkeyp
 
 def test_what_is_kept_between_calls_can_be_released(pair):
     tfstyle.stylize(*pair, recipe=RECIPE)
-    kept = weakref.ref(api._transfer(RECIPE.compiled_part()))
+    kept = weakref.ref(api._transfer(RECIPE))
     assert kept() is not None
     tfstyle.clear_cache()
     assert kept() is None
@@ -226,14 +227,15 @@ def test_what_is_kept_between_calls_can_be_released(pair):
 def test_at_most_eight_networks_are_kept(pair):
     kept = []
     for weight in range(9):
-        kept.append(weakref.ref(api._transfer(mini_recipe(style_layer_weights=(0.1, weight)).compiled_part())))
+        kept.append(weakref.ref(api._transfer(mini_recipe(style_layer_weights=(0.1, weight)))))
     gc.collect()
     assert [thing() is not None for thing in kept] == [False] + [True] * 8
 
 
 def test_what_is_kept_is_released_before_a_run_is_refused(pair, monkeypatch):
     tfstyle.stylize(*pair, recipe=RECIPE)
-    kept = weakref.ref(api._transfer(RECIPE.compiled_part()))
+    monkeypatch.setattr(environment, "_reusable", 0)
+    kept = weakref.ref(api._transfer(RECIPE))
     needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
     monkeypatch.setattr(environment, "available_memory", lambda: needed - (kept() is not None))
     tfstyle.stylize(*pair, recipe=RECIPE)
@@ -327,3 +329,48 @@ def test_a_missing_picture_is_refused(pair):
 def test_an_unknown_field_is_answered_with_the_nearest(pair):
     with pytest.raises(ValueError, match="did you mean 'style_weight'"):
         tfstyle.stylize(*pair, stile_weight=3)
+
+
+def test_memory_that_a_run_has_left_serves_the_next_one(pair, monkeypatch):
+    tfstyle.stylize(*pair, recipe=RECIPE)
+    monkeypatch.setattr(environment, "available_memory", lambda: 1000)  # TensorFlow has kept the rest.
+    tfstyle.stylize(*pair, recipe=RECIPE)
+    with pytest.raises(MemoryLimitError):
+        tfstyle.stylize(*pair, recipe=RECIPE, size=200)
+
+
+def test_an_interrupt_while_the_result_is_written_loses_nothing(pair, tmp_path, monkeypatch):
+    write, calls = images.write_result, []
+
+    def interrupted(*args, **options):
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return write(*args, **options)
+
+    monkeypatch.setattr(images, "write_result", interrupted)
+    with pytest.raises(Interrupted, match=r"out\.png: the result"):
+        tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png")
+    assert images.read(tmp_path / "out.png").image.shape == (1, 32, 48, 3)
+
+
+def test_what_read_returns_is_taken_by_stylize_and_fast(pair):
+    pictures = [tfstyle.read(path) for path in pair]
+    expected = tfstyle.stylize(*pair, recipe=RECIPE)
+    np.testing.assert_array_equal(tfstyle.stylize(*pictures, recipe=RECIPE), expected)
+    np.testing.assert_array_equal(tfstyle.fast(*pictures, size=48), tfstyle.fast(*pair, size=48))
+
+
+def test_a_network_by_name_is_loaded_once(pair, monkeypatch):
+    one_pass.clear_cache()
+    loaded, load = [], one_pass.saved.load
+    monkeypatch.setattr(one_pass.saved, "load", lambda source: loaded.append(source) or load(source))
+    for _ in range(2):
+        tfstyle.fast(pair[0], model="starry-night", size=48)
+    assert loaded == ["starry-night"]
+    one_pass.clear_cache()
+
+
+def test_callbacks_that_are_one_function_are_refused(pair):
+    with pytest.raises(tfstyle.UsageError, match="`callbacks` should be a list"):
+        tfstyle.stylize(*pair, recipe=RECIPE, callbacks=print)

@@ -248,3 +248,16 @@ def test_tensorboard_gets_losses_and_images(rng, tmp_path):
             tags += [(event.step, value.tag) for value in event.summary.value]
     assert tags.count((3, "loss/style/block1_conv1")) == 1
     assert [step for step, tag in tags if tag == "image"] == [2, 4, 5]
+
+
+def test_rows_with_different_terms_are_one_table(tmp_path):
+    callbacks.write_rows(tmp_path / "x.csv", [{"step": 1, "style": 2.0}, {"step": 1, "style": 3.0, "content": 4.0}])
+    assert (tmp_path / "x.csv").read_text() == "step,style,content\n1,2.0,\n1,3.0,4.0\n"
+
+
+def test_a_stream_that_is_closed_or_missing_does_not_stop_a_run(rng, monkeypatch):
+    stream = io.StringIO()
+    stream.close()
+    assert len(list(callbacks.observed(steps(rng), [callbacks.Progress(stream)]))) == 5
+    monkeypatch.setattr(callbacks.sys, "stderr", None)
+    assert len(list(callbacks.observed(steps(rng), [callbacks.Progress()]))) == 5

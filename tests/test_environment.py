@@ -95,6 +95,7 @@ def test_instruction_sets_are_read_from_the_first_processors_flags(text, expecte
         ({"avx2", "avx512_vnni", "avx512_bf16"}, None, True, True, False),
         ({"avx2", "avx512_vnni", "avx512_bf16"}, "0", False, False, True),
         ({"avx2"}, "1", True, False, False),
+        ({"avx2"}, "true", True, False, False),
         (set(), None, False, False, False),  # Not x86, or not Linux: TensorFlow's own.
     ],
 )

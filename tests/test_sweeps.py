@@ -96,3 +96,13 @@ def test_a_varied_value_replaces_an_option_of_the_same_name(built, rng):
     content, style = image(rng, 40, 60)[0], image(rng)[0]
     outcomes = sweeps.sweep(content, style, vary={"size": [24, 48]}, recipe=RECIPE, size=32)
     assert [max(outcome.image.shape) for outcome in outcomes] == [24, 48]
+
+
+def test_layers_can_be_varied(built, rng):
+    vary = {"style_layers": [["block1_conv1", "block2_conv1"], ["block2_conv1", "block1_conv1"]]}
+    assert len(sweeps.combinations(RECIPE, vary)) == 2
+
+
+def test_callbacks_that_are_a_list_are_refused(built, rng):
+    with pytest.raises(ValueError, match="`callbacks` should be a function of a run's label"):
+        next(sweeps.sweep(image(rng)[0], image(rng)[0], vary={"seed": [1]}, recipe=RECIPE, callbacks=[print]))

@@ -242,3 +242,9 @@ def test_only_convolutions_padded_with_zeros_have_flipped_kernels(rng):
 def test_what_is_no_image_is_refused_in_one_line(picture, message, rng):
     with pytest.raises(TfstyleError, match=message):
         random_network(ALL, rng)(picture)
+
+
+def test_a_plain_call_keeps_no_activations(rng, monkeypatch):
+    """In eager mode the tapes of the pullback would hold every layer's."""
+    monkeypatch.setattr(vgg, "with_pullback", None)
+    random_network(ALL, rng)(image(rng, 35, 50))

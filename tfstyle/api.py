@@ -11,13 +11,14 @@ import os
 import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observed
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
-from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, OutputError
+from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
 from tfstyle.recipe import STARTS, Recipe
 from tfstyle.recipes import get_recipe
 from tfstyle.transfer import Step, Transfer, memory_needed
@@ -72,6 +73,8 @@ def stylize(
         Exception: what a callback raised. After this, Ctrl-C and a MemoryLimitError the image so far is in `output`.
     """
     chosen = get_recipe(recipe, **overrides)
+    if callable(callbacks):
+        raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on it.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
@@ -88,16 +91,18 @@ def stylize(
     painting_size = _painting_size(painting, photo_size, chosen)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.smallest_side())
-    _check_memory(chosen, photo_size, painting_size)
-    transfer = _transfer(chosen.compiled_part())
-    _confess(chosen.network_note(transfer.model.vgg.input_scale))
+    needed = _check_memory(chosen, photo_size, painting_size)
+    transfer = _transfer(chosen)
+    _warn_once(chosen.network_note(transfer.model.vgg.input_scale))
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
     carries_alpha = keep_alpha and photograph.alpha is not None
     alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
     del photograph, painting, picture  # Large ones would lie in memory through the whole run.
 
     steps = observed(transfer.steps(small, target, chosen, init=start), callbacks)
-    return _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
+    result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
+    environment.keeps_memory(needed)
+    return result
 
 
 @dataclass(frozen=True)
@@ -130,20 +135,30 @@ def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
     except BaseException as error:  # Ctrl-C, a callback failed, or memory ran out: no reason to lose the picture.
         if image is None or result.path is None:
             raise
-        try:
-            result.write(image)
-            where = f"{os.fspath(result.path)}: the image so far."
-        except OutputError as failure:  # It says where the image is.
-            where = str(failure)
+        where = _save(result, image, "the image so far")
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(where) from None
         _log.warning("%s", where)
         raise
-    return result.write(image)
+    try:
+        return result.write(image)
+    except KeyboardInterrupt:  # While the file was written: once more.
+        if result.path is None:
+            raise
+        raise Interrupted(_save(result, image, "the result")) from None
+
+
+def _save(result: _Result, image: tf.Tensor, what: str) -> str:
+    """Writes an image of a run that breaks off; returns where it is, or why it could not be written."""
+    try:
+        result.write(image)
+    except Exception as failure:  # An OutputError says where the image is.
+        return str(failure)
+    return f"{os.fspath(result.path or '')}: {what}."
 
 
 @functools.cache
-def _confess(note: str | None) -> None:
+def _warn_once(note: str | None) -> None:
     """Says once a process that a recipe runs on another network than it was published for."""
     if note:
         _log.warning("%s", note)
@@ -153,14 +168,15 @@ _building = threading.Lock()
 
 
 @functools.lru_cache(maxsize=8)
-def _cached_transfer(compiled: Recipe) -> Transfer:
+def _cached_transfer(compiled: Recipe, _weights_modified: int) -> Transfer:
     return Transfer(compiled)
 
 
-def _transfer(compiled: Recipe) -> Transfer:
+def _transfer(recipe: Recipe) -> Transfer:
     """The network and the compiled step of one of the last recipes, kept for the next picture."""
+    file = Path(recipe.weights)
     with _building:  # Two threads would otherwise both build it.
-        transfer = _cached_transfer(compiled)
+        transfer = _cached_transfer(recipe.compiled_part(), file.stat().st_mtime_ns if file.is_file() else 0)
     _log.info("computes in %(precision)s; gradients by flipped kernels: %(flip_kernels)s.", transfer.settings)
     return transfer
 
@@ -204,20 +220,20 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
         )
 
 
-def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> None:
-    """Refuses a run that main memory could not hold, before it begins; a GPU speaks for itself."""
-    if tf.config.list_physical_devices("GPU"):
-        return
-    needed, free = memory_needed(recipe, result, painting), environment.available_memory()
-    if free is not None and needed > free and _cached_transfer.cache_info().currsize:
-        clear_cache()  # What other recipes left is no reason to refuse this one.
-        free = environment.available_memory()
-    if free is not None and needed > free:
-        height, width = result
-        smaller = f"a `size` of {int(max(height, width) * (free / needed) ** 0.5)} or less"
-        if math.prod(painting) > 2 * height * width:
-            (height, width), smaller = painting, "a smaller `style_scale`"
-        raise MemoryLimitError(
-            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-            f"choose {smaller}."
-        )
+def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> int:
+    """Refuses a run that main memory could not hold, before it begins; returns the estimate of its peak in bytes."""
+    needed = memory_needed(recipe, result, painting)
+    free = environment.lacks_memory(needed)
+    if free is not None and _cached_transfer.cache_info().currsize:
+        clear_cache()  # The networks of other recipes, too, can make room.
+        free = environment.lacks_memory(needed)
+    if free is None:
+        return needed
+    height, width = result
+    smaller = f"a `size` of {int(max(height, width) * (free / needed) ** 0.5)} or less"
+    if math.prod(painting) > 2 * height * width:
+        (height, width), smaller = painting, "a smaller `style_scale`"
+    raise MemoryLimitError(
+        f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+        f"choose {smaller}."
+    )

@@ -32,7 +32,7 @@ def observed(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[
         callbacks: observers, called in order; after a step for which one returns True there is no further one.
 
     Yields:
-        The same steps.
+        The same steps, each before the callbacks see it.
     """
     with contextlib.ExitStack() as stack:
         if hasattr(steps, "close"):
@@ -42,9 +42,9 @@ def observed(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[
             if hasattr(callback, "close"):
                 stack.callback(callback.close)
         for step in steps:
-            answers = [callback(step) for callback in observers]
-            yield step
-            if any(answer is True for answer in answers):
+            yield step  # First, so that the step is not lost if a callback fails.
+            stops = [callback(step) is True for callback in observers]
+            if any(stops):
                 return
 
 
@@ -52,8 +52,8 @@ class Progress:
     """Shows how far a run is: on a terminal a bar with the losses and the time left, else a line now and then.
 
     A line is printed when a scale begins, after each further minute, and at the end. The time left follows from
-    `Step.progress`, so that the cheap steps at small sizes do not promise too much. A stream that cannot be written to
-    does not stop the run.
+    `Step.progress`, so that fast steps at small sizes do not make the estimate too short. A stream that cannot be
+    written to does not stop the run.
 
     Args:
         stream: where to; standard error if None.
@@ -67,7 +67,9 @@ class Progress:
     def __call__(self, step: Step) -> None:
         """Shows a step."""
         stream = self._stream or sys.stderr
-        with contextlib.suppress(OSError):
+        if stream is None:  # A program without a console.
+            return
+        with contextlib.suppress(OSError, ValueError):
             if stream.isatty():
                 self._draw(step, stream)
             else:
@@ -97,7 +99,7 @@ class Progress:
     def close(self) -> None:
         """Ends the run; the next one may be shown by the same object."""
         if self._bar is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 self._bar.close()
         self._bar = self._printed = None
 
@@ -139,7 +141,7 @@ def record(step: Step) -> dict[str, Any]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool = False) -> None:
-    """Writes rows with the same keys as a .json or else a .csv file.
+    """Writes rows as a .json or else a .csv file.
 
     Raises:
         OutputError: if it had to be saved elsewhere, which the message names.
@@ -148,7 +150,8 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
         text = json.dumps(rows, indent=1) + "\n"
     else:
         stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        names = list(dict.fromkeys(name for row in rows for name in row))  # A term of weight 0 is not in all rows.
+        writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         text = stream.getvalue()

@@ -1,8 +1,7 @@
-"""Machine → a usable TensorFlow and Keras, and what the machine can hold.
+"""Imports TensorFlow and Keras; tells what the processor is fast at and what memory is free.
 
-The one door through which the package meets TensorFlow: modules write `from tfstyle.environment import keras, tf`, so
-that a Keras configured for another backend is met here with one line instead of a failure deep inside. Importing this
-module changes no policy, log level or device setting.
+The only module that imports TensorFlow: others write `from tfstyle.environment import keras, tf`, and a Keras of
+another backend is refused here in one line. Importing this module changes no policy, log level or device setting.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def _require_tensorflow_backend() -> None:
 
 def _configured_backend() -> tuple[str, str | None]:
     """What Keras' configuration file says, and its path."""
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    path = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
     try:
         return f"the backend in {path}", json.loads(path.read_text()).get("backend")
     except (OSError, ValueError, AttributeError):
@@ -79,9 +78,6 @@ def grow_gpu_memory() -> None:
             return  # TensorFlow already runs on it, with whatever its owner chose.
 
 
-SWITCHES = ("auto", "on", "off")
-"""What a setting that changes rounding may be: chosen by the processor, or by you."""
-
 _ONEDNN_FLAGS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8"}
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
 
@@ -100,7 +96,7 @@ def flips_kernels(setting: str = "auto") -> bool:
     Without oneDNN, TensorFlow's own gradient on a processor unfolds the image into nine times its memory.
 
     Args:
-        setting: one of `SWITCHES`; "auto" says yes on an x86 processor without oneDNN.
+        setting: "on", "off", or "auto", which says yes on an x86 processor without oneDNN.
     """
     if setting != "auto":
         return setting == "on"
@@ -109,8 +105,10 @@ def flips_kernels(setting: str = "auto") -> bool:
 
 def uses_onednn() -> bool:
     """Says whether TensorFlow computes by oneDNN: as TF_ENABLE_ONEDNN_OPTS says, else by the processor's flags."""
-    asked = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")
-    return asked == "1" if asked in ("0", "1") else bool(_ONEDNN_FLAGS & processor_flags())
+    asked = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
+    if asked in ("0", "false", "1", "true"):
+        return asked in ("1", "true")
+    return bool(_ONEDNN_FLAGS & processor_flags())
 
 
 def settings() -> dict[str, bool]:
@@ -131,6 +129,31 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+_reusable = 0
+"""Largest estimate of a run that has ended, in bytes: TensorFlow keeps its memory and uses it again."""
+
+
+def lacks_memory(needed: int) -> int | None:
+    """Checks that main memory can hold a run; on a GPU TensorFlow reports it itself.
+
+    Args:
+        needed: the run's estimated peak, in bytes.
+
+    Returns:
+        None if it can; else the bytes that are free, with those that earlier runs of this process have left.
+    """
+    free = available_memory()
+    if free is None or has_gpu() or needed <= free + _reusable:
+        return None
+    return free + _reusable
+
+
+def keeps_memory(needed: int) -> None:
+    """Notes the estimate of a run that has ended, whose memory serves the next one."""
+    global _reusable
+    _reusable = max(_reusable, needed)
 
 
 def available_memory(root: Path = Path("/")) -> int | None:

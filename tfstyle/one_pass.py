@@ -68,7 +68,7 @@ def fast(
         MemoryLimitError: if the run would not fit in memory, or memory runs out.
     """
     environment.grow_gpu_memory()  # Before anything runs on it.
-    network = saved.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
+    network = _load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     styles = _as_several(styles)
     _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
@@ -85,7 +85,12 @@ def fast(
     paintings = [images.read_and_log(style, background=background).image for style in styles]
     painter = network if isinstance(network, Transformer) else _adain(network)
     sizes = [image.shape[1:3] for image in (photograph, *paintings)]
-    _check_memory(inference.memory_needed(painter, *sizes, tile=tile), width, height)
+    needed = inference.memory_needed(painter, *sizes, tile=tile)
+    if (free := environment.lacks_memory(needed)) is not None:
+        raise MemoryLimitError(
+            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            "choose a smaller `tile` or `size`."
+        )
     try:
         if isinstance(painter, Generator):
             code = choose_code(painter, paintings, blend=blend, seed=seed or 0)
@@ -96,6 +101,7 @@ def fast(
             image = paint(painter, photograph, paintings, blend=blend, alpha=alpha, tile=tile)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
+    environment.keeps_memory(needed)
     if not bool(tf.reduce_all(tf.math.is_finite(image))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if preserve_color:
@@ -132,6 +138,17 @@ def _as_several(styles: Any) -> list[Any]:
     return [styles] if one else list(styles)
 
 
+def _load(source: str) -> Transformer | AdaINDecoder:
+    """Loads a network, or takes it as it was loaded before if its file has not changed."""
+    facts = os.stat(saved.find(source))
+    return _loaded(source, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(source: str, _modified: int, _size: int) -> Transformer | AdaINDecoder:
+    return saved.load(source)
+
+
 @functools.lru_cache(maxsize=2)
 def _adain(decoder: AdaINDecoder | None) -> AdaIN:
     """The embedded network, or the one with a decoder of your own, compiled once for the next picture."""
@@ -139,24 +156,7 @@ def _adain(decoder: AdaINDecoder | None) -> AdaIN:
 
 
 def clear_cache() -> None:
-    """Releases the AdaIN networks that are kept for the next picture."""
+    """Releases the networks that are kept for the next picture."""
+    _loaded.cache_clear()
     _adain.cache_clear()
     adain.cache_clear()
-
-
-_estimated = 0
-"""Largest estimate of this process, in bytes: TensorFlow keeps what a picture took and uses it again."""
-
-
-def _check_memory(needed: int, width: int, height: int) -> None:
-    """Refuses a picture that main memory could not hold, before it is painted; a GPU speaks for itself."""
-    global _estimated
-    if tf.config.list_physical_devices("GPU"):
-        return
-    free = environment.available_memory()
-    if free is not None and needed - _estimated > free:
-        raise MemoryLimitError(
-            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-            "choose a smaller `tile` or `size`."
-        )
-    _estimated = max(_estimated, needed)

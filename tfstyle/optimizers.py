@@ -216,11 +216,11 @@ class LBFGS:
         their changes y. A pair whose curvature did not stay positive is forgotten.
         """
         before = state.step.shape
-        finer = before[1] * before[2] / (height * width)
+        ratio = before[1] * before[2] / (height * width)
         steps, changes = tf.split(_resize(state.pairs, height, width), 2)
-        curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * finer
+        curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * ratio
         keep = tf.cast(curvature > MIN_CURVATURE, steps.dtype)
-        pairs = tf.concat([keep * steps, keep * finer * changes], axis=0)
+        pairs = tf.concat([keep * steps, keep * ratio * changes], axis=0)
         flat = tf.reshape(pairs, [2 * self.history, -1])
         nothing = tf.zeros([1, height, width, before[3]])
         return LBFGSState(
@@ -228,7 +228,7 @@ class LBFGS:
             products=tf.linalg.matmul(flat, flat, transpose_b=True),
             gradient=nothing,
             step=nothing,
-            gamma=state.gamma / finer,
+            gamma=state.gamma / ratio,
             count=state.count,
             steps=tf.constant(0),
         )

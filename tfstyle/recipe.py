@@ -222,6 +222,7 @@ class Recipe:
         shared: dict[str, Any] = {item.name: item.default for item in option_fields() if item.name in _RUN_FIELDS}
         used = {name: float(getattr(self, name) > 0) for name in ("content_weight", "style_weight", "tv_weight")}
         shared |= {"name": "", "summary": "", "source": "", "departures": (), "style_margin": 0.0}
+        shared |= {"noise": 0.0, "style_fit": "long_side", "add_detail": False, "warm_start": False}
         shared |= {"scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,), "first_steps": 0}
         return dataclasses.replace(self, **(shared | used))
 
@@ -238,7 +239,7 @@ def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, .
     """Long sides of the scales, coarse to fine.
 
     From `long_side` down by `scale_factor`, as long as the long side stays at least `scale_start` and the shortest side
-    at least 32 pixels, so that even the coarsest picture means something at VGG-19's deepest layers.
+    at least 32 pixels, so that even the coarsest picture has more than one position at VGG-19's deepest layers.
 
     Args:
         recipe: gives start and factor.

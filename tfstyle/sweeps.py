@@ -46,7 +46,7 @@ def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict
         UsageError: if a field is unknown, or a value is not valid or there twice.
     """
     for name, options in vary.items():
-        if len(set(options)) < len(options):
+        if len({repr(option) for option in options}) < len(options):
             raise UsageError(f"{name} is to be varied to one value twice: {', '.join(map(_short, options))}.")
     every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
     graphs = [get_recipe(recipe, **values).compiled_part() for values in every]
@@ -79,6 +79,8 @@ def sweep(
         UsageError: if a field is unknown or a value is not valid, before the first run.
         TfstyleError: as `api.stylize`.
     """
+    if not callable(callbacks):
+        raise UsageError("`callbacks` should be a function of a run's label that makes that run's callbacks.")
     base = get_recipe(recipe)
     for values in combinations(base, vary):
         name, history = label(values), History()
@@ -93,7 +95,7 @@ def label(values: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value as one types it, no longer than it must be to be told from others."""
+    """A value as one types it, in the shortest exact form."""
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 

@@ -20,11 +20,16 @@ from tfstyle.feedforward.networks import adain
 from tfstyle.model import model_for
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
-from tfstyle.recipe import Recipe, scale_sizes, steps_per_scale
+from tfstyle.recipe import STARTS, Recipe, scale_sizes, steps_per_scale
+from tfstyle.recipes import get_recipe
 
-BYTES_PER_PIXEL = 1850
+BYTES_PER_PIXEL = {"float32": 1850, "bfloat16": 1150}
+"""Peak memory of one evaluation, value and gradient, for each pixel: with features in float32 and in bfloat16."""
+
 BYTES_AT_LEAST = 220_000_000
-"""Peak memory of one evaluation, value and gradient, for each pixel, and of network and graphs at any size."""
+"""Memory of network and graphs at any size."""
+
+_FINITE = "image_is_finite"
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,13 @@ class Transfer:
         WeightsError: if the recipe's network weights cannot be used.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: str | Recipe) -> None:
+        recipe = get_recipe(recipe)
         self.recipe = recipe.compiled_part()
         self.model = model_for(recipe)
         flips = environment.flips_kernels(recipe.flip_kernels) and self.model.compute_dtype == "float32"
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if flips else "off"}
-        self._flipped = self.model.vgg.flipped_kernels() if flips else {}
+        self._flips = flips
         self._optimizer = make_optimizer(self.recipe, project=_clip if self.recipe.clip else None)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
         self._targets = _compile(
@@ -101,10 +107,14 @@ class Transfer:
         )
         targets = _any_size(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
-        self._step = _compile(self._take_step, targets, weights, _any_size(self._begin(tf.zeros([1, 1, 1, 3]))))
+        kernels = tf.nest.map_structure(
+            lambda kernel: tf.TensorSpec(kernel.shape, kernel.dtype), self._flipped_kernels()
+        )
+        state = _any_size(self._begin(tf.zeros([1, 1, 1, 3])))
+        self._step = _compile(self._take_step, targets, weights, kernels, state)
 
     def steps(
-        self, content: tf.Tensor, style: tf.Tensor, recipe: Recipe, *, init: tf.Tensor | None = None
+        self, content: tf.Tensor, style: tf.Tensor, recipe: str | Recipe, *, init: tf.Tensor | None = None
     ) -> Iterator[Step]:
         """Runs a recipe: yields after every step, coarse scale to fine.
 
@@ -123,17 +133,20 @@ class Transfer:
             DivergedError: if the loss or the last image is not finite.
             MemoryLimitError: if TensorFlow runs out of memory.
         """
+        recipe = get_recipe(recipe)
         if recipe.compiled_part() != self.recipe:
             raise UsageError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
         content, style = (images.as_image(image, name) for image, name in ((content, "content"), (style, "style")))
         image = None if init is None else images.as_image(init, "init")
+        if image is None and recipe.init not in STARTS:
+            raise UsageError(f"the recipe starts from the file {recipe.init}; read it and pass it as `init`.")
         began = time.perf_counter()
         height, width = content.shape[1:3]
         trimmed = _trimmed(style, recipe.style_margin)
         sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
         counts = steps_per_scale(recipe, len(sizes))
         work, done = sum(count * size**2 for size, count in zip(sizes, counts, strict=True)), 0
-        weights, state, index = _term_weights(recipe), None, 0
+        weights, kernels, state, index = _term_weights(recipe), self._flipped_kernels(), None, 0
         for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
             if not count:
                 continue
@@ -144,18 +157,16 @@ class Transfer:
                     image = _with_detail(image, small)
                 state = self._begin(_start_image(recipe, small, painting, image), state if recipe.warm_start else None)
                 for _ in range(count):
-                    state, terms = self._step(targets, weights, state)
-                    values = _finite(_to_floats(terms), index)
-                    image = self._image(state)
+                    state, terms = self._step(targets, weights, kernels, state)
                     index, done = index + 1, done + size**2
-                    if index == sum(counts):
-                        _check_finite(image, index)
+                    values = _checked(_to_floats(terms), index)
+                    image = self._image(state)
                     seconds = time.perf_counter() - began
                     place = (index, sum(counts), scale, len(sizes))
                     yield Step(*place, image, values, seconds, done / work, self.settings)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
-                    f"memory ran out at scale {scale} of {len(sizes)} of {width}x{height}; choose a smaller `size`."
+                    f"memory ran out at scale {scale} of {len(sizes)}, for {width}x{height}; choose a smaller `size`."
                 ) from error
 
     def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
@@ -167,6 +178,9 @@ class Transfer:
         self.model.vgg.check_size(content, "the content")
         self.model.vgg.check_size(style, "the style")
         return self._targets(content, style)
+
+    def _flipped_kernels(self) -> dict[str, tf.Tensor]:
+        return self.model.vgg.flipped_kernels() if self._flips else {}
 
     def _begin(self, image: tf.Tensor, previous: RunState | None = None) -> RunState:
         """The state at the start of a scale, with the optimizer's state of the scale before if there is one."""
@@ -180,13 +194,19 @@ class Transfer:
         return self._averaged(RunState(image, optimizer, nothing, tf.constant(0.0)))
 
     def _take_step(
-        self, targets: Targets, weights: Mapping[str, tf.Tensor], state: RunState
+        self,
+        targets: Targets,
+        weights: Mapping[str, tf.Tensor],
+        kernels: Mapping[str, tf.Tensor],
+        state: RunState,
     ) -> tuple[RunState, dict[str, tf.Tensor]]:
-        """The train step: the next state, and the loss terms before it."""
-        evaluate = make_objective(self.model, self.recipe, targets, weights, flipped=self._flipped)
+        """The train step: the next state, the loss terms before it, and whether the next image is finite, 0 or 1."""
+        evaluate = make_objective(self.model, self.recipe, targets, weights, flipped=kernels)
         evaluation = evaluate(state.image)
         optimizer, image = self._optimizer.update(state.optimizer, state.image, evaluation.gradient)
-        return self._averaged(state._replace(image=image, optimizer=optimizer)), evaluation.terms
+        finite = tf.cast(tf.reduce_all(tf.math.is_finite(image)), tf.float32)
+        state = self._averaged(state._replace(image=image, optimizer=optimizer))
+        return state, evaluation.terms | {_FINITE: finite}
 
     def _averaged(self, state: RunState) -> RunState:
         """Updates the exponential moving average and its bias correction with the image."""
@@ -248,18 +268,23 @@ def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 
 def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
-    """About how many bytes a run takes beyond the imported library, on a CPU in float32.
+    """Estimates the peak memory of a run on a CPU beyond the imported library.
 
     What the gradient needs of VGG-19's layers for each pixel of the largest picture, measured as a process's peak at
-    512 and 1024 pixels, and the optimiser's history for each pixel of the result.
+    512 and 1024 pixels, and the optimizer's state for each pixel of the result, which an update holds twice.
 
     Args:
-        recipe: gives the optimiser.
+        recipe: gives precision and optimizer.
         *sizes: (height, width) of the result first, then of the other pictures.
+
+    Returns:
+        Bytes.
     """
     pixels = [height * width for height, width in sizes]
-    history = 2 * recipe.history if recipe.optimizer == "lbfgs" else 4
-    return BYTES_AT_LEAST + BYTES_PER_PIXEL * max(pixels) + 12 * (history + 6) * pixels[0]
+    state = 12 * (2 * recipe.history if recipe.optimizer == "lbfgs" else 4) * pixels[0]
+    halved = recipe.precision == "bfloat16" or (recipe.precision == "auto" and environment.bfloat16_is_fast())
+    evaluation = BYTES_PER_PIXEL["bfloat16" if halved else "float32"] * max(pixels) + 72 * pixels[0]
+    return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
 
 
 def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
@@ -285,17 +310,15 @@ def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
     return dict(zip(terms, tf.stack(list(terms.values())).numpy().tolist(), strict=True))
 
 
-def _finite(values: dict[str, float], index: int) -> dict[str, float]:
+def _checked(values: dict[str, float], index: int) -> dict[str, float]:
+    """The losses before a step, if they and the image after it are finite."""
+    finite = values.pop(_FINITE)
     if not math.isfinite(values["total"]):
         raise DivergedError(
-            f"the loss was no longer a finite number at step {index + 1}; use smaller weights or another recipe."
+            f"the loss was no longer a finite number at step {index}; use smaller weights or another recipe."
         )
-    return values
-
-
-def _check_finite(image: tf.Tensor, index: int) -> None:
-    """Refuses an image that the last step has spoiled, which no loss has shown."""
-    if not bool(tf.reduce_all(tf.math.is_finite(image))):
+    if not finite:
         raise DivergedError(
             f"the image was no longer finite after step {index}; use smaller weights or another recipe."
         )
+    return values

@@ -145,7 +145,7 @@ class VGG(keras.Model):
 
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Features of the layers asked for; see the class."""
-        features = self.features_and_pullback(image)[0]
+        features = self._run(image, lambda function, x: (function(x), _same), {})[0]
         return {name: tf.cast(features[name], self.variable_dtype) for name in self.tapped}
 
     def features_and_pullback(
@@ -165,23 +165,7 @@ class VGG(keras.Model):
             {layer: features}, in the network's compute type, and a function {layer: () → gradient at its features} →
             gradient at the image.
         """
-        flipped = flipped or {}
-        image = self._checked(image)
-        x, scaled = with_pullback(lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), image)
-        stages: list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = [("", scaled)]
-        features = {}
-        for convolution in self.convolutions:
-            name = convolution.name
-            x, prepared = with_pullback(functools.partial(self._prepare, name), x)
-            convolved, back = with_pullback(convolution, x)
-            if name in flipped:
-                back = functools.partial(tf.nn.conv2d, filters=flipped[name], strides=1, padding="SAME")
-            activated, relu = with_pullback(tf.nn.relu, convolved)
-            if name in self.tapped:
-                features[name] = activated if self._tap(name) == "relu" else convolved
-            stages += [("", prepared), ("", back)]
-            stages += [("", relu), (name, _same)] if self._tap(name) == "relu" else [(name, _same), ("", relu)]
-            x = activated
+        features, stages = self._run(image, with_pullback, flipped or {})
 
         def pullback(gradients: Mapping[str, Callable[[], tf.Tensor]]) -> tf.Tensor:
             gradient: tf.Tensor | None = None
@@ -195,6 +179,31 @@ class VGG(keras.Model):
             return gradient
 
         return features, pullback
+
+    def _run(
+        self, image: tf.Tensor, compute: Callable[..., Any], flipped: Mapping[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]]]:
+        """Features in the compute type, and the stages in order: a layer's name or "", and how a gradient goes back.
+
+        `compute` is `with_pullback`, or returns the value alone, where nothing is to be kept for a gradient.
+        """
+        image = self._checked(image)
+        x, scaled = compute(lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), image)
+        stages: list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = [("", scaled)]
+        features = {}
+        for convolution in self.convolutions:
+            name = convolution.name
+            x, prepared = compute(functools.partial(self._prepare, name), x)
+            convolved, back = compute(convolution, x)
+            if name in flipped:
+                back = functools.partial(tf.nn.conv2d, filters=flipped[name], strides=1, padding="SAME")
+            activated, relu = compute(tf.nn.relu, convolved)
+            if name in self.tapped:
+                features[name] = activated if self._tap(name) == "relu" else convolved
+            stages += [("", prepared), ("", back)]
+            stages += [("", relu), (name, _same)] if self._tap(name) == "relu" else [(name, _same), ("", relu)]
+            x = activated
+        return features, stages
 
     def flipped_kernels(self) -> dict[str, tf.Tensor]:
         """The kernels rotated by 180°, inputs and outputs exchanged, as the weights are now.
@@ -289,7 +298,7 @@ class VGG(keras.Model):
 def with_pullback(
     function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Value of a function, and the function that takes a gradient at the value back to `x`."""
+    """Value of a function, and the function that takes a gradient at the value back to `x`, once."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value = function(x)
