@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import os
 import sys
 from concurrent import futures
@@ -19,9 +20,11 @@ import numpy as np
 
 RECIPES = ("balanced", "pytorch-lbfgs", "crowson")
 SIZES = (64, 72, 80, 88, 96)
+PHOTOGRAPHS = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
+PAINTINGS = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
 WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "keras-io")
 MEMORY_LIMIT = 1.10
-"""Resident memory after the last call over that after the tenth."""
+"""Largest resident memory after any ten calls over that after the tenth."""
 
 
 def paint(job):
@@ -34,22 +37,6 @@ def paint(job):
     return np.asarray(tfstyle.stylize(samples / photograph, samples / painting, **overrides))
 
 
-def jobs(recipes, sizes, count, *, steps):
-    """The first `count` of all combinations, no two neighbors with the same recipe, size or photograph."""
-    photographs = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
-    paintings = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
-    return [
-        (
-            recipes[i % len(recipes)],
-            sizes[(i + i // len(recipes)) % len(sizes)],
-            photographs[i % len(photographs)],
-            paintings[i % len(paintings)],
-            steps,
-        )
-        for i in range(count)
-    ]
-
-
 def resident_megabytes():
     """Memory of this process that lies in main memory, after unreachable objects are gone."""
     gc.collect()
@@ -59,21 +46,21 @@ def resident_megabytes():
 
 def threads(count, workers):
     """Pictures of many threads against the same pictures one after another; returns how many differ."""
-    work = jobs(RECIPES, SIZES, count, steps=6)
+    every = itertools.product(PAINTINGS, SIZES, RECIPES, PHOTOGRAPHS)  # Threads meet at one recipe and one size.
+    work = [(recipe, size, photograph, painting, 6) for painting, size, recipe, photograph in every][:count]
     with futures.ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(paint, work))
-    expected = {job: paint(job) for job in dict.fromkeys(work)}
-    wrong = sum(not np.array_equal(picture, expected[job]) for job, picture in zip(work, found, strict=True))
-    print(f"threads: {workers} threads, {len(work)} pictures, {len(expected)} kinds, {wrong} differ from the lone run")
+    wrong = sum(not np.array_equal(picture, paint(job)) for job, picture in zip(work, found, strict=True))
+    print(f"threads: {workers} threads, {len(work)} pictures, {wrong} differ from the lone run")
     return wrong
 
 
 def memory(count):
     """Resident memory over many recipes and sizes; returns its growth after the tenth call."""
-    sizes = tuple(range(64, 104, 2))
     after = []
-    for index, job in enumerate(jobs(WIDE_RECIPES, sizes, count, steps=3), 1):
-        paint(job)
+    for index in range(1, count + 1):
+        photograph, painting = PHOTOGRAPHS[index % len(PHOTOGRAPHS)], PAINTINGS[index % len(PAINTINGS)]
+        paint((WIDE_RECIPES[index % len(WIDE_RECIPES)], 64 + 2 * (index % 20), photograph, painting, 3))
         if index % 10 == 0:
             after.append(resident_megabytes())
             growth = after[-1] / after[0]
