@@ -215,7 +215,7 @@ class Recipe:
             return None
         else:
             how = f"{self.weights} holds a network whose features have other magnitudes, so results differ"
-        return f"{self.name} was published for {published}; {how} ({exact} is exact)."
+        return f"{self.name} was published for {published}; {how} ({exact} is the published network)."
 
     def compiled_part(self) -> Recipe:
         """This recipe with every field set aside that may change without a new compiled graph."""
