@@ -275,7 +275,7 @@ def test_a_term_that_counts_nothing_needs_no_layer():
         ("d2l", "network.pth", "torch", None),
         ("avgpool-noise", "network.safetensors", "none", None),
         ("d2l", "imagenet", "keras", "imagenet holds a network whose features have other magnitudes"),
-        ("d2l", "embedded", "keras", "similar, not identical (a torchvision .pth file as `weights` is the published network)"),
+        ("d2l", "embedded", "keras", "not identical (a torchvision .pth file as `weights` is the published network)"),
     ],
 )
 def test_a_recipe_says_when_its_network_is_another_than_the_published_one(name, weights, pixels, note):
