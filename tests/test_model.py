@@ -167,3 +167,9 @@ def test_an_unknown_layer_is_answered_with_the_nearest():
 def test_keras_own_export_leads_to_ours(tmp_path):
     with pytest.raises(UsageError, match=r"use tfstyle\.export_extractor"):
         miniature().export(tmp_path / "model")
+
+
+def test_what_is_no_image_is_one_line():
+    with pytest.raises(UsageError, match="images should be floating") as caught:
+        miniature()(np.zeros((1, 20, 30, 3), "uint8"))
+    assert "\n" not in str(caught.value)

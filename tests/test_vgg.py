@@ -240,8 +240,9 @@ def test_only_convolutions_padded_with_zeros_have_flipped_kernels(rng):
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(picture, message, rng):
-    with pytest.raises(TfstyleError, match=message):
+    with pytest.raises(TfstyleError, match=message) as caught:
         random_network(ALL, rng)(picture)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_plain_call_keeps_no_activations(rng, monkeypatch):

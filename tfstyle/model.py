@@ -66,6 +66,10 @@ class StyleContentModel(keras.Model):
             self.vgg = load_vgg(layers, weights=weights, input_scale=input_scale, **options)
         self.trainable = False
 
+    def __call__(self, image: tf.Tensor, *args: Any, **kwargs: Any) -> dict[str, dict[str, tf.Tensor]]:
+        """Calls the model; what is wrong with an image is said here, since Keras adds lines to errors of `call`."""
+        return super().__call__(self.vgg.check_image(image), *args, **kwargs)
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the network's weights, unless a weights file already did."""
         if not self.vgg.built:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import PurePath
 from types import MappingProxyType
@@ -24,6 +24,11 @@ VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str, ...]:
     """Keras' names of the convolutions, in order: block1_conv1, block1_conv2, block2_conv1, …"""
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
+
+
+def smallest_side(layers: Iterable[str]) -> int:
+    """The smallest side in pixels of a picture that reaches the deepest of some layers: each block halves it."""
+    return 2 ** (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
 
 
 STARTS = ("content", "noise", "adain")
@@ -190,8 +195,8 @@ class Recipe:
             raise UsageError(unknown_name("start image", self.init, (*STARTS, "or the path of a picture")))
 
     def smallest_side(self) -> int:
-        """The smallest side in pixels of a picture that reaches the deepest layer: each block halves it."""
-        return 2 ** (max(int(layer[len("block")]) for layer in self.style_layers + self.content_layers) - 1)
+        """The smallest side in pixels of a picture that reaches the deepest layer."""
+        return smallest_side(self.style_layers + self.content_layers)
 
     def is_rescaled(self) -> bool:
         """Says whether its numbers were published for another network than the embedded one, on which it runs."""

@@ -16,7 +16,7 @@ from typing import Any
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
-from tfstyle.recipe import VGG19_BLOCKS, layer_names
+from tfstyle.recipe import VGG19_BLOCKS, layer_names, smallest_side
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean ImageNet pixel of the Caffe networks, 0-255 (Simonyan & Zisserman's model card; Keras uses the same)."""
@@ -187,7 +187,7 @@ class VGG(keras.Model):
 
         `compute` is `with_pullback`, or returns the value alone, where nothing is to be kept for a gradient.
         """
-        image = self._checked(image)
+        image = self.check_image(image)
         x, scaled = compute(lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), image)
         stages: list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = [("", scaled)]
         features = {}
@@ -250,7 +250,7 @@ class VGG(keras.Model):
     @property
     def smallest_side(self) -> int:
         """The smallest side in pixels of an image that reaches the deepest layer."""
-        return 2 ** sum(c.name.endswith("_conv1") for c in self.convolutions) // 2
+        return smallest_side(self.tapped)
 
     def check_size(self, image: tf.Tensor, what: str = "the picture") -> None:
         """Refuses an image too small to reach the deepest layer.
@@ -265,13 +265,22 @@ class VGG(keras.Model):
                 "a larger `size` or a picture of another shape."
             )
 
-    def _checked(self, image: tf.Tensor) -> tf.Tensor:
-        """An image as a tensor.
+    def __call__(self, image: tf.Tensor, *args: Any, **kwargs: Any) -> dict[str, tf.Tensor]:
+        """Calls the network; what is wrong with an image is said here, since Keras adds lines to errors of `call`."""
+        return super().__call__(self.check_image(image), *args, **kwargs)
+
+    def check_image(self, image: tf.Tensor) -> tf.Tensor:
+        """Checks a batch of images; a symbolic tensor of Keras is passed through.
+
+        Returns:
+            It, as a tensor.
 
         Raises:
             UsageError: if it is not a batch of floating images.
             InputError: if a side is known to be too small.
         """
+        if isinstance(image, keras.KerasTensor):
+            return image
         image = tf.convert_to_tensor(image)
         if not image.dtype.is_floating or image.shape.rank != 4 or image.shape[-1] not in (None, 3):
             raise UsageError(
