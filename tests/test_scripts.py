@@ -32,8 +32,8 @@ case "$1" in
 -c) exit {version} ;;
 -m) mkdir -p .venv/bin; echo venv >> log
     for name in pip tfstyle ruff mypy python; do
-        printf '#!/usr/bin/env bash\\necho "%s $*${{PIP_CONFIG_SETTINGS:+ $PIP_CONFIG_SETTINGS}}" >> "{tmp_path}/log"\\n' \\
-            $name > .venv/bin/$name
+        printf '#!/usr/bin/env bash\\necho "%s $*${{PIP_CONFIG_SETTINGS:+ %s}}" >> "{tmp_path}/log"\\n' \\
+            $name '$PIP_CONFIG_SETTINGS' > .venv/bin/$name
         chmod +x .venv/bin/$name
     done
     exit {venv} ;;
