@@ -22,7 +22,9 @@ prepare_venv() {
     stamp=.venv/installed$extra
     if [ ! "$stamp" -nt setup.cfg ] || [ ! "$stamp" -nt pyproject.toml ]; then
         echo "Installing tfstyle$extra into .venv (TensorFlow is large; the first time takes minutes) ..." >&2
-        .venv/bin/pip install --quiet --disable-pip-version-check --editable ".$extra" >&2
+        # In this mode mypy and editors find the package; pip before 22.1 has no option for it, and ignores the variable.
+        PIP_CONFIG_SETTINGS=editable_mode=compat \
+            .venv/bin/pip install --quiet --disable-pip-version-check --editable ".$extra" >&2
         touch "$stamp"
     fi
 }

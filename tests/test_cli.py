@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
 
-from tfstyle import api, cli, images, one_pass, plots, recipes, transfer
+from tfstyle import api, cli, decoding, images, one_pass, plots, recipes, transfer
+from tfstyle.cli import reports
 from tfstyle.cli.parser import make_parser
+from tfstyle.errors import DivergedError, MemoryLimitError
 from tfstyle.recipe import Recipe, option_fields
 
 FAST = ["--size", "64", "--steps", "2"]
@@ -223,10 +225,10 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "CONTENT", "STYLE", "--weights", "none.pth"], 7, "none.pth: no such weights file"),
         (["stylize", "CONTENT", "STYLE", "--recipe", "defualt"], 2, "did you mean 'default'"),
         (["stylize", "CONTENT", "STYLE", "--size", "-3"], 2, "size should be at least 0"),
-        (["stylize", "CONTENT", "STYLE", "--steps", "0"], 2, "steps should be at least 1"),
-        (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "save-every should be at least 1"),
-        (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "quality should be from 1 to 100"),
-        (["stylize", "CONTENT", "STYLE", "--background", "blanc"], 2, "background should be a colour"),
+        (["stylize", "CONTENT", "STYLE", "--steps", "0"], 2, "--steps should be at least 1"),
+        (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "--save-every should be at least 1"),
+        (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "--quality should be from 1 to 100"),
+        (["stylize", "CONTENT", "STYLE", "--background", "blanc"], 2, "--background should be a color"),
         (["stylize", "", "STYLE"], 3, ".: is a folder; give a picture, or let tfstyle fast paint"),
         (["demo", "CONTENT", ""], 3, ".: is a folder"),
         (["demo", "CONTENT"], 2, "give both a photograph and a painting"),
@@ -359,6 +361,20 @@ def test_inspect_tells_how_a_file_is_read(rng, tmp_path, capsys):
     ]
 
 
+def test_inspect_reads_a_huge_picture_reduced_and_tells_its_whole_size(rng, tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / "p.png")
+    images.write(image(rng, 60, 90), path, alpha=np.zeros([60, 90, 1], "float32"))
+    monkeypatch.setattr(reports, "_INSPECTED_SIDE", 10)
+    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 60 * 90 * 12)  # Whole, it would take 20 bytes a pixel.
+    assert cli.main(["inspect", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"size:        90x60", "alpha:       yes, 100% not opaque"} < set(lines)
+    assert cli.main(["inspect", path, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["file"], facts["width"], facts["height"], facts["not_opaque"]) == (path, 90, 60, 1.0)
+    assert (facts["format"], facts["mode"], facts["orientation"], facts["warnings"]) == ("PNG", "RGBA", 1, [])
+
+
 def test_records_of_a_run_are_written_beside_it(pair, tmp_path, mini_network, capsys):
     names = {
         "--history": "h.json",
@@ -431,6 +447,30 @@ def test_sweep_makes_a_picture_for_each_value_a_grid_and_curves(pair, tmp_path, 
     assert len((folder / "losses.csv").read_text().splitlines()) == 1 + 4 * 3
 
 
+@pytest.mark.parametrize(("error", "code"), [(DivergedError("at step 1."), 5), (KeyboardInterrupt(), 130)])
+def test_a_sweep_that_breaks_off_sums_up_the_runs_before(
+    error, code, pair, tmp_path, mini_network, capsys, monkeypatch
+):
+    stylize = api.stylize
+
+    def broken(*arguments, **options):
+        if options["style_weight"] == 10:
+            raise error
+        return stylize(*arguments, **options)
+
+    monkeypatch.setattr(api, "stylize", broken)
+    folder = tmp_path / "grid"
+    words = ["sweep", *pair, "--vary", "style_weight=1,10,100", "-o", str(folder), "-q"]
+    assert cli.main(words) == code
+    names = {"style_weight=1.png", "grid.png", "losses.png", "losses.csv"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert len((folder / "losses.csv").read_text().splitlines()) == 1 + 3
+    words[words.index(str(folder))] = str(tmp_path / "none")
+    words[4] = "style_weight=10,1"
+    assert cli.main(words) == code
+    assert not (tmp_path / "none").exists()  # There was nothing to sum up.
+
+
 def test_sweep_gives_every_picture_a_name_of_its_own(pair, tmp_path, mini_network, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     long = tmp_path / ("y" * 200)
@@ -459,7 +499,7 @@ def test_export_writes_a_serving_folder_once(tmp_path, capsys):
     [
         (["features", "PHOTO", "--layers", "blok1_conv1"], 2, "did you mean 'block1_conv1'"),
         (["features", "none.jpg"], 3, "no such file"),
-        (["features", "PHOTO", "--size", "0"], 2, "size should be at least 1, not 0"),
+        (["features", "PHOTO", "--size", "0"], 2, "--size should be at least 1, not 0"),
         (["features", "PHOTO", "-o", "none/seen"], 4, "there is no folder"),
         (["features", "PHOTO", "--size", "12", "-o", "OUT"], 3, "needs 16 pixels"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "stile_weight=1"], 2, "did you mean 'style_weight'"),
@@ -470,7 +510,7 @@ def test_export_writes_a_serving_folder_once(tmp_path, capsys):
         (
             ["sweep", "PHOTO", "PHOTO", "--vary", "steps=5,5", "-o", "OUT"],
             2,
-            "steps is to be varied to one value twice",
+            "--steps is to be varied to one value twice",
         ),
         (["export", "extractor", "-o", ""], 4, "exists; choose another folder"),
         (["export", "extractor"], 2, "name one folder to export into"),
@@ -577,6 +617,51 @@ def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_pat
     assert capsys.readouterr().err == f"interrupted; 1 of 3 pictures are in {tmp_path / 'out'}.\n"
 
 
+def test_fast_passes_over_photographs_too_large_for_memory_or_for_one_pass(pair, tmp_path, rng, capsys, monkeypatch):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, size in (("a", (40, 50)), ("b", (24, 30)), ("c", (25, 30))):
+        images.write(image(rng, *size), folder / f"{name}.png")
+    monkeypatch.setattr(one_pass, "MAX_PIXELS", 1000)
+
+    def check_memory(needed, width, height):
+        if height == 25:
+            raise MemoryLimitError("it does not fit.")
+
+    monkeypatch.setattr(one_pass, "_check_memory", check_memory)
+    words = ["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'out' / 'b.painting.png'}\n"
+    assert f"passed over {folder / 'a.png'}: the photograph's own 50x40 is more than the limit" in err
+    assert f"passed over {folder / 'c.png'}: it does not fit." in err
+    code = cli.main(["fast", str(folder / "a.png"), pair[1]])
+    assert_one_line(capsys, code, 3, "50x40 is more than the limit of 0.001 million pixels; choose a smaller --size")
+    code = cli.main([*words[:-1], str(tmp_path / "two"), "--size", "60"])
+    assert_one_line(capsys, code, 2, "60x48 is more than the limit")
+
+
+def test_fast_reads_a_painting_once_for_a_folder(pair, tmp_path, capsys, monkeypatch):
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(pair[0], folder / f"{name}.jpg")
+    Image.new("L", (30, 20), 99).save(tmp_path / "grey.png")
+    decode, read = decoding.decode, []
+    monkeypatch.setattr(decoding, "decode", lambda path, **rest: read.append(path.name) or decode(path, **rest))
+    assert cli.main(["fast", str(folder), str(tmp_path / "grey.png"), "--size", "32", "-v"]) == 0
+    assert read == ["grey.png", "a.jpg", "b.jpg"]
+    assert capsys.readouterr().err == f"tfstyle: {tmp_path / 'grey.png'}: L converted to RGB.\n"
+
+
+def test_fast_refuses_a_huge_painting_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(images, "read_and_log", lambda *a, **o: pytest.fail("read"))
+    assert_one_line(capsys, cli.main(["fast", *pair]), 3, "painting.png: 70x50 is more than the limit")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -584,8 +669,8 @@ def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_pat
         (["PHOTO", "none.jpg"], 3, "no such file"),
         (["EMPTY", "PHOTO"], 3, "holds no picture that can be read"),
         (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be from 0 to 1"),
-        (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "blend should be numbers"),
-        (["PHOTO", "PHOTO", "--quality", "500"], 2, "quality should be from 1 to 100"),
+        (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "--blend should be numbers"),
+        (["PHOTO", "PHOTO", "--quality", "500"], 2, "--quality should be from 1 to 100"),
         (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
         (["PHOTO", "PHOTO", "-o", "none/in/x.png"], 4, "there is no folder"),
         (["PHOTO", "PHOTO", "-o", f"{'x' * 300}/x.png"], 4, "has a name of more than 255 bytes"),
@@ -648,6 +733,17 @@ def test_compare_says_which_direction_is_better(pair, capsys):
     assert lines[1].startswith(pair[0])
     assert lines[1].endswith("0.000               1.000")
     assert "Lower is better.\nssim: structural similarity to the photograph. Higher is better" in "\n".join(lines[2:])
+
+
+def test_compare_reads_photograph_and_painting_no_larger_than_the_results_need(
+    pair, tmp_path, rng, capsys, monkeypatch
+):
+    huge = str(tmp_path / "huge.png")
+    images.write(image(rng, 300, 400), huge)
+    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
+    assert cli.main(["compare", huge, huge, *pair]) == 0
+    assert capsys.readouterr().out.count("\n") == 3 + 4
+    assert_one_line(capsys, cli.main(["compare", *pair, huge]), 3, "400x300 is more than the limit")
 
 
 def test_demo_paints_the_embedded_pictures(tmp_path):

@@ -70,6 +70,17 @@ def test_a_sweep_tells_steps_and_result_of_each_picture(pair, tmp_path, capsys):
     assert events[-1] == {"event": "result", "output": str(folder), "pictures": 2}
 
 
+def test_features_tells_start_and_result(pair, tmp_path, capsys):
+    folder = tmp_path / "seen"
+    code, events, err = run(capsys, "features", pair[0], "--layers", "block1_conv1", "--size", "32", "-o", folder)
+    assert (code, err) == (0, "")
+    facts = {"image": pair[0], "layers": ["block1_conv1"], "size": 32}
+    assert events == [
+        {"event": "start", "command": "features", "version": tfstyle.__version__, **facts},
+        {"event": "result", "output": str(folder)},
+    ]
+
+
 def test_a_folder_tells_a_result_or_a_reason_for_each_picture(pair, tmp_path, rng, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -62,4 +62,5 @@ def test_help_groups_and_values_are_named_plainly(capsys):
     assert "\nmessages:\n" in text
     assert "--init {content,noise,adain,FILE}" in text
     assert "--weights {embedded,imagenet,FILE}" in text
+    assert "or standard output closed by its reader (no message), 2 usage" in " ".join(text.split())
     assert "--json prints one JSON object a line, each with an event: start" in " ".join(text.split())

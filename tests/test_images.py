@@ -73,17 +73,17 @@ def test_reading_leaves_an_array_as_it_was(rng):
 
 @pytest.mark.parametrize("colour", [None, 7, ""])
 def test_a_background_that_is_no_colour_is_refused(colour):
-    with pytest.raises(UsageError, match="background should be a colour"):
+    with pytest.raises(UsageError, match="`background` should be a color"):
         images.read(np.zeros((5, 8, 3), "uint8"), background=colour)
 
 
 def test_a_negative_length_is_refused():
-    with pytest.raises(UsageError, match="long_side should be at least 0, not -1"):
+    with pytest.raises(UsageError, match="`long_side` should be at least 0, not -1"):
         images.read(np.zeros((5, 8, 3), "uint8"), long_side=-1)
 
 
 def test_an_unknown_colour_is_refused():
-    with pytest.raises(ValueError, match="background should be a colour"):
+    with pytest.raises(ValueError, match="`background` should be a color"):
         images.read(np.zeros((5, 8, 3), "uint8"), background="blanc")
 
 

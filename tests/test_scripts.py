@@ -32,7 +32,8 @@ case "$1" in
 -c) exit {version} ;;
 -m) mkdir -p .venv/bin; echo venv >> log
     for name in pip tfstyle ruff mypy python; do
-        printf '#!/usr/bin/env bash\\necho "%s $*" >> "{tmp_path}/log"\\n' $name > .venv/bin/$name
+        printf '#!/usr/bin/env bash\\necho "%s $*${{PIP_CONFIG_SETTINGS:+ %s}}" >> "{tmp_path}/log"\\n' \\
+            $name '$PIP_CONFIG_SETTINGS' > .venv/bin/$name
         chmod +x .venv/bin/$name
     done
     exit {venv} ;;
@@ -58,7 +59,11 @@ def test_quickstart_makes_installs_and_paints_and_then_only_paints(checkout):
     assert result.returncode == 0
     assert "Making a virtual environment" in result.stderr
     assert "Installing tfstyle into .venv" in result.stderr
-    assert log == ["venv", "pip install --quiet --disable-pip-version-check --editable .", "tfstyle demo"]
+    assert log == [
+        "venv",
+        "pip install --quiet --disable-pip-version-check --editable . editable_mode=compat",
+        "tfstyle demo",
+    ]
     result, log = checkout("quickstart.sh", "photo.jpg", "my painting.jpg", "--size", "300")
     assert (result.returncode, result.stderr) == (0, "")
     assert log[3:] == ["tfstyle demo photo.jpg my painting.jpg --size 300"]
@@ -68,7 +73,7 @@ def test_the_test_script_checks_style_types_and_tests(checkout):
     result, log = checkout("test.sh", "-m", "slow")
     assert result.returncode == 0
     assert log[1:] == [
-        "pip install --quiet --disable-pip-version-check --editable .[test]",
+        "pip install --quiet --disable-pip-version-check --editable .[test] editable_mode=compat",
         "ruff check .",
         "ruff format --check .",
         "mypy ",

@@ -49,7 +49,7 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
     Args:
         source: path of a file; a PIL image; a `Picture`, which is handed on; or an array or tensor [height, width],
             [height, width, 1, 3 or 4] or [1, height, width, …], uint8, uint16, or float in [0, 1].
-        background: what shows through transparent parts, a CSS colour.
+        background: what shows through transparent parts, a CSS color.
         long_side: length of the longer side that is needed, in pixels: a much larger file is reduced while it is read,
             as `decoding.decode` says; 0 reads it whole.
 
@@ -59,10 +59,10 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
     Raises:
         InputError: if it cannot be read; one line with file, cause and remedy.
         MemoryLimitError: if memory runs out.
-        UsageError: if `background` is not a colour, or `long_side` is negative.
+        UsageError: if `background` is not a color, or `long_side` is negative.
     """
     if long_side < 0:
-        raise UsageError(f"long_side should be at least 0, not {long_side!r}.")
+        raise UsageError(f"`long_side` should be at least 0, not {long_side!r}.")
     color = np.array(parse_color(background), np.float32) / 255.0
     if isinstance(source, Picture):
         return source
@@ -114,15 +114,15 @@ def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
-    """A CSS colour ("white", "#ff8800", "rgb(0, 20, 80)") as three numbers from 0 to 255.
+    """A CSS color ("white", "#ff8800", "rgb(0, 20, 80)") as three numbers from 0 to 255.
 
     Raises:
-        UsageError: if it is not a colour.
+        UsageError: if it is not a color.
     """
     try:
         return ImageColor.getrgb(text)[:3]
     except (ValueError, TypeError, AttributeError):
-        raise UsageError(f"background should be a colour such as white or #203040, not {text!r}.") from None
+        raise UsageError(f"`background` should be a color such as white or #203040, not {text!r}.") from None
 
 
 def _from_array(source: Any) -> Picture:
@@ -223,7 +223,7 @@ def write(
             8 bits, not truncated.
         path: where to; its ending says the format.
         alpha: float [1, height, width, 1] or [height, width, 1] in [0, 1], kept in the file; not for JPEG.
-        quality: of JPEG, WebP and AVIF, 1 to 100; JPEG keeps full colour resolution (4:4:4).
+        quality: of JPEG, WebP and AVIF, 1 to 100; JPEG keeps full color resolution (4:4:4).
         overwrite: replace a file that is there; a symbolic link stays, and the file it points to is replaced.
 
     Returns:
@@ -329,7 +329,7 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An sRGB colour profile as constant bytes: LittleCMS stamps the time of making, which is set to a fixed one."""
+    """An sRGB color profile as constant bytes: LittleCMS stamps the time of making, which is set to a fixed one."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
     return bytes(data)

@@ -13,7 +13,7 @@ from tfstyle import environment, images
 from tfstyle.color import keep_colors
 from tfstyle.decoding import Picture
 from tfstyle.environment import tf
-from tfstyle.errors import MemoryLimitError, UsageError, WeightsError
+from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import inference, saved
 from tfstyle.feedforward.inference import choose_code, paint, transform
 from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
@@ -38,7 +38,7 @@ def fast(
     quality: int = 95,
     overwrite: bool = False,
 ) -> tf.Tensor:
-    """Paints a photograph in the manner of any paintings in one pass: in seconds, a sketch of what `stylize` does.
+    """Paints a photograph in the style of any paintings in one pass: in seconds, a sketch of what `stylize` does.
 
         image = tfstyle.fast("photo.jpg", "painting.jpg")
         image = tfstyle.fast("photo.jpg", model="starry-night")
@@ -53,7 +53,7 @@ def fast(
         blend, alpha: as for `feedforward.inference.paint`; not for a model of one style, and no alpha for a generator.
         seed: which of its paintings a generator invents that is given none; 0 if None.
         tile: as for `feedforward.inference.paint` or `transform`.
-        preserve_color: keep the photograph's colours and take only the painting's light and dark.
+        preserve_color: keep the photograph's colors and take only the painting's light and dark.
         size: long side of the result in pixels; 0 is the photograph's own.
         output, background, quality, overwrite: as for `stylize`.
 
@@ -61,8 +61,8 @@ def fast(
         float32 tensor [1, height, width, 3], sRGB, in [0, 1].
 
     Raises:
-        UsageError: if a value is not valid, or the result would have more pixels than `limits.MAX_PIXELS`.
-        InputError: if a picture cannot be read or is too small.
+        UsageError: if a value is not valid, or at `size` the result would have more pixels than `limits.MAX_PIXELS`.
+        InputError: if a picture cannot be read or is too small, or the photograph's own size is above that limit.
         OutputError: if the result could not be written, as for `stylize`.
         WeightsError: if the model cannot be used.
         MemoryLimitError: if the run would not fit in memory, or memory runs out.
@@ -70,17 +70,19 @@ def fast(
     environment.grow_gpu_memory()  # Before anything runs on it.
     network = _load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     styles = _as_several(styles)
-    _check_manner(network, len(styles), blend=blend, alpha=alpha, seed=seed)
+    _check_arguments(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
-        raise UsageError(f"size should be at least 0, not {size!r}.")
+        raise UsageError(f"`size` should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite)
     whole = images.read_and_log(content, background=background, long_side=size)
     own_height, own_width = whole.full_size
     height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
     if height * width > MAX_PIXELS:
-        most = MAX_PIXELS // 10**6
-        raise UsageError(f"{width}x{height} is more than the limit of {most} million pixels; choose a smaller `size`.")
+        limit = f"{width}x{height} is more than the limit of {MAX_PIXELS / 1e6:g} million pixels"
+        if size:
+            raise UsageError(f"{limit}; choose a smaller `size`.")
+        raise InputError(f"the photograph's own {limit}; choose a smaller `size`.")
     photograph = images.resize(whole.image, height, width)
     paintings = [images.read_and_log(style, background=background).image for style in styles]
     painter = network if isinstance(network, Transformer) else _adain(network)
@@ -111,7 +113,7 @@ def fast(
     return image
 
 
-def _check_manner(
+def _check_arguments(
     network: Transformer | AdaINDecoder | None,
     styles: int,
     *,
@@ -119,17 +121,17 @@ def _check_manner(
     alpha: float,
     seed: int | None,
 ) -> None:
-    """Refuses what a network cannot follow."""
+    """Refuses arguments the network does not take."""
     generator = isinstance(network, Generator)
     one_style = isinstance(network, Transformer) and not generator
     if one_style and (styles or blend is not None or alpha != 1.0):
-        raise UsageError("a network of one style takes no painting, blend or alpha; leave them out.")
+        raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
     if not styles and not isinstance(network, Transformer):
         raise UsageError("name at least one painting, or a network of one style as `model`.")
     if seed is not None and (styles or not generator):
-        raise UsageError("a seed is for a network from tfstyle train gan, without paintings; leave it out.")
+        raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
     if generator and (alpha != 1.0 or (blend is not None and not styles)):
-        raise UsageError("a network from tfstyle train gan takes no alpha, and a blend of paintings only.")
+        raise UsageError("a generator takes no `alpha`, and a `blend` of paintings only.")
 
 
 def _as_several(styles: Any) -> list[Any]:

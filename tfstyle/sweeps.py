@@ -47,7 +47,7 @@ def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict
     """
     for name, options in vary.items():
         if len({repr(option) for option in options}) < len(options):
-            raise UsageError(f"{name} is to be varied to one value twice: {', '.join(map(_short, options))}.")
+            raise UsageError(f"`{name}` is to be varied to one value twice: {', '.join(map(_short, options))}.")
     every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
     graphs = [get_recipe(recipe, **values).compiled_part() for values in every]
     order = {graph: number for number, graph in reversed(list(enumerate(graphs)))}

@@ -87,7 +87,7 @@ class _Formatter(logging.Formatter):
 def _report(error: BaseException, options: Any) -> int:
     """Prints one line about an error, with --json an event as well; returns the exit code."""
     if isinstance(error, BrokenPipeError):
-        return 1  # Who read our output has gone; so do we.
+        return 1  # The reader closed the pipe.
     if options.debug and isinstance(error, Exception):
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):

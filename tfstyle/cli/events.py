@@ -1,10 +1,13 @@
 """Prints results: their paths, or with --json the events of a run, one JSON object a line.
 
 {"event": "start", "command": "stylize", "version": …, …}    once all arguments have been checked
-{"event": "step", "step": 1, "steps": 128, …}                after each step of stylize, demo, sweep and train
+{"event": "step", "step": 1, "steps": 128, …}                after each step, in train each epoch
 {"event": "result", "output": "photo.painting.png", …}       for each result, once its file is written
-{"event": "skipped", "content": "b.jpg", "message": …}       for each picture of a folder that cannot be used
+{"event": "skipped", "content": "b.jpg", "message": …}       for each picture that was opened and could not be painted
 {"event": "error", "exit_code": 3, "message": …}             instead of the rest, if a run fails or is interrupted
+
+Files of a folder that cannot be opened as pictures are named on standard error alone. Without --json a result whose
+name holds a newline takes two lines of standard output: use --json for such names.
 """
 
 from __future__ import annotations

@@ -64,10 +64,11 @@ def features(options: argparse.Namespace) -> None:
     """Runs `tfstyle features`: LAYER.png, the mean feature map, and LAYER-channels.png for each layer."""
     layers = _layers(options.layers, STYLE_LAYERS)
     if options.size < 1:
-        raise UsageError(f"size should be at least 1, not {options.size}.")
-    decoding.probe(Path(options.image), long_side=1)
+        raise UsageError(f"--size should be at least 1, not {options.size}.")
+    decoding.probe(Path(options.image), long_side=options.size)
     weights.check(options.weights)
     folder = _new_folder(options, f"{Path(options.image).stem}-features")
+    events.start(options, image=options.image, layers=layers, size=options.size)
     with quiet_tensorflow(options.debug):
         from tfstyle import plots, vgg
     picture = images.read_and_log(options.image, long_side=options.size).image
@@ -79,7 +80,7 @@ def features(options: argparse.Namespace) -> None:
             images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
             sheet = images.encode(plots.strongest_channels(found), "PNG")
             files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=options.overwrite)
-    print(folder)
+    events.result(options, folder)
 
 
 def _varied(words: list[str]) -> dict[str, list[Any]]:
@@ -101,7 +102,7 @@ def _varied(words: list[str]) -> dict[str, list[Any]]:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    """Runs `tfstyle sweep`: one picture for each combination, grid.png and losses.png."""
+    """Runs `tfstyle sweep`: one picture for each combination, grid.png, losses.png and losses.csv."""
     recipe, overrides = typed_recipe(options)
     vary = _varied(options.vary)
     content, style = checked_pictures(options, recipe)
@@ -110,7 +111,7 @@ def sweep(options: argparse.Namespace) -> None:
             checked_pictures(options, get_recipe(recipe, **{name: value}))
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
-        from tfstyle import callbacks, plots, sweeps
+        from tfstyle import sweeps
     labels = [sweeps.label(values) for values in sweeps.combinations(recipe, vary)]
     names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
@@ -128,13 +129,22 @@ def sweep(options: argparse.Namespace) -> None:
                     print(f"{len(outcomes)}/{len(labels)} {outcome.label}", file=sys.stderr)
         except KeyboardInterrupt:
             raise Interrupted(f"{len(outcomes)} of {len(labels)} pictures are in {folder}.") from None
-        grid = sweeps.overview(outcomes, columns=len(next(reversed(vary.values()))))
-        files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=options.overwrite)
-        curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
-        files.save_result(folder / "losses.png", curves, overwrite=options.overwrite)
-        rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
-        callbacks.write_rows(folder / "losses.csv", rows, overwrite=options.overwrite)
+        finally:  # Also after a run that failed.
+            if outcomes:
+                _write_overview(folder, outcomes, len(next(reversed(vary.values()))), overwrite=options.overwrite)
     events.result(options, folder, pictures=len(labels))
+
+
+def _write_overview(folder: Path, outcomes: list[Any], columns: int, *, overwrite: bool) -> None:
+    """Writes grid.png, losses.png and losses.csv of the runs that are done."""
+    from tfstyle import callbacks, plots, sweeps
+
+    grid = sweeps.overview(outcomes, columns=columns)
+    files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=overwrite)
+    curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
+    files.save_result(folder / "losses.png", curves, overwrite=overwrite)
+    rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
+    callbacks.write_rows(folder / "losses.csv", rows, overwrite=overwrite)
 
 
 def export(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import re
@@ -13,7 +14,8 @@ from tfstyle import decoding, files, images
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import check_quality, default_folder, result_path
-from tfstyle.errors import InputError, Interrupted, UsageError
+from tfstyle.decoding import Picture
+from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
 
 _Job = tuple[Path, Path | files.FreeName]
 
@@ -29,9 +31,9 @@ def run(options: argparse.Namespace) -> None:
     if not styles and not options.model:
         raise UsageError("give a painting, or a network with --model NAME.")
     for style in styles:
-        decoding.probe(style, long_side=1)
-    manner = "+".join(style.stem for style in styles or [Path(options.model)])
-    folder, jobs = _jobs(options, content, manner)
+        decoding.probe(style)
+    style_name = "+".join(style.stem for style in styles or [Path(options.model)])
+    folder, jobs = _jobs(options, content, style_name)
     facts = {"model": options.model, "size": options.size, "seed": options.seed, "pictures": len(jobs)}
     events.start(options, content=str(content), styles=options.styles, **facts)
     with files.made_folder(folder):
@@ -42,17 +44,19 @@ def run(options: argparse.Namespace) -> None:
             from tfstyle.feedforward import saved
         environment.grow_gpu_memory()
         network = saved.load(options.model) if options.model else None
-        _paint_all(options, jobs, styles, network, blend)
+        paintings = [images.read_and_log(style, background=options.background) for style in styles]
+        told = [dataclasses.replace(painting, notes=(), warnings=()) for painting in paintings]  # Once is enough.
+        _paint_all(options, jobs, told, network, blend)
 
 
-def _paint_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Path], network: Any, blend: Any) -> None:
-    """Paints every photograph; one that cannot be used is named and passed over, unless it is the last hope."""
+def _paint_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Picture], network: Any, blend: Any) -> None:
+    """Paints every photograph; one that cannot be painted is named and passed over, unless none could be painted."""
     done: list[Path] = []
     try:
         for photograph, output in jobs:
             try:
                 _paint(options, photograph, styles, network, blend, output)
-            except InputError as error:
+            except (InputError, MemoryLimitError) as error:
                 if not done and photograph == jobs[-1][0]:  # The last, or the only one.
                     raise
                 _log.warning("passed over %s: %s", photograph, error)
@@ -69,7 +73,7 @@ def _paint_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Path]
 def _paint(
     options: argparse.Namespace,
     photograph: Path,
-    styles: list[Path],
+    styles: list[Picture],
     network: Any,
     blend: list[float] | None,
     output: Path | files.FreeName,
@@ -99,43 +103,43 @@ def _blend(text: str | None) -> list[float] | None:
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"blend should be numbers separated by commas, one a style, not {text!r}.") from None
+        raise UsageError(f"--blend should be numbers separated by commas, one a style, not {text!r}.") from None
 
 
-def _jobs(options: argparse.Namespace, content: Path, manner: str) -> tuple[Path, list[_Job]]:
+def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[Path, list[_Job]]:
     """The folder of the results, and each photograph with the file its painting goes to.
 
     In a folder, too, a name that is taken while the pictures are painted becomes NAME-2.
     """
     if not os.path.isdir(content):
         decoding.probe(content, long_side=1)
-        output = result_path(options, content, manner)
+        output = result_path(options, content, style_name)
         return Path(output).parent, [(content, output)]
     whole = content if content.name else content.resolve()  # "." has no name.
-    folder = Path(options.output or default_folder(whole) / files.fitted(f"{whole.name}-{manner}"))
-    photographs = _photographs(content, manner)
+    folder = Path(options.output or default_folder(whole) / files.fitted(f"{whole.name}-{style_name}"))
+    photographs = _photographs(content, style_name)
     unique = len({photograph.stem for photograph in photographs}) == len(photographs)
     jobs: list[_Job] = []
     for photograph in photographs:
-        name = files.fitted(f"{photograph.stem if unique else photograph.name}.{manner}", ".png")
+        name = files.fitted(f"{photograph.stem if unique else photograph.name}.{style_name}", ".png")
         if os.path.isdir(folder):
             images.check_output(folder / name, overwrite=options.overwrite)
         jobs.append((photograph, folder / name if options.overwrite else files.FreeName(folder / name)))
     return folder, jobs
 
 
-def _photographs(folder: Path, manner: str) -> list[Path]:
-    """The pictures in a folder, without earlier results: PHOTO.MANNER.png beside a PHOTO, numbered or not, of any kind.
+def _photographs(folder: Path, style_name: str) -> list[Path]:
+    """The pictures in a folder, without earlier results: PHOTO.STYLE.png beside a PHOTO, numbered or not, of any kind.
 
     Raises:
         InputError: if there are none.
     """
     pictures = [path for path, _ in images.readable(folder)]
     names = {name for path in pictures for name in (path.stem, path.name)}
-    ending = re.compile(rf"\.{re.escape(manner)}(-\d+)?$")
+    ending = re.compile(rf"\.{re.escape(style_name)}(-\d+)?$")
     results = [path for path in pictures if ending.search(path.stem) and ending.sub("", path.stem) in names]
     if results:
-        _log.warning("passed over earlier results named PHOTO.%s: %d, as %s", manner, len(results), results[0])
+        _log.warning("passed over earlier results named PHOTO.%s: %d, as %s", style_name, len(results), results[0])
     photographs = [path for path in pictures if path not in results]
     if not photographs:
         raise InputError(f"{folder}: holds no picture that can be read.")

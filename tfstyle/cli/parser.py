@@ -19,12 +19,13 @@ from tfstyle.recipe import STARTS, Recipe, option_fields
 from tfstyle.recipes import RECIPES
 
 EXIT_CODES = (
-    "exit codes: 0 done, 1 installation or internal fault, 2 usage, 3 picture cannot be used, 4 result or output "
-    "cannot be written, 5 loss diverged, 6 not enough memory, 7 network weights, 130 interrupted"
+    "exit codes: 0 done, 1 installation or internal fault, or standard output closed by its reader (no message), "
+    "2 usage, 3 picture cannot be used, 4 result or output cannot be written, 5 loss diverged, 6 not enough memory, "
+    "7 network weights, 130 interrupted"
 )
 _EVENTS = (
-    "--json prints one JSON object a line, each with an event: start, then step (not for fast), result or skipped for "
-    "each picture; a run that fails or is interrupted ends with error, its exit_code and message."
+    "--json prints one JSON object a line, each with an event: start, then step (not for fast and features), result or "
+    "skipped for each picture; a run that fails or is interrupted ends with error, its exit_code and message."
 )
 
 _METAVARS = {"init": f"{{{','.join(STARTS)},FILE}}", "weights": "{embedded,imagenet,FILE}"}
@@ -132,9 +133,9 @@ def _make_parser() -> tuple[argparse.ArgumentParser, Iterable[str]]:
     compare.add_argument("results", metavar="RESULT", nargs="+", help="pictures made of the two")
     compare.add_argument("--background", default="white", metavar="COLOR", help="behind transparent parts [white]")
 
-    inspect = _command(commands, "inspect", "show how a picture file is read, and what was converted")
+    inspect = _command(commands, "inspect", "show how a picture file is read, and what was converted", json="")
     inspect.add_argument("file", metavar="FILE", help="a picture")
-    inspect.add_argument("--background", default="white", help="colour behind transparent parts [white]")
+    inspect.add_argument("--background", default="white", help="color behind transparent parts [white]")
 
     _command(commands, "doctor", "show versions, devices, extras, and the network weights with their hashes", json="")
     return parser, commands.choices
@@ -150,7 +151,7 @@ def _add_fast(commands: Any) -> None:
     fast.add_argument("--alpha", type=float, default=1.0, metavar="X", help="how much style, 0 to 1 [1]")
     fast.add_argument("--blend", metavar="A,B", help="weight of each painting [equal]")
     fast.add_argument("--seed", type=int, metavar="N", help="which painting a network from train gan invents [0]")
-    fast.add_argument("--preserve-color", action="store_true", help="keep the photograph's colours")
+    fast.add_argument("--preserve-color", action="store_true", help="keep the photograph's colors")
     fast.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [the photograph's own]")
     fast.add_argument(
         "--tile", type=int, default=1024, metavar="N", help="side of the pieces worked on, in pixels [1024]"
@@ -181,7 +182,10 @@ def _add_sweep(commands: Any) -> None:
 
 def _add_features(commands: Any) -> None:
     features = _command(
-        commands, "features", "save what the network sees: each layer's mean feature map and best channels"
+        commands,
+        "features",
+        "save what the network sees: each layer's mean feature map and best channels",
+        json=_EVENTS,
     )
     features.add_argument("image", metavar="IMAGE", help="a picture")
     features.add_argument("--layers", metavar="A,B", help="layers by their Keras names [the five style layers]")

@@ -16,23 +16,34 @@ from tfstyle import decoding, images, weights
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, WeightsError
 
+_INSPECTED_SIDE = 2048
+"""Long side that is enough to inspect a picture, in pixels: a much larger one is reduced while it is read."""
+
+_INSPECTED = ("format", "mode", "size", "profile", "orientation", "notes", "warnings")
+"""What of a `Picture` is printed as JSON."""
+
 
 def inspect(options: argparse.Namespace) -> None:
     """Prints how a picture file was read: the load path and nothing after it."""
     with quiet_tensorflow(options.debug):
-        picture = images.read(options.file, background=options.background)
-    height, width = picture.image.shape[1:3]
-    facts = {
+        picture = images.read(options.file, background=options.background, long_side=_INSPECTED_SIDE)
+    height, width = picture.full_size
+    alpha = None if picture.alpha is None else float((picture.alpha < 1).mean())
+    if options.json:
+        facts = {name: getattr(picture, name) for name in _INSPECTED}
+        print(json.dumps({"file": options.file, "width": width, "height": height, **facts, "not_opaque": alpha}))
+        return
+    lines = {
         "file": options.file,
         "format": picture.format,
         "stored": f"{picture.size[0]}x{picture.size[1]}, mode {picture.mode}",
         "size": f"{width}x{height}",
         "profile": picture.profile or "none, taken as sRGB",
         "orientation": str(picture.orientation),
-        "alpha": "no" if picture.alpha is None else f"yes, {(picture.alpha < 1).mean():.0%} not opaque",
+        "alpha": "no" if alpha is None else f"yes, {alpha:.0%} not opaque",
     }
-    for name, fact in facts.items():
-        print(f"{name + ':':<13}{fact}")
+    for name, line in lines.items():
+        print(f"{name + ':':<13}{line}")
     for note in picture.notes:
         print(f"{'converted:':<13}{note}")
     for warning in picture.warnings:
@@ -47,12 +58,14 @@ ssim: structural similarity to the photograph. Higher is better, 1 is equal."""
 
 def compare(options: argparse.Namespace) -> None:
     """Prints the figures of pictures made by any program, one line each."""
-    paths = [options.content, options.style, *options.results]
-    for path in paths:
-        decoding.probe(Path(path))
+    longest = max(side for path in options.results for side in decoding.probe(Path(path)))
+    given = [options.content, options.style]
+    for path in given:
+        decoding.probe(Path(path), long_side=longest)  # They are measured at the size of a result.
     with quiet_tensorflow(options.debug):
         from tfstyle import metrics, vgg
-    content, style, *results = (images.read(path, background=options.background).image for path in paths)
+    content, style = (images.read(path, background=options.background, long_side=longest).image for path in given)
+    results = [images.read(path, background=options.background).image for path in options.results]
     network = vgg.load_vgg(metrics.LAYERS)
     names = metrics.Figures._fields
     width = max(len(path) for path in options.results)

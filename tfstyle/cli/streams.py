@@ -18,8 +18,8 @@ from tfstyle.errors import SetupError, TfstyleError
 def prepare() -> None:
     """Makes the standard streams safe to use.
 
-    A closed one is opened on the null device, lest a file opened later takes its number. Standard output prints file
-    names as they are stored, and other characters that its encoding lacks as \\xe9 or \\u795e.
+    A closed one is opened on the null device, so that a file opened later does not take its number. Standard output
+    prints file names as they are stored, and other characters that its encoding lacks as \\xe9 or \\u795e.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
@@ -48,7 +48,7 @@ codecs.register_error(_ESCAPE, _escape)
 
 
 def drop_output() -> None:
-    """Drops what was printed and cannot be written, lest the interpreter complain at its end."""
+    """Drops what was printed and cannot be written, so that the interpreter does not complain at its end."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -120,7 +120,7 @@ def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     typed = {item.name for item in option_fields()} & set(vars(options))
     overrides = {name: getattr(options, name) for name in typed}
     if overrides.get("steps") == 0:
-        raise UsageError("steps should be at least 1, not 0.")
+        raise UsageError("--steps should be at least 1, not 0.")
     recipe = recipes.get_recipe(options.recipe, **overrides)
     return recipe, {"size": recipe.size} if "size" in typed else {}
 
@@ -147,7 +147,7 @@ def _check_output(options: argparse.Namespace, output: Path) -> None:
     if options.save_every is None:
         return
     if options.save_every < 1:
-        raise UsageError(f"save-every should be at least 1 step, not {options.save_every}.")
+        raise UsageError(f"--save-every should be at least 1 step, not {options.save_every}.")
     folder = _steps_folder(output)
     files.check_name(folder)
     if os.path.lexists(folder) and not options.overwrite:
@@ -157,7 +157,7 @@ def _check_output(options: argparse.Namespace, output: Path) -> None:
 def check_quality(quality: int) -> None:
     """Refuses a quality that no format knows."""
     if not 1 <= quality <= 100:
-        raise UsageError(f"quality should be from 1 to 100, not {quality}.")
+        raise UsageError(f"--quality should be from 1 to 100, not {quality}.")
 
 
 def result_path(
