@@ -55,7 +55,7 @@ def test_a_photograph_of_one_piece_is_encoded_once_and_a_piece_of_a_larger_one_t
     painted = inference.paint(network, content, [style])
     assert network.sizes == [(40, 64), (56, 128)]
     own, target = (
-        moments.mean_deviation(moments.moments(adain.encode(networks.in_whole_cells(picture, 8))))
+        moments.mean_std(moments.moments(adain.encode(networks.in_whole_cells(picture, 8))))
         for picture in (content, style)
     )
     features = adain.encode(networks.in_whole_cells(content, 8))

@@ -23,7 +23,7 @@ def statistics_by_loops(features):
         "gram": gram,
         "summed_gram": gram * height * width,
         "covariance": covariance,
-        "mean_deviation": np.stack([mean, deviation], axis=1),
+        "mean_std": np.stack([mean, deviation], axis=1),
         "mean_gram": np.concatenate([mean[:, None], gram], axis=1),
     }
 
@@ -122,7 +122,7 @@ def test_the_deviation_of_a_constant_channel_has_a_finite_gradient():
     features = tf.ones((1, 3, 5, 2))
     with tf.GradientTape() as tape:
         tape.watch(features)
-        value = tf.reduce_sum(moments.mean_deviation(moments.moments(features)))
+        value = tf.reduce_sum(moments.mean_std(moments.moments(features)))
     assert np.isfinite(tape.gradient(value, features)).all()
 
 

@@ -35,13 +35,13 @@ def test_the_decoder_is_its_plain_forward_pass(rng):
     np.testing.assert_allclose(found[0], decode_by_numpy(features, arrays), rtol=1e-3, atol=1e-4)
 
 
-def mean_deviation(features):
-    return moments.mean_deviation(moments.moments(tf.constant(features)))
+def mean_std(features):
+    return moments.mean_std(moments.moments(tf.constant(features)))
 
 
 def test_normalised_features_have_the_styles_mean_and_deviation(rng):
     features, style = rng.normal(size=(1, 7, 9, 4)), 3.0 + 2.0 * rng.normal(size=(1, 5, 8, 4))
-    own, target = mean_deviation(features), mean_deviation(style)
+    own, target = mean_std(features), mean_std(style)
     found = networks.adaptive_instance_normalisation(tf.constant(features), own, target).numpy()
     np.testing.assert_allclose(found.mean((0, 1, 2)), style.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(found.std((0, 1, 2)), style.std((0, 1, 2)), rtol=1e-3)
@@ -49,7 +49,7 @@ def test_normalised_features_have_the_styles_mean_and_deviation(rng):
 
 def test_its_own_style_changes_nothing(rng):
     features = tf.constant(rng.normal(size=(1, 7, 9, 4)))
-    own = mean_deviation(features)
+    own = mean_std(features)
     found = networks.adaptive_instance_normalisation(features, own, own)
     np.testing.assert_allclose(found, features, rtol=1e-6, atol=1e-9)
 
@@ -80,7 +80,7 @@ def test_the_encoder_is_its_plain_forward_pass(rng):
 
 def test_described_is_the_moments_mean_and_deviation(rng):
     features = rng.normal(2.0, 3.0, size=(2, 5, 8, 4)).astype("float32")
-    np.testing.assert_allclose(networks.describe(features), mean_deviation(features), rtol=1e-4)
+    np.testing.assert_allclose(networks.describe(features), mean_std(features), rtol=1e-4)
 
 
 def test_doubled_repeats_rows_and_columns(rng):

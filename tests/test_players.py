@@ -1,5 +1,9 @@
-"""Generator and discriminator: codes change the manner, kernels have norm 1, and a call changes nothing."""
+"""Generator and discriminator: codes change the style, kernels have norm 1, and a call changes nothing."""
 
+import io
+import zipfile
+
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,19 +73,19 @@ def test_the_style_of_a_painting_needs_the_encoder_alone(rng, monkeypatch):
     np.testing.assert_array_equal(style, tf.concat([tf.reshape(one, [1, -1]) for one in whole], axis=1))
 
 
-def test_what_is_usual_is_learned_and_a_code_follows_from_the_rest(rng):
-    """All at once with nothing kept: the mean and the mean distance from what was usual before."""
+def test_style_statistics_are_learned_and_a_code_follows_from_the_rest(rng):
+    """All at once with nothing kept: the mean and the mean distance from the mean before."""
     network = small_generator()
     paintings = tf.constant(np.concatenate([image(rng, 40, 56) for _ in range(3)]))
     style = network.style_of(paintings).numpy()
     assert style.shape == (3, 2 * (4 + 5 + 6))
-    network.get_used_to(paintings, tf.constant(0.0))
-    np.testing.assert_allclose(network.usual, style.mean(0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(network.spread, np.abs(style).mean(0) + 1e-3, rtol=1e-4, atol=1e-5)
-    network.get_used_to(paintings, tf.constant(0.75))
+    network.update_style_statistics(paintings, tf.constant(0.0))
+    np.testing.assert_allclose(network.style_mean, style.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network.style_scale, np.abs(style).mean(0) + 1e-3, rtol=1e-4, atol=1e-5)
+    network.update_style_statistics(paintings, tf.constant(0.75))
     expected = 0.75 * (np.abs(style).mean(0) + 1e-3) + 0.25 * (np.abs(style - style.mean(0)).mean(0) + 1e-3)
-    np.testing.assert_allclose(network.spread, expected, rtol=1e-3, atol=1e-4)
-    network.get_used_to(paintings, tf.constant(0.0))
+    np.testing.assert_allclose(network.style_scale, expected, rtol=1e-3, atol=1e-4)
+    network.update_style_statistics(paintings, tf.constant(0.0))
     mean, _ = network.code_of(paintings)
     assert np.abs(mean).std(axis=0).mean() > 0.1
 
@@ -93,6 +97,14 @@ def test_a_generator_is_saved_and_loaded_as_it_is(tmp_path, rng):
     assert isinstance(again, Generator)
     assert again.code_size == 5
     np.testing.assert_array_equal(again(picture, network.random_code(4)), network(picture, network.random_code(4)))
+
+
+def test_a_saved_generators_layout_is_that_of_earlier_files(tmp_path):
+    saved.save(small_generator(), tmp_path / "network.keras")
+    with zipfile.ZipFile(tmp_path / "network.keras") as archive:
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(weights) as groups:
+        assert set(groups) == {"convolutions", "describing", "layers", "vars"}
 
 
 def test_mixed_precision_paints_nearly_the_same(rng):

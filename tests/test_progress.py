@@ -57,10 +57,34 @@ def test_on_a_terminal_there_is_one_bar_from_where_the_training_stands(tmp_path,
     assert "step 7 of 7: loss" in caplog.text
 
 
-def test_a_stream_that_nobody_reads_does_not_stop_a_training(tmp_path):
+class ClosedLater(Terminal):
+    """A terminal that is closed after the first write."""
+
+    def write(self, text):
+        length = super().write(text)
+        self.close()
+        return length
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("make", [Closed, closed, ClosedLater])
+def test_a_stream_that_cannot_be_written_does_not_stop_a_training(make, tmp_path):
     trainer = make_trainer(eager=True)
-    run(trainer, tmp_path, 4, callbacks=[progress.Progress(4, Closed())])
+    run(trainer, tmp_path, 4, callbacks=[progress.Progress(4, make())])
     assert trainer.step == 4
+
+
+def test_without_standard_error_nothing_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", None)
+    trainer = make_trainer(eager=True)
+    run(trainer, tmp_path, 4, callbacks=[progress.Progress(4)])
+    assert trainer.step == 4
+    assert capsys.readouterr().out == ""
 
 
 def test_an_event_an_epoch_is_one_json_object_with_the_losses(tmp_path):

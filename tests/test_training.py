@@ -1,6 +1,7 @@
 """Objectives by a plain computation, and whole trainings on tiny data: resumed, shared, of one photograph."""
 
 import dataclasses
+import functools
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import scipy.linalg
 import tensorflow as tf
 from conftest import MINI_BLOCKS, ROOT, assert_resumes_exactly, image, miniature, small_transformer
 
-from tfstyle import images, losses, vgg, weights
+from tfstyle import environment, images, losses, objective, vgg, weights
 from tfstyle.errors import InputError, OutputError
 from tfstyle.feedforward import networks, records, saved, training
 from tfstyle.feedforward.options import AdaINOptions, FastOptions
@@ -75,6 +76,54 @@ def test_the_objective_is_a_plain_computation(rng):
     assert float(terms["total_variation"]) == pytest.approx(3.0 * float(smooth), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("mode", "flips", "weights"),
+    [
+        (lambda f: f, False, {}),
+        (tf.function, True, {}),
+        (lambda f: f, False, {"style_weight": 0.0}),
+        (lambda f: f, True, {"content_weight": 0.0}),
+    ],
+    ids=["eager", "graph", "content alone", "style alone"],
+)
+def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weights, rng, monkeypatch):
+    given, plain_features = [], vgg.VGG.features_and_pullback
+
+    def features_and_pullback(network, picture, flipped=None):
+        given.append(flipped)
+        return plain_features(network, picture, flipped)
+
+    monkeypatch.setattr(environment, "flips_kernels", lambda setting: flips)
+    monkeypatch.setattr(vgg.VGG, "features_and_pullback", features_and_pullback)
+    options = FastOptions(**({"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0} | weights))
+    recipe, model, network = mini_recipe(options), miniature(statistic="mean_gram"), small_transformer()
+    painting = 1.0 - image(rng, 50, 70)
+    photographs = tf.constant(np.concatenate([image(rng, 32, 36), image(rng, 32, 36)]))
+
+    def plain(network, photographs):
+        painted = network(photographs)
+        style = objective.make_targets(model, recipe, painting, painting)["style"]
+        targets = {"content": model(photographs)["content"], "style": style}
+        factors = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
+        return objective.loss_terms(recipe, model(painted), painted, targets, factors)
+
+    def terms_and_gradients(terms_of):
+        with tf.GradientTape() as tape:
+            terms = terms_of(network, photographs)
+            loss = objective.total(terms)
+        return terms, tape.gradient(loss, network.trainable_variables)
+
+    terms, gradients = mode(functools.partial(terms_and_gradients, training.fast_objective(model, recipe, painting)))()
+    expected, expected_gradients = terms_and_gradients(plain)
+    assert any(given) == flips
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-4, err_msg=name)
+    largest = max(np.abs(wanted).max() for wanted in expected_gradients)  # That of a bias in front of a mean is 0.
+    for found, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * largest)
+
+
 def test_adains_objective_is_a_plain_computation(rng):
     layers = ("block1_conv1", networks.ADAIN_LAYER)
     encoder = vgg.VGG(layers, edge="reflect", input_scale="torch", blocks=MINI_BLOCKS)
@@ -116,6 +165,16 @@ def test_a_training_lowers_its_loss_and_leaves_everything(mini, pictures, rng, t
     sheets = [file.name for file in sorted((tmp_path / "out" / records.SHEETS).iterdir())]
     assert sheets == ["000000.jpg", "000004.jpg", "000008.jpg", "000012.jpg"]
     assert saved.load(path)(image(rng, 33, 47)).shape == (1, 33, 47, 3)
+
+
+@pytest.mark.parametrize("without", ["content", "style"])
+def test_a_loss_without_weight_is_logged_as_0(without, mini, pictures, rng, tmp_path):
+    photographs, painting = pictures
+    weights = {f"{without}_weight": 0.0}
+    options = FastOptions(steps=1, precision="float32", size=32, batch=1, style_size=64, **weights)
+    training.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
+    (row,) = records.read_losses(tmp_path / "out")
+    assert [row[name] == 0.0 for name in ("content", "style")] == [name == without for name in ("content", "style")]
 
 
 def test_a_training_of_one_photograph_is_resumed_exactly_and_with_no_others(mini, pictures, rng, tmp_path):

@@ -68,7 +68,7 @@ def compare(network: VGG, content: Any, style: Any, result: Any) -> Figures:
     sums = [(moments.moments(found[layer]), moments.moments(painting[layer])) for layer in STYLE_LAYERS]
     return Figures(
         gram=_mean(relative_error(moments.gram(a), moments.gram(b)) for a, b in sums),
-        moments=_mean(relative_error(moments.mean_deviation(a), moments.mean_deviation(b)) for a, b in sums),
+        moments=_mean(relative_error(moments.mean_std(a), moments.mean_std(b)) for a, b in sums),
         sliced_wasserstein=_mean(sliced_wasserstein(found[layer], painting[layer]) for layer in STYLE_LAYERS),
         colors=sliced_wasserstein(result, style),
         content=relative_error(found[CONTENT_LAYER], photograph[CONTENT_LAYER]),

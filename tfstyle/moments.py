@@ -28,6 +28,9 @@ class Moments(NamedTuple):
     products: tf.Tensor
 
 
+VARIANCE_EPSILON = 1e-5
+"""Added to a variance, so that the gradient of its root stays finite on a constant channel."""
+
 GRADIENT_BANDS = 4
 """Bands of rows in which the gradient of the sums of 16-bit features is computed, to bound its float32 parts."""
 
@@ -131,12 +134,11 @@ def covariance(sums: Moments) -> tf.Tensor:
     return gram(sums) - average[:, :, None] * average[:, None, :]
 
 
-def mean_deviation(sums: Moments, *, epsilon: float = 1e-5) -> tf.Tensor:
+def mean_std(sums: Moments) -> tf.Tensor:
     """Each channel's mean and standard deviation, what AdaIN transfers.
 
     Args:
         sums: moments of a feature map.
-        epsilon: added to the variance, so that the gradient stays finite on a constant channel.
 
     Returns:
         [batch, 2, channels]: means, then deviations, in activation units.
@@ -147,7 +149,7 @@ def mean_deviation(sums: Moments, *, epsilon: float = 1e-5) -> tf.Tensor:
     average = mean(sums)
     squares = tf.linalg.diag_part(sums.products) / sums.count[:, None]
     variance = tf.maximum(squares - average**2, 0.0)
-    return tf.stack([average, tf.sqrt(variance + epsilon)], axis=1)
+    return tf.stack([average, tf.sqrt(variance + VARIANCE_EPSILON)], axis=1)
 
 
 def summed_gram(sums: Moments) -> tf.Tensor:
@@ -168,7 +170,7 @@ STATISTICS: Mapping[str, Callable[[Moments], tf.Tensor]] = MappingProxyType(
         "gram": gram,
         "summed_gram": summed_gram,
         "covariance": covariance,
-        "mean_deviation": mean_deviation,
+        "mean_std": mean_std,
         "mean_gram": mean_gram,
     }
 )

@@ -128,7 +128,7 @@ def make_objective(
         flipped: as for `VGG.features_and_pullback`.
 
     Returns:
-        A function of an image [1, height, width, 3] in the recipe's space that returns its `Evaluation`.
+        A function of images [batch, height, width, 3] in the recipe's space that returns its `Evaluation`.
     """
     style = model.style_layers if recipe.style_weight else ()
     content = model.content_layers if recipe.content_weight else ()

@@ -105,7 +105,7 @@ class Recipe:
     content_layer_weights: tuple[float, ...] = field((1.0,), low=0.0)
     style_layers: tuple[str, ...] = field(STYLE_LAYERS, choices=layer_names())
     style_layer_weights: tuple[float, ...] = field((0.2,) * 5, low=0.0)
-    statistic: str = field("gram", choices=("gram", "summed_gram", "covariance", "mean_deviation", "mean_gram"))
+    statistic: str = field("gram", choices=("gram", "summed_gram", "covariance", "mean_std", "mean_gram"))
     style_loss: str = field("squared_error", choices=tuple(STYLE_LOSSES))
     reduction: str = field("mean", choices=("mean", "sum"))
     tv_form: str = field("squared", choices=("squared", "absolute", "power", "sum", "nine_point"))

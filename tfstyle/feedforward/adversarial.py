@@ -1,4 +1,4 @@
-"""Answers of a discriminator → losses of both players; penalties, spectral norm, augmentation and replay as functions.
+"""Answers of a discriminator → losses of both networks; penalties, spectral norm, augmentation and replay as functions.
 
 Nothing here remembers anything: what persists is handed in and returned, and what is random is a function of a seed.
 """
@@ -60,7 +60,7 @@ def _squared_slope(judge: Judge, images: tf.Tensor) -> tf.Tensor:
 
 
 class Family(NamedTuple):
-    """A GAN loss for both players.
+    """A GAN loss: what generator and discriminator minimize.
 
     Attributes:
         real, fake: what the discriminator makes small at its answers to real and painted images.

@@ -88,9 +88,9 @@ class Trainer(keras.Model):
         return self.log(terms)
 
     def log(self, terms: Mapping[str, tf.Tensor]) -> dict[str, Any]:
-        """Means over the epoch of the terms that are logged, and the step."""
+        """Means over the epoch of the terms that are logged, 0 for those without weight, and the step."""
         for name, mean in self.means.items():
-            mean.update_state(terms[name])
+            mean.update_state(terms.get(name, 0.0))
         means = {name: mean.result() for name, mean in self.means.items()}
         return means | {"step": tf.cast(self.optimizer.iterations, tf.float32)}
 

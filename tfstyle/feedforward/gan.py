@@ -24,7 +24,7 @@ TERMS = ("content", "style", "adversarial", "fake", "real", "penalty", "accuracy
 """What is logged beside the generator's loss: three parts of it, and the discriminator's numbers."""
 
 MOMENTS = {"beta_1": 0.5, "beta_2": 0.99}
-"""Of both players' Adam (White-box Cartoonization's): a longer memory would make the first steps after pre-training,
+"""Of both networks' Adam (White-box Cartoonization's): a longer memory would make the first steps after pre-training,
 whose gradients are much larger than those before, many times too long, and white spots would burn in."""
 
 _CODE, _NOISE, _SHOW, _SLOPE, _FOOL, _STREAMS = range(6)  # Random numbers of one step.
@@ -120,7 +120,7 @@ class GANTrainer(fitting.Trainer):
         }
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """One step of both players, or of pre-training."""
+        """One step of generator and discriminator, or of pre-training."""
         photographs, paintings = batch
         step = tf.cast(self.optimizer.iterations, tf.int32)
         terms = tf.cond(
@@ -192,10 +192,10 @@ class GANTrainer(fitting.Trainer):
         return terms | {"accuracy": adversarial.accuracy(self.family, *answers)}
 
     def _move(
-        self, optimizer: keras.optimizers.Optimizer, player: keras.Model, tape: tf.GradientTape, loss: tf.Tensor
+        self, optimizer: keras.optimizers.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: tf.Tensor
     ) -> None:
-        """An optimiser's step on a player's trainable variables; unconnected ones get zero gradients."""
-        variables = player.trainable_variables
+        """An optimiser's step on a network's trainable variables; unconnected ones get zero gradients."""
+        variables = network.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
         optimizer.apply(gradients, variables)
 
@@ -203,7 +203,7 @@ class GANTrainer(fitting.Trainer):
         """Updates the averages of weights and styles; their decay warms up, to forget the random beginning."""
         done = tf.cast(step, tf.float32)
         early = (1.0 + done) / (10.0 + done)
-        self.generator.get_used_to(paintings, tf.minimum(0.99, early))
+        self.generator.update_style_statistics(paintings, tf.minimum(0.99, early))
         keep = tf.minimum(self.options.average, early)
         for mean, weight in zip(self.network.weights, self.generator.weights, strict=True):
             mean.assign(keep * mean + (1.0 - keep) * weight)
@@ -220,7 +220,7 @@ def invented(network: Generator, photograph: tf.Tensor, codes: Sequence[tf.Tenso
 def train_gan(
     paintings: Sequence[str | Path], photographs: Sequence[str | Path], run: Run, *, options: GANOptions
 ) -> Path:
-    """Trains a generator to paint any photograph in the manners of a set of paintings, and in manners between them.
+    """Trains a generator to paint any photograph in the styles of a set of paintings, and in styles between them.
 
     Args:
         paintings, photographs: picture files, as from `dataset.list_pictures`.
@@ -239,9 +239,9 @@ def train_gan(
     network_policy = policy(options.network_precision)
     generator = Generator(FILTERS[options.width], dtype=network_policy)
     discriminator = Discriminator()
-    for player in (generator, discriminator):
-        player.build((None, None, None, 3))
-        fitting.initialise(player, options.seed)
+    for network in (generator, discriminator):
+        network.build((None, None, None, 3))
+        fitting.initialise(network, options.seed)
     model = StyleContentModel(STYLE_LAYERS, [CONTENT_LAYER], dtype=network_policy)
     of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_rate)
     first, second = (fitting.adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))

@@ -72,7 +72,7 @@ def paint(
     alpha: float = 1.0,
     tile: int = 1024,
 ) -> tf.Tensor:
-    """Paints a photograph in the manner of one painting or several.
+    """Paints a photograph in the style of one painting or several.
 
     Args:
         network: encoder and decoder.
@@ -110,12 +110,12 @@ def paint(
 def transform(
     network: Transformer, content: tf.Tensor, *, code: tf.Tensor | None = None, tile: int = 1024
 ) -> tf.Tensor:
-    """Paints a photograph in the one manner of a transformer, or in one of a generator's.
+    """Paints a photograph in the one style of a transformer, or in one of a generator's.
 
     Args:
         network: a trained one.
         content: float32 [1, height, width, 3] in [0, 1], of any size.
-        code: of a generator's manner, as from `choose_code`.
+        code: of a generator's style, as from `choose_code`.
         tile: a picture of more than tile x tile pixels is painted in pieces of that side, at least 64. All of them are
             normalised by the statistics of the whole picture, taken where it is reduced to tile x tile pixels, and see
             their surroundings, so that no seam is left.
@@ -168,7 +168,7 @@ def _compiled(network: Transformer) -> Callable[..., Any]:
 def choose_code(
     network: Generator, styles: Sequence[tf.Tensor], *, blend: Sequence[float] | None = None, seed: int = 0
 ) -> tf.Tensor:
-    """The code of a generator's manner: between those of some paintings, or a random one.
+    """The code of a generator's style: between those of some paintings, or a random one.
 
     Args:
         network: a trained one.
@@ -273,7 +273,7 @@ def _encoded(network: AdaIN, image: tf.Tensor, what: str) -> tuple[tf.Tensor, Ca
 def _statistics(padded: tf.Tensor, features_of: Callable[[_Tile], tf.Tensor], tile: int) -> tf.Tensor:
     """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
     parts = (moments.moments(features_of(piece)) for piece in _tiles(padded, tile))
-    return moments.mean_deviation(functools.reduce(moments.add, parts))
+    return moments.mean_std(functools.reduce(moments.add, parts))
 
 
 def _blended(targets: Sequence[tf.Tensor], blend: Sequence[float] | None) -> tf.Tensor:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from tfstyle import vgg, weights
+from tfstyle import moments, vgg, weights
 from tfstyle.environment import keras, tf
 
 ADAIN_LAYER = "block4_conv1"
@@ -39,10 +39,15 @@ def adaptive_instance_normalisation(features: tf.Tensor, own: tf.Tensor, target:
 def describe(features: tf.Tensor) -> tf.Tensor:
     """Means and deviations [batch, 2, channels] of features [batch, height, width, channels], in float32.
 
-    The same numbers as `moments.mean_deviation`, without the products of channels that tiles would add up.
+    The same numbers as `moments.mean_std`, without the products of channels that tiles would add up.
     """
     mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
-    return tf.stack([mean, tf.sqrt(variance + 1e-5)], axis=1)
+    return tf.stack([mean, tf.sqrt(variance + moments.VARIANCE_EPSILON)], axis=1)
+
+
+def load_encoder() -> vgg.VGG:
+    """AdaIN's encoder: VGG-19 up to `ADAIN_LAYER`, with reflection padding and the embedded weights."""
+    return vgg.load_vgg([ADAIN_LAYER], edge="reflect")
 
 
 def mirrored(features: tf.Tensor, margin: int) -> tf.Tensor:
@@ -94,7 +99,7 @@ class AdaIN:
     """
 
     def __init__(self, decoder: AdaINDecoder | None = None) -> None:
-        self._encoder = vgg.load_vgg([ADAIN_LAYER], edge="reflect")
+        self._encoder = load_encoder()
         paint = decoder or functools.partial(decode, arrays=weights.read_embedded("adain-decoder"))
         any_size, any_features = tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 512])
         self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
@@ -117,7 +122,7 @@ class ArbitraryStyle(keras.Model):
 
     def __init__(self, decoder: AdaINDecoder, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
-        self.encoder = vgg.load_vgg([ADAIN_LAYER], edge="reflect")
+        self.encoder = load_encoder()
         self.decoder = decoder
         self.built = True
 

@@ -20,7 +20,7 @@ _NARROW = 3.0
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class Generator(Transformer):
-    """A transformer that paints in many manners, each a short code.
+    """A transformer that paints in many styles, each a short code.
 
     The encoder, its first three convolutions, takes an image apart: what is left after normalisation is its content,
     and the means and deviations that were taken away are its style. The decoder, all the rest, paints the content; its
@@ -46,7 +46,8 @@ class Generator(Transformer):
         self.code_size = code_size
         self.describing = [_dense(64, "describing"), _dense(2 * code_size, "described", relu=False)]
         self.mapping = _dense(64, "mapping")
-        self.manners = [
+        # A name after "layers": Keras would save a list of an earlier name under that name, in files of another layout.
+        self.modulations = [
             _dense(2 * convolution.filters, f"{convolution.name}_manner", relu=False)
             for convolution in self.convolutions[ENCODED:-1]
         ]
@@ -57,11 +58,11 @@ class Generator(Transformer):
         self.describing[0].build((None, 2 * sum(self.filters)))
         self.describing[1].build((None, 64))
         self.mapping.build((None, self.code_size))
-        for manner in self.manners:
-            manner.build((None, 64))
+        for modulation in self.modulations:
+            modulation.build((None, 64))
         numbers = (2 * sum(self.filters),)
-        self.usual = self.add_weight(name="usual", shape=numbers, initializer="zeros", trainable=False)
-        self.spread = self.add_weight(name="spread", shape=numbers, initializer="ones", trainable=False)
+        self.style_mean = self.add_weight(name="usual", shape=numbers, initializer="zeros", trainable=False)
+        self.style_scale = self.add_weight(name="spread", shape=numbers, initializer="ones", trainable=False)
 
     def call(self, image: tf.Tensor, code: tf.Tensor | None = None) -> tf.Tensor:
         """Paints; see the class."""
@@ -78,8 +79,8 @@ class Generator(Transformer):
             [batch, 2, channels] for each normalisation, as `paint` takes them; 0 for those of the encoder.
         """
         mapped = self.mapping(code)
-        manners = [_GENTLE * tf.reshape(manner(mapped), [-1, 2, manner.units // 2]) for manner in self.manners]
-        return [0.0] * ENCODED + manners
+        modulated = [_GENTLE * tf.reshape(layer(mapped), [-1, 2, layer.units // 2]) for layer in self.modulations]
+        return [0.0] * ENCODED + modulated
 
     def code_of(self, painting: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The codes a painting may have: a normal distribution.
@@ -90,7 +91,7 @@ class Generator(Transformer):
         Returns:
             Its mean and the logarithm of its variance, each float32 [batch, code_size].
         """
-        described = (self.style_of(painting) - self.usual) / self.spread
+        described = (self.style_of(painting) - self.style_mean) / self.style_scale
         for layer in self.describing:
             described = layer(described)
         mean, log_variance = tf.split(described, 2, axis=1)
@@ -101,7 +102,7 @@ class Generator(Transformer):
         _, statistics = self.encode(painting)
         return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics], axis=1)
 
-    def get_used_to(self, paintings: tf.Tensor, keep: tf.Tensor) -> None:
+    def update_style_statistics(self, paintings: tf.Tensor, keep: tf.Tensor) -> None:
         """Updates the running mean and mean absolute deviation that standardize styles.
 
         Args:
@@ -109,9 +110,9 @@ class Generator(Transformer):
             keep: decay of both, in [0, 1).
         """
         style = self.style_of(paintings)
-        away = tf.reduce_mean(tf.abs(style - self.usual), axis=0)
-        self.spread.assign(keep * self.spread + (1.0 - keep) * (away + 1e-3))
-        self.usual.assign(keep * self.usual + (1.0 - keep) * tf.reduce_mean(style, axis=0))
+        away = tf.reduce_mean(tf.abs(style - self.style_mean), axis=0)
+        self.style_scale.assign(keep * self.style_scale + (1.0 - keep) * (away + 1e-3))
+        self.style_mean.assign(keep * self.style_mean + (1.0 - keep) * tf.reduce_mean(style, axis=0))
 
     def random_code(self, seed: int) -> tf.Tensor:
         """A code [1, code_size] of normal noise, a function of the seed."""

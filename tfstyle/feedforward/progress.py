@@ -58,7 +58,19 @@ class SampleSheet(keras.callbacks.Callback):
         files.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
 
 
-class Progress(keras.callbacks.Callback):
+_CANNOT_WRITE = (OSError, ValueError)
+"""What a stream raises that nobody reads any more, or that is closed."""
+
+
+class _Shown(keras.callbacks.Callback):
+    """Shows a training on a stream; see the subclasses."""
+
+    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self.steps, self.stream = steps, stream
+
+
+class Progress(_Shown):
     """Shows how far a training is: on a terminal a bar with the losses, else a line of them each epoch.
 
     A stream that cannot be written to does not stop the training.
@@ -68,45 +80,44 @@ class Progress(keras.callbacks.Callback):
         stream: where to; standard error if None.
     """
 
-    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
-        super().__init__()
-        self.steps, self.stream = steps, stream
-        self.bar: Any = None
+    bar: Any = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Draws the bar where the training stands."""
         from tqdm import tqdm
 
         stream, done = self.stream or sys.stderr, self.model.step
-        with contextlib.suppress(OSError):
-            if self.bar is None and stream.isatty():
+        with contextlib.suppress(*_CANNOT_WRITE):
+            if self.bar is None and stream is not None and stream.isatty():
                 self.bar = tqdm(total=self.steps, initial=done, file=stream, unit="step", dynamic_ncols=True)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves it."""
         if self.bar is not None:
-            with contextlib.suppress(OSError):
-                self.bar.set_postfix_str(_losses(logs, "3"), refresh=False)
+            with contextlib.suppress(*_CANNOT_WRITE):
+                self.bar.set_postfix_str(_line(logs, "3"), refresh=False)
                 self.bar.update(self.model.step - self.bar.n)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Prints the means of the epoch where there is no bar, or logs them."""
-        line = f"step {self.model.step} of {self.steps}: {_losses(logs, '4')}"
+        line = f"step {self.model.step} of {self.steps}: {_line(logs, '4')}"
         if self.bar is not None:
             _log.info("%s", line)
             return
-        with contextlib.suppress(OSError):
-            print(line, file=self.stream or sys.stderr, flush=True)
+        stream = self.stream or sys.stderr
+        if stream is not None:  # As in a program without a console; `print` would take standard output.
+            with contextlib.suppress(*_CANNOT_WRITE):
+                print(line, file=stream, flush=True)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Leaves the bar as it stands; `fitting.fit` goes on after the rest of an interrupted epoch."""
         if self.bar is not None and self.model.stop_training:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_CANNOT_WRITE):
                 self.bar.close()
             self.bar = None
 
 
-class JsonLines(keras.callbacks.Callback):
+class JsonLines(_Shown):
     """Prints one JSON object an epoch: the step, the last step, and the means of the losses.
 
     Args:
@@ -114,19 +125,19 @@ class JsonLines(keras.callbacks.Callback):
         stream: where to; standard output if None.
     """
 
-    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
-        super().__init__()
-        self.steps, self.stream = steps, stream
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Prints the means of the epoch."""
-        losses = {name: float(value) for name, value in (logs or {}).items() if name != "step"}
-        event = {"event": "step", "step": self.model.step, "steps": self.steps, "losses": losses}
+        event = {"event": "step", "step": self.model.step, "steps": self.steps, "losses": _losses(logs)}
         print(json.dumps(event), file=self.stream or sys.stdout, flush=True)
 
 
-def _losses(logs: Mapping[str, Any] | None, digits: str) -> str:
-    """The losses in Keras' logs, the total first."""
-    terms = {name: value for name, value in (logs or {}).items() if name != "step"}
+def _losses(logs: Mapping[str, Any] | None) -> dict[str, float]:
+    """The losses in Keras' logs."""
+    return {name: float(value) for name, value in (logs or {}).items() if name != "step"}
+
+
+def _line(logs: Mapping[str, Any] | None, digits: str) -> str:
+    """The losses in one line, the total first."""
+    terms = _losses(logs)
     names = sorted(terms, key=lambda name: name != "loss")
     return ", ".join(f"{name} {terms[name]:.{digits}g}" for name in names)

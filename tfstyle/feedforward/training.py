@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import images, losses, objective, vgg, weights
+from tfstyle import environment, images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import checkpoint, dataset, fitting, inference, networks, progress, records
@@ -47,7 +47,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
 
     Returns:
         A function of the network and photographs [batch, height, width, 3] that returns the terms of
-        `objective.loss_terms`.
+        `objective.loss_terms`; the gradient of all is that of "style", or of "content" if the style has no weight.
 
     References:
         Johnson, Alahi, Fei-Fei (ECCV 2016), equations 2 to 4.
@@ -58,11 +58,19 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
         "style": recipe.style_weight,
         "total_variation": recipe.tv_weight,
     }
+    flips = environment.flips_kernels(recipe.flip_kernels) and model.compute_dtype == "float32"
+    flipped = model.vgg.flipped_kernels() if flips else {}
 
     def terms(network: keras.Model, photographs: tf.Tensor) -> dict[str, tf.Tensor]:
         painted = network(photographs, training=True)
         targets = {"content": model(photographs)["content"], "style": style}
-        return objective.loss_terms(recipe, model(painted), painted, targets, factors)
+        evaluate = objective.make_objective(model, recipe, targets, factors, flipped=flipped)
+        evaluation = evaluate(tf.stop_gradient(painted))
+        found = {name: tf.stop_gradient(term) for name, term in evaluation.terms.items() if name != "total"}
+        # Adds 0 whose gradient is the evaluation's: computed layer by layer, it takes less memory than a tape's.
+        surrogate = tf.reduce_sum(tf.stop_gradient(evaluation.gradient) * painted)
+        found["style" if recipe.style_weight else "content"] += surrogate - tf.stop_gradient(surrogate)
+        return found
 
     return terms
 
@@ -180,7 +188,7 @@ def file_names(paths: Sequence[str | Path]) -> list[str]:
 
 
 def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run, *, options: FastOptions) -> Path:
-    """Trains a transformer to paint any photograph in the manner of one painting.
+    """Trains a transformer to paint any photograph in the style of one painting.
 
     Args:
         painting: a picture file.
@@ -216,7 +224,7 @@ def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run
 def train_adain(
     paintings: Sequence[str | Path], photographs: Sequence[str | Path], run: Run, *, options: AdaINOptions
 ) -> Path:
-    """Trains AdaIN's decoder to paint any photograph in the manner of any painting.
+    """Trains AdaIN's decoder to paint any photograph in the style of any painting.
 
     Args:
         paintings, photographs: picture files, as from `dataset.list_pictures`.

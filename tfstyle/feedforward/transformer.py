@@ -54,7 +54,7 @@ class InstanceNormalisation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class Transformer(keras.Model):
-    """A network that paints in one manner: two strided convolutions, residual blocks, two doublings.
+    """A network that paints in one style: two strided convolutions, residual blocks, two doublings.
 
     Args:
         filters: at full, half and quarter resolution.

@@ -81,7 +81,7 @@ def flat_network(network: Transformer | AdaINDecoder) -> keras.Model:
     Returns:
         A functional model of `image`, and for a decoder of `style` beside it, float32 [N, H, W, 3] in [0, 1], N, H
         and W free, to {"painting": the same, of the image's size}. A generator has `code` beside it, float32 [N,
-        code_size], normal numbers; all zeros are the middle of its manners.
+        code_size], normal numbers; all zeros are the middle of its styles.
     """
     image, style = (keras.Input((None, None, 3), name=name, dtype="float32") for name in ("image", "style"))
     if isinstance(network, Generator):
