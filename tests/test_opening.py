@@ -129,6 +129,24 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path, monkeypatch):
             images.read(tmp_path / "p.jpg", long_side=long_side)
 
 
+def test_only_the_scans_of_the_picture_itself_count(rng, tmp_path, monkeypatch):
+    """A motion photo has a film behind its end; a comment between two scans may hold what looks like an end."""
+    monkeypatch.setattr(samples, "MAX_SCANNED_PIXELS", 48 * 32 * 12)
+    stream = io.BytesIO()
+    Image.new("RGB", (48, 32), "teal").save(stream, "JPEG", progressive=True)
+    data, path = stream.getvalue(), tmp_path / "p.jpg"
+    film = rng.bytes(1 << 20)
+    assert film.count(b"\xff\xda") > 10
+    path.write_bytes(data + film)
+    assert images.read(path).image.shape == (1, 32, 48, 3)
+    last = data.rindex(b"\xff\xda")
+    comment = b"\xff\xfe\0\6\xff\xd9\xff\xd9"
+    path.write_bytes(data[:last] + comment + 30 * data[last:-2] + data[-2:] + film)
+    refused_when_read = pytest.raises(InputError, match="is a JPEG of 39 scans")
+    with refused_when_read:
+        images.read(path)
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a.tiff"])
 def test_frames_are_not_counted(name, tmp_path, monkeypatch):
     frames = [Image.new("RGB", (30, 20), color) for color in ("red", "lime", "blue")]

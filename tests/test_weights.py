@@ -265,6 +265,15 @@ def test_another_network_is_refused(layers, tmp_path):
         weights.read(tmp_path / "w.safetensors")
 
 
+def test_a_network_with_batch_normalization_is_refused(layers, tmp_path):
+    """Its convolutions have the shapes of VGG-19 (vgg19_bn of torchvision)."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in torch_arrays(layers).items()}
+    arrays["features.1.running_mean"] = np.zeros(4, "float32")
+    safetensors.numpy.save_file(arrays, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"w\.safetensors: is a network with batch normalization; a VGG-19 without"):
+        weights.read(tmp_path / "w.safetensors", blocks=MINI_BLOCKS)
+
+
 def test_a_missing_file_and_an_unknown_kind_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="no such weights file"):
         weights.read(tmp_path / "w.pth")

@@ -197,8 +197,7 @@ def _loaded(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, D
     if facts.mode == "F" or (facts.mode == "I" and facts.format != "PPM"):
         raise InputError(f"{what}: has 32 bits a channel, whose range is not known; save it with 8 or 16.")
     if getattr(file, "is_animated", False) and facts.format != "MPO":
-        facts.warnings.append("it holds several frames; only the first is used.")
-        file.seek(0)
+        facts.warnings.append("it holds several frames; only one is used.")
     key = file.info.get("transparency")
     if samples.is_unread(file):
         if facts.format in ("JPEG", "MPO"):
@@ -217,6 +216,7 @@ def _loaded(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, D
     if deep and profile is not None and profile.mode == "RGB" and not deep.startswith(("I;16", "LA")):
         facts.warnings.append(f"it is read at 8 bits a channel, to convert its profile {profile.name!r} to sRGB.")
         deep = ""
+        key = tuple(value >> 8 for value in key) if isinstance(key, tuple) else key  # As Pillow reduces the pixels.
     pixels = _deep(file, key, profile, facts) if deep or grey else _plain(file, key, profile, facts)
     turn = _orientation(file)
     facts.orientation = max(before, turn)

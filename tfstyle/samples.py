@@ -13,6 +13,9 @@ from tfstyle.errors import InputError
 from tfstyle.limits import MAX_SCANNED_PIXELS
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES = 258, 262, 284
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
+"""Marker of a JPEG that begins another segment; in coded data, FF is followed by 00 or a restart marker."""
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Byte order of 16-bit samples → the order that makes Pillow, which keeps one byte of two, keep the other one."""
 
@@ -108,11 +111,12 @@ def check_scans(file: Any, what: str) -> None:
         InputError: if it is one.
     """
     stream = file.fp
-    place, scans, last = stream.tell(), 1, b""
-    while block := stream.read(1 << 20):
-        scans += (last + block).count(b"\xff\xda")  # Coded data holds no such pair: FF is followed by 00 there.
-        last = block[-1:]
+    place = stream.tell()  # Behind the marker of the first scan.
+    data, end, scans = stream.read(), 0, 1
     stream.seek(place)
+    while (marker := _MARKER.search(data, end)) and marker[1] != _END_OF_IMAGE:
+        scans += marker[1] == _START_OF_SCAN
+        end = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     if scans * file.width * file.height > MAX_SCANNED_PIXELS:
         raise InputError(f"{what}: is a JPEG of {scans} scans; save it again, not progressive.")
 

@@ -113,6 +113,8 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
         return NetworkWeights(_named_layers(_read_imagenet(), blocks, "imagenet weights", False), "keras")
     path = Path(source)
     arrays = _read_file(path)
+    if any(name.endswith("running_mean") for name in arrays):
+        raise WeightsError(f"{path}: is a network with batch normalization; a VGG-19 without it is needed.")
     of_torch = not any(re.search(r"block\d+_conv\d+", name) for name in arrays) and path.suffix not in (".h5", ".hdf5")
     # A 1x1 convolution in front is RGB → BGR, 0-255, less the mean, which `vgg` does itself.
     prepared = any(array.shape == (3, 3, 1, 1) for array in arrays.values())
