@@ -101,7 +101,9 @@ def jpeg_header(width, height, progressive=False):
     ],
 )
 def test_the_limit_follows_from_what_is_needed(name, size, long_side, most, tmp_path, monkeypatch):
-    (tmp_path / name).write_bytes(jpeg_header(*size, progressive=name.startswith("progressive")) if name.endswith("jpg") else bomb(*size))
+    (tmp_path / name).write_bytes(
+        jpeg_header(*size, progressive=name.startswith("progressive")) if name.endswith("jpg") else bomb(*size)
+    )
     if most is None:
         assert decoding.probe(tmp_path / name, long_side=long_side) == size
         monkeypatch.setattr(decoding, "_loaded", lambda *rest: pytest.fail("allowed"))

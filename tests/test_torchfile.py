@@ -291,6 +291,16 @@ def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
         torchfile.read(path)
 
 
+def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):
+    def fail(data):
+        raise MemoryError
+
+    monkeypatch.setattr(torchfile, "_read_legacy", fail)
+    (tmp_path / "net.pth").touch()
+    with pytest.raises(MemoryError):
+        torchfile.read(tmp_path / "net.pth")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a torch file at all", pickle.dumps([1, 2]), pickle.dumps(7)])
 def test_something_else_is_refused(content, tmp_path):
     path = tmp_path / "net.pth"

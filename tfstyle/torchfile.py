@@ -160,7 +160,9 @@ class _Pickle:
             pairs.clear()
         return dictionary
 
-    def _name_storage(self, kind: str, dtype: np.dtype, key: str, _location: str, size: int, view: Any = None) -> _Storage:
+    def _name_storage(
+        self, kind: str, dtype: np.dtype, key: str, _location: str, size: int, view: Any = None
+    ) -> _Storage:
         if kind != "storage" or not isinstance(dtype, np.dtype) or type(key) is not str or type(size) is not int:
             raise WeightsError("it names a storage of an unknown kind")
         if view is not None:
@@ -242,6 +244,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         WeightsError: if the file is damaged, too large, holds something else, or names anything beyond a state
             dictionary.
         OSError: if it cannot be opened.
+        MemoryError: if memory runs out.
     """
     data = containers.read_bytes(Path(path))
     try:
@@ -251,7 +254,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         if len(state) > MAX_WEIGHT_PARTS:
             raise WeightsError(f"it holds more than {MAX_WEIGHT_PARTS} tensors")
         return {str(name): _cut(value, arrays) for name, value in state.items() if isinstance(value, _Tensor)}
-    except WeightsError:
+    except (WeightsError, MemoryError):
         raise
-    except Exception as error:  # Whatever Python, zipfile and NumPy say of a damaged file, or MemoryError.
+    except Exception as error:  # Whatever Python, zipfile and NumPy say of a damaged file.
         raise WeightsError(f"it is damaged or not a torch file ({type(error).__name__})") from error
