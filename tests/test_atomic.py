@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -78,9 +79,20 @@ def test_without_locks_files_are_written_and_nothing_is_cleared(locks, tmp_path,
         monkeypatch.setattr(atomic, "fcntl", None)
     else:
         monkeypatch.setattr(atomic.fcntl, "flock", refuse)
-    (tmp_path / ".tfstyle.0123").touch()
+    left = tmp_path / f"{atomic._OURS}0123"
+    left.touch()
     atomic.write(tmp_path / "p", b"new", overwrite=False)
-    assert names(tmp_path) == [".tfstyle.0123", "p"]
+    assert names(tmp_path) == [left.name, "p"]
+
+
+def test_what_another_machine_left_is_removed_after_a_day(tmp_path):
+    """Its lock may not be seen here."""
+    for name, age in ((".tfstyle.0123", 0), (".tfstyle.4567", 86_000), (".tfstyle.89ab", 87_000)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    (tmp_path / f"{atomic._OURS}cdef").touch()
+    atomic.write(tmp_path / "p", b"new", overwrite=False)
+    assert names(tmp_path) == [".tfstyle.0123", ".tfstyle.4567", "p"]
 
 
 HANG = """

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tfstyle.errors import DivergedError, UsageError, WeightsError
+from tfstyle.errors import DivergedError, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import checkpoint
 
 FIXED = {"batch": 2, "photographs": ["a.jpg", "b.jpg"]}
@@ -68,7 +68,7 @@ def test_a_state_that_is_not_finite_is_not_written(saved):
 
 
 def test_other_numbers_are_named_shortly(saved):
-    with pytest.raises(UsageError, match="was made with batch 2, not 8; resume with that"):
+    with pytest.raises(UsageError, match="was made with batch 2, not 8; resume with batch 2"):
         checkpoint.restore_state(Trainer(), saved, fixed=FIXED | {"batch": 8})
     with pytest.raises(UsageError, match=r"photographs \['a.jpg', 'b.jpg'\], not \['c.jpg', .*\.\.\.\]") as caught:
         checkpoint.restore_state(Trainer(), saved, fixed=FIXED | {"photographs": ["c.jpg"] * 10_000})
@@ -145,6 +145,27 @@ def test_a_file_that_is_larger_than_the_state_can_be_is_not_read(saved, monkeypa
     monkeypatch.setattr(checkpoint, "MAX_OPTIONS_BYTES", 100)
     with pytest.raises(WeightsError, match="at most 136 are read"):  # 6 + 1 numbers of 4 bytes and one of 8.
         checkpoint.restore_state(Trainer(), saved, fixed=FIXED)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
+        (
+            PermissionError(13, "Permission denied"),
+            WeightsError,
+            r"cannot be read \(Permission denied\); check its perm",
+        ),
+    ],
+)
+def test_what_is_no_fault_of_the_state_is_told_as_such(raised, expected, message, saved, monkeypatch):
+    def fail(*rest):
+        raise raised
+
+    monkeypatch.setattr(type(saved), "read_bytes", fail)
+    with pytest.raises(expected, match=rf"state\.npz: {message}") as caught:
+        checkpoint.restore_state(Trainer(), saved, fixed=FIXED)
+    assert "overwrite" not in str(caught.value)
 
 
 def test_a_missing_state_is_one_line(tmp_path):

@@ -1,5 +1,8 @@
 """Crops: the same for the same number, from every picture in turn, and what is passed over is named."""
 
+import time
+from concurrent import futures
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -122,7 +125,24 @@ def test_pictures_that_have_all_vanished_are_one_line(folder, monkeypatch):
     assert isinstance(found, InputError)
     assert str(found) == f"{folder}: holds no picture that can be used any more."
     other = tf.errors.InvalidArgumentError(None, None, "shapes differ")
-    assert dataset.cause(other) is other
+    assert dataset.cause(other) is None
+
+
+def test_several_threads_decode_a_picture_once(folder, monkeypatch):
+    crops, read, decode = dataset.Crops(dataset.list_pictures(folder, crop=32), size=32), [], images.read
+
+    def slow(path, **options):
+        read.append(path)
+        time.sleep(0.05)
+        return decode(path, **options)
+
+    monkeypatch.setattr(images, "read", slow)
+    crops._cache.clear()
+    crops._bytes = 0
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(crops, [3] * 8))
+    assert len(read) == 1
+    assert crops._bytes == sum(3 * picture.width * picture.height for picture in crops._cache.values())
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,34 @@ def test_a_profile_on_16_bit_colour_is_converted_at_8_with_a_warning(tmp_path):
     assert "8 bits" in picture.warnings[0]
 
 
+def test_a_transparent_colour_of_16_bits_is_found_where_a_profile_is_converted(tmp_path):
+    deep = np.full((20, 30, 3), (0x1234, 0x5678, 0x9ABC), np.uint16)
+    deep[:, 15:] = (0xC800, 0x7800, 0x2800)
+    key = (0x1234, 0x5678, 0x9ABC)
+    picture = images.read(write_png(tmp_path, deep, bitdepth=16, profile=swapped_profile(), transparent=key))
+    np.testing.assert_array_equal(picture.alpha[0, 0, :, 0], np.repeat([0.0, 1.0], 15))
+
+
+def test_the_frame_that_the_caller_chose_is_used(tmp_path):
+    frames = [Image.new("RGB", (30, 20), color) for color in ("red", "lime", "blue")]
+    with Image.open(saved(tmp_path, frames[0], "a.tiff", save_all=True, append_images=frames[1:])) as file:
+        file.seek(2)
+        picture = images.read(file)
+    assert_pixels(picture, np.full((20, 30, 3), (0, 0, 255)))
+    assert picture.warnings == ("it holds several frames; only one is used.",)
+
+
+def test_of_a_heic_file_the_primary_picture_is_read(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    file = heif.HeifFile()
+    for color in ("red", "lime"):
+        file.add_from_pillow(Image.new("RGB", (96, 64), color))
+    file.save(tmp_path / "p.heic", primary_index=1)
+    picture = images.read(tmp_path / "p.heic")
+    assert_pixels(picture, np.full((64, 96, 3), (0, 255, 0)), tolerance=8)
+    assert "only one is used" in picture.warnings[0]
+
+
 def test_an_srgb_profile_changes_nothing(pixels, tmp_path):
     picture = images.read(saved(tmp_path, pixels, icc_profile=images.srgb_profile()))
     assert_pixels(picture, pixels)
@@ -299,6 +327,19 @@ def test_ppm_in_the_form_of_text_is_refused(text, tmp_path):
     for read in (images.read, decoding.probe):
         with pytest.raises(InputError, match="save it in binary form"):
             read(tmp_path / "p.ppm")
+
+
+def test_a_tiff_of_signed_numbers_is_refused(tmp_path):
+    path = write_tiff(tmp_path, bytes(12), width=3, height=2, bits=16, tags=[(339, 3, 1, 2)])
+    with pytest.raises(InputError, match="has signed or 32-bit numbers, whose range is not known; save it with 8 or"):
+        images.read(path)
+
+
+def test_a_png_with_a_huge_profile_is_told_so(pixels, tmp_path):
+    profile = images.srgb_profile() + bytes(1 << 21)
+    path = write_png(tmp_path, pixels, bitdepth=8, profile=profile)
+    with pytest.raises(InputError, match="has a profile or text of more than 1 MB; save it without"):
+        images.read(path)
 
 
 def test_32_bit_tiff_is_refused(rng, tmp_path):

@@ -125,6 +125,11 @@ def test_many_writers_of_one_default_name_lose_nothing(tmp_path):
     assert {path.read_bytes() for path in written} == {bytes([n]) for n in range(12)}
 
 
+def test_words_become_names_that_windows_holds():
+    found = files.distinct_names(["C:\\a*b", 'x="<y>|z?"'], ".png")
+    assert found == ["C--a-b.png", "x=--y--z--.png"]
+
+
 @pytest.mark.parametrize("letter", ["x", "ä", "絵"])
 def test_names_are_cut_to_what_file_systems_hold(letter):
     numbered = files.numbered(Path("folder", letter * 260 + ".png"))

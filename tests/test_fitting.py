@@ -271,6 +271,21 @@ def test_what_goes_wrong_with_the_pictures_is_one_line(error, expected, message,
     assert resumed(tmp_path).step == 2
 
 
+def test_pictures_that_cannot_be_read_any_more_lose_no_step(tmp_path):
+    def picture(number):
+        if number == 2:
+            raise InputError("photos: holds no picture that can be used any more.")
+        return np.full((2, 32, 36, 3), 0.5, np.float32)
+
+    def failing(step):
+        pictures = tf.data.Dataset.range(step, 1000).map(lambda n: tf.numpy_function(picture, [n], tf.float32))
+        return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
+
+    with pytest.raises(InputError):
+        fitting.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
+    assert resumed(tmp_path).step == 2
+
+
 def test_the_file_of_a_network_says_nothing_of_when_it_was_made(tmp_path):
     """So that equal trainings leave equal files."""
     network = make_trainer().network

@@ -2,7 +2,6 @@
 
 import io
 import random
-import resource
 import sys
 import zipfile
 
@@ -17,6 +16,8 @@ from test_torchfile import ARRAYS, FORMATS, torch_names  # noqa: F401
 from tfstyle import weights
 from tfstyle.errors import TfstyleError, WeightsError
 from tfstyle.feedforward import checkpoint, saved
+
+resource = pytest.importorskip("resource")  # Windows has none.
 
 BLOCKS = ((2,), (3,))
 """A VGG of two convolutions."""

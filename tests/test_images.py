@@ -176,6 +176,35 @@ def test_quality_changes_the_size(rng, tmp_path):
     assert sizes[0] < sizes[1]
 
 
+@pytest.mark.parametrize("quality", [0, 101, -5, 99.5, "95", None])
+def test_a_quality_that_no_format_knows_is_refused(quality, rng, tmp_path):
+    with pytest.raises(UsageError, match="`quality` should be from 1 to 100, a whole number, not"):
+        images.write(image(rng), tmp_path / "p.jpg", quality=quality)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_is_written_as_it_was_read(rng, tmp_path):
+    first = images.write(image(rng), tmp_path / "a.png")
+    second = images.write(images.read(first), tmp_path / "b.png", quality=np.int64(80))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_tensor_of_another_library_is_no_image():
+    class Kind:
+        def __repr__(self):
+            return "torch.float16"
+
+    class Tensor:
+        shape, dtype = (1, 5, 8, 3), Kind()
+
+    with pytest.raises(UsageError, match=r"`content` should be float32 .* received torch\.float16 \[1, 5, 8, 3\]"):
+        images.as_image(Tensor(), "content")
+    for given in (np.zeros((1, 5, 8, 3), "float32"), tf.zeros((1, 5, 8, 3))):
+        assert images.as_image(given, "content").shape == (1, 5, 8, 3)
+    with pytest.raises(UsageError, match=r"received float64 \[1, 5, 8, 3\]"):
+        images.as_image(np.zeros((1, 5, 8, 3)), "content")
+
+
 def test_nothing_is_overwritten_unasked(rng, tmp_path):
     path = tmp_path / "p.png"
     path.write_bytes(b"precious")

@@ -73,12 +73,12 @@ def test_errors_of_tfstyle_itself_are_not_blamed_on_the_file(tmp_path, monkeypat
         assert "damaged" not in str(caught.value)
 
 
-def jpeg_header(width, height):
+def jpeg_header(width, height, progressive=False):
     """A JPEG that says it is large, of which only the header is there."""
     stream = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(stream, "JPEG")
+    Image.new("RGB", (8, 8)).save(stream, "JPEG", progressive=progressive)
     data = bytearray(stream.getvalue())
-    place = data.index(b"\xff\xc0")
+    place = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
     data[place + 5 : place + 9] = struct.pack(">HH", height, width)
     return bytes(data)
 
@@ -90,7 +90,10 @@ def jpeg_header(width, height):
         ("camera.jpg", (9504, 6336), 0, None),
         ("camera.jpg", (16384, 12288), 0, 62),
         ("camera.jpg", (16384, 12288), 512, None),
-        ("camera.jpg", (20000, 16000), 512, 206),
+        ("camera.jpg", (30000, 7500), 512, None),
+        ("camera.jpg", (20000, 16000), 512, None),
+        ("progressive.jpg", (16384, 12288), 512, None),
+        ("progressive.jpg", (20000, 16000), 512, 206),
         ("camera.png", (9504, 6336), 0, None),
         ("camera.png", (11648, 8736), 0, 62),
         ("camera.png", (11648, 8736), 512, None),
@@ -98,7 +101,9 @@ def jpeg_header(width, height):
     ],
 )
 def test_the_limit_follows_from_what_is_needed(name, size, long_side, most, tmp_path, monkeypatch):
-    (tmp_path / name).write_bytes(jpeg_header(*size) if name.endswith("jpg") else bomb(*size))
+    (tmp_path / name).write_bytes(
+        jpeg_header(*size, progressive=name.startswith("progressive")) if name.endswith("jpg") else bomb(*size)
+    )
     if most is None:
         assert decoding.probe(tmp_path / name, long_side=long_side) == size
         monkeypatch.setattr(decoding, "_loaded", lambda *rest: pytest.fail("allowed"))
@@ -127,6 +132,24 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path, monkeypatch):
     for long_side in (0, 6):  # Reduced decoding passes over every scan as well.
         with pytest.raises(InputError, match="is a JPEG of 40 scans"):
             images.read(tmp_path / "p.jpg", long_side=long_side)
+
+
+def test_only_the_scans_of_the_picture_itself_count(rng, tmp_path, monkeypatch):
+    """A motion photo has a film behind its end; a comment between two scans may hold what looks like an end."""
+    monkeypatch.setattr(samples, "MAX_SCANNED_PIXELS", 48 * 32 * 12)
+    stream = io.BytesIO()
+    Image.new("RGB", (48, 32), "teal").save(stream, "JPEG", progressive=True)
+    data, path = stream.getvalue(), tmp_path / "p.jpg"
+    film = rng.bytes(1 << 20)
+    assert film.count(b"\xff\xda") > 10
+    path.write_bytes(data + film)
+    assert images.read(path).image.shape == (1, 32, 48, 3)
+    last = data.rindex(b"\xff\xda")
+    comment = b"\xff\xfe\0\6\xff\xd9\xff\xd9"
+    path.write_bytes(data[:last] + comment + 30 * data[last:-2] + data[-2:] + film)
+    refused_when_read = pytest.raises(InputError, match="is a JPEG of 39 scans")
+    with refused_when_read:
+        images.read(path)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.tiff"])
@@ -161,6 +184,41 @@ def test_a_tiff_of_many_strips_or_tiles_is_refused(tag, tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "MAX_STRIPS", 5)
     path = write_tiff(tmp_path, bytes(40), width=4, height=6, tags=[(tag, 4, 6, 8)])
     refused(path, "has 6 strips or tiles")
+
+
+@pytest.mark.parametrize("pointer", [0, 34665, 34853, 40965])
+@pytest.mark.parametrize(("kind", "allowed"), [(3, False), (4, False), (12, False), (1, True), (7, True)])
+def test_a_tiff_of_many_numbers_in_its_tags_is_refused(pointer, kind, allowed, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "MAX_TAG_NUMBERS", 100)
+    if pointer:  # A directory of one tag behind the pixels, whose own pointer goes round in a circle.
+        inner = struct.pack("<HHHIIHHII", 2, 1000, kind, 200, 8, pointer, 4, 1, 8 + 1800) + bytes(4)
+        tags = [(pointer, 4, 1, 8 + 1800)]
+    else:
+        inner, tags = b"", [(1000, kind, 200, 8)]
+    path = write_tiff(tmp_path, bytes(1800) + inner, width=60, height=30, tags=tags)
+    if allowed:
+        assert images.read(path).image.shape == (1, 30, 60, 3)
+    else:
+        refused(path, "has more than 100 numbers in its tags; save it again")
+
+
+def test_a_huge_exif_block_decides_nothing(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path, np.zeros((5, 8, 3), "uint8"), exif=exif)
+    assert images.read(path).orientation == 6
+    monkeypatch.setattr(decoding, "MAX_EXIF", 8)
+    assert images.read(path).orientation == 1
+
+
+def test_a_bmp_of_many_runs_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "MAX_PICTURE_READS", 100)
+    rows = b"".join(bytes([1, n % 2]) for n in range(600))
+    data = b"".join(rows[60 * row : 60 * row + 60] + b"\0\0" for row in range(20)) + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 30, 20, 1, 8, 1, len(data), 0, 0, 2, 0) + bytes(4) + b"\xff\xff\xff\0"
+    (tmp_path / "p.bmp").write_bytes(struct.pack("<2sIII", b"BM", 62 + len(data), 0, 62) + header + data)
+    picture = images.read(tmp_path / "p.bmp")
+    np.testing.assert_array_equal(picture.image[0, 3, :4, 0], [0, 1, 0, 1])
 
 
 def test_a_tiff_with_tiles_far_larger_than_the_picture_is_refused(tmp_path):

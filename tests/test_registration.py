@@ -72,6 +72,23 @@ def test_importing_tfstyle_loads_no_keras_and_leaves_its_import_as_it_was():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("half", ["", "keras.saving = None; keras.__spec__._initializing = True; "])
+def test_a_keras_that_is_half_imported_is_no_obstacle(half):
+    code = (
+        "import importlib.machinery, sys, types\n"
+        "keras = types.ModuleType('keras'); keras.__spec__ = importlib.machinery.ModuleSpec('keras', None)\n"
+        f"{half}sys.modules['keras'] = keras\n"
+        "import tfstyle\n"
+        "del sys.modules['keras']\n"  # As Python does where an import fails.
+        "import keras\n"
+        "assert 'tfstyle>VGG' in keras.saving.get_custom_objects()\n"
+        "hook = tfstyle.registration._AfterKeras()\n"
+        "spec = hook.find_spec('keras')\n"
+        "spec.loader.exec_module(keras)\n"  # The hook is not in the list.
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_every_registered_class_is_in_the_list():
     import keras
 

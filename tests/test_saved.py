@@ -10,7 +10,7 @@ from conftest import embedded_decoder, image, small_transformer
 
 from tfstyle import weights
 from tfstyle.environment import keras
-from tfstyle.errors import WeightsError
+from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.feedforward import networks, saved
 
 
@@ -46,6 +46,28 @@ def test_what_is_no_network_is_one_line(tmp_path):
         with pytest.raises(WeightsError, match=f"{name}.keras: is damaged or no network of tfstyle") as caught:
             saved.load(tmp_path / f"{name}.keras")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
+        (
+            PermissionError(13, "Permission denied"),
+            WeightsError,
+            r"cannot be read \(Permission denied\); check its perm",
+        ),
+    ],
+)
+def test_what_is_no_fault_of_the_file_is_told_as_such(raised, expected, message, tmp_path, monkeypatch):
+    def fail(*rest):
+        raise raised
+
+    (tmp_path / "x.keras").touch()
+    monkeypatch.setattr(type(tmp_path), "read_bytes", fail)
+    with pytest.raises(expected, match=rf"x\.keras: {message}") as caught:
+        saved.load(tmp_path / "x.keras")
+    assert "train it again" not in str(caught.value)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import io
 import pickle
 import struct
 import sys
+import tarfile
 import types
 import zipfile
 from collections import OrderedDict
@@ -96,6 +97,30 @@ def test_a_state_dictionary_is_read(write, tmp_path, torch_names):
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
+
+
+def old_tensor_pickle(view):
+    """A tensor as torch 0.1 names it: four arguments, and a storage with the part of it that is meant."""
+    new = tensor_pickle(6, (2, 3), (3, 1))
+    assert new.count(b"_v2") == new.count(b"tQ") == new.count(b"\x89NtR") == 1
+    return new.replace(b"_v2", b"").replace(b"tQ", view + b"tQ").replace(b"\x89NtR", b"tR")
+
+
+def test_a_file_of_torch_0_1_is_read(tmp_path):
+    path, storage = tmp_path / "net.pth", np.arange(6, dtype="<f4")
+    rest = pickle.dumps(["0"], 2) + struct.pack("<q", 6) + storage.tobytes()
+    path.write_bytes(LEGACY_HEAD + dictionary_pickle({"a": old_tensor_pickle(b"N")}) + rest)
+    np.testing.assert_array_equal(torchfile.read(path)["a"], storage.reshape(2, 3))
+    path.write_bytes(LEGACY_HEAD + dictionary_pickle({"a": old_tensor_pickle(b"U\x01vK\x01K\x02\x87")}) + rest)
+    with pytest.raises(WeightsError, match="a part of a storage; save it again"):
+        torchfile.read(path)
+
+
+def test_a_file_of_an_even_older_torch_is_named(tmp_path):
+    with tarfile.open(tmp_path / "net.pth", "w") as archive:
+        archive.addfile(tarfile.TarInfo("sys_info"))
+    with pytest.raises(WeightsError, match=r"is of torch before 0\.1\.10; save it again with a newer torch"):
+        torchfile.read(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
@@ -264,6 +289,16 @@ def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
     path.write_bytes(as_zip(b"\x80\x02}(K\x00NK\x01NK\x02Nu."))
     with pytest.raises(WeightsError, match="more than 2 tensors"):
         torchfile.read(path)
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):
+    def fail(data):
+        raise MemoryError
+
+    monkeypatch.setattr(torchfile, "_read_legacy", fail)
+    (tmp_path / "net.pth").touch()
+    with pytest.raises(MemoryError):
+        torchfile.read(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a torch file at all", pickle.dumps([1, 2]), pickle.dumps(7)])

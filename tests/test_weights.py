@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import h5py
 import keras
@@ -11,7 +12,7 @@ import safetensors.numpy
 from conftest import MINI_BLOCKS, SAMPLES
 
 from tfstyle import images, torchfile, vgg, weights
-from tfstyle.errors import WeightsError
+from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.magnitudes import RAW_SCALES
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
@@ -220,15 +221,52 @@ def test_an_hdf5_file_of_an_unknown_type_is_one_line(tmp_path):
         weights.read(tmp_path / "w.h5")
 
 
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
+        (
+            PermissionError(13, "Permission denied"),
+            WeightsError,
+            r"cannot be read \(Permission denied\); check its perm",
+        ),
+        (OSError(5, "Input/output error"), WeightsError, r"cannot be read \(Input/output error\)"),
+    ],
+)
 @pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".pth"])
-def test_memory_that_runs_out_is_one_line(suffix, tmp_path, monkeypatch):
+def test_what_is_no_fault_of_the_file_is_told_as_such(suffix, raised, expected, message, tmp_path, monkeypatch):
     def fail(path):
-        raise MemoryError
+        raise raised
 
     (tmp_path / f"w{suffix}").touch()
     monkeypatch.setitem(weights._READERS, suffix, fail)
-    with pytest.raises(WeightsError, match="damaged \\(MemoryError\\)"):
+    with pytest.raises(expected, match=rf"w{suffix}: {message}") as caught:
         weights.read(tmp_path / f"w{suffix}")
+    assert "damaged" not in str(caught.value)
+
+
+def test_endings_are_known_in_capitals_too(layers, tmp_path):
+    write_safetensors(layers, tmp_path / "W.SafeTensors", of_torch=False)
+    assert_same(weights.read(tmp_path / "W.SafeTensors", blocks=MINI_BLOCKS), layers)
+    with h5py.File(tmp_path / "W.H5", "w") as file:
+        for number, (kernel, bias) in enumerate(layers.values()):  # Without names, the ending says the layout.
+            file[f"{number}/kernel"], file[f"{number}/bias"] = kernel, bias
+    assert_same(weights.read(tmp_path / "W.H5", blocks=MINI_BLOCKS), layers)
+
+
+def test_a_torch_file_may_end_in_pt(tmp_path, monkeypatch):
+    (tmp_path / "w.pt").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"w\.pt: cannot be read as \.pt weights: .*not a torch file"):
+        weights.read(tmp_path / "w.pt")
+
+
+def test_a_folder_that_may_not_be_entered_holds_no_weights(tmp_path, monkeypatch):
+    def refused(path, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(WeightsError, match="no such weights file"):
+        weights.check(tmp_path / "w.h5")
 
 
 @pytest.mark.parametrize("name", ["²", "9" * 5000, "a²1", ""])
@@ -263,6 +301,15 @@ def test_another_network_is_refused(layers, tmp_path):
     write_safetensors(layers, tmp_path / "w.safetensors", of_torch=True)
     with pytest.raises(WeightsError, match="expected \\(3, 3, 3, 64\\); this is not VGG-19"):
         weights.read(tmp_path / "w.safetensors")
+
+
+def test_a_network_with_batch_normalization_is_refused(layers, tmp_path):
+    """Its convolutions have the shapes of VGG-19 (vgg19_bn of torchvision)."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in torch_arrays(layers).items()}
+    arrays["features.1.running_mean"] = np.zeros(4, "float32")
+    safetensors.numpy.save_file(arrays, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"w\.safetensors: is a network with batch normalization; a VGG-19 without"):
+        weights.read(tmp_path / "w.safetensors", blocks=MINI_BLOCKS)
 
 
 def test_a_missing_file_and_an_unknown_kind_are_refused(tmp_path):

@@ -76,6 +76,7 @@ def stylize(
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on it.
+    images.check_quality(quality)
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
     photograph = images.read_and_log(content, background=background, long_side=chosen.size)

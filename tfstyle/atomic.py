@@ -5,16 +5,19 @@
 - Overwriting keeps a symbolic link and replaces the file that it points to, or makes it. A replaced file keeps its
   permissions; its other hard links keep the old bytes. Pipes, devices and folders are never replaced.
 - Temporary names are locked as long as their process lives; what a killed one left is removed by the next that writes
-  in the folder.
+  in the folder. Some network file systems keep locks to one machine: what another one left must be a day old as well.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import platform
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,9 @@ except ImportError:  # Windows has no such locks: what a killed process left sta
     fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = ".tfstyle."
+_OURS = f"{_TEMPORARY}{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
+"""Beginning of the temporary names of this machine."""
+_DAY = 86_400.0
 
 
 def write(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -125,7 +131,7 @@ def _unfinished_file(folder: Path) -> Iterator[Path]:
 def _create_locked(folder: Path) -> tuple[Path, int]:
     """A new file and its descriptor, whose lock ends with it."""
     while True:
-        path = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        path = folder / f"{_OURS}{secrets.token_hex(8)}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if fcntl is None:
             return path, descriptor
@@ -141,6 +147,8 @@ def _remove_if_unlocked(path: Path) -> None:
     if fcntl is None:
         return
     with contextlib.suppress(OSError):
+        if not path.name.startswith(_OURS) and time.time() - path.lstat().st_mtime < _DAY:
+            return
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ lies in another file.
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfstyle.errors import WeightsError
+from tfstyle.errors import MemoryLimitError, TfstyleError, WeightsError
 from tfstyle.limits import MAX_PATH_LENGTH, MAX_WEIGHT_BYTES, MAX_WEIGHT_PARTS
 
 _CENTRAL_HEADER = b"PK\x01\x02"  # In front of each entry of a zip archive's list of members.
@@ -30,6 +31,15 @@ def read_bytes(path: Path, limit: int = MAX_WEIGHT_BYTES) -> bytes:
     """
     _check_file(path, limit)
     return path.read_bytes()
+
+
+def outer_failure(path: Path, error: Exception) -> TfstyleError | None:
+    """What to raise where reading failed although nothing is wrong with the file; None if it is the file's fault."""
+    if isinstance(error, MemoryError):
+        return MemoryLimitError(f"{path}: memory ran out while it was read; close other programs.")
+    if isinstance(error, OSError) and error.errno:
+        return WeightsError(f"{path}: cannot be read ({os.strerror(error.errno)}); check its permissions.")
+    return None
 
 
 def _check_file(path: Path, limit: int = MAX_WEIGHT_BYTES) -> int:

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 
 from tfstyle import profiles, samples
 from tfstyle.errors import InputError, MemoryLimitError, TfstyleError
-from tfstyle.limits import MAX_PICTURE_MEMORY
+from tfstyle.limits import MAX_EXIF, MAX_PICTURE_MEMORY
 from tfstyle.opening import opened, shown
 from tfstyle.pixels import Deep, Plain, assembled, plain_mode
 
@@ -121,6 +121,8 @@ def _reporting(what: str) -> Iterator[None]:
         raise MemoryLimitError(f"{what}: memory ran out while it was read; reduce it first.") from error
     except Exception as error:  # Decoders raise anything at all on damaged files.
         cause = " ".join(str(error).split()) or type(error).__name__
+        if "MAX_TEXT_" in cause:  # A limit of Pillow's for what is compressed beside a PNG's pixels.
+            raise InputError(f"{what}: has a profile or text of more than 1 MB; save it without.") from error
         raise InputError(f"{what}: is damaged or cut short ({cause}); get the file again.") from error
 
 
@@ -141,8 +143,10 @@ def _check_memory(file: Image.Image, what: str, draft: int, factor: int) -> None
     deep = 2 if samples.deep_rawmode(file) else 1
     if file.format in ("WEBP", "AVIF", "HEIF"):
         loading: float = 20
-    elif file.format in ("JPEG", "MPO"):  # Of several scans, the coefficients are kept, 2 bytes each.
-        loading = 2 * len(file.getbands()) + 4 / draft**2
+    elif file.format in ("JPEG", "MPO"):
+        loading, coefficients = 4 / draft**2, 2 * len(file.getbands())  # Kept where they come in several scans.
+        if file.width * file.height * (loading + coefficients) > MAX_PICTURE_MEMORY and samples.count_scans(file) > 1:
+            loading += coefficients
     else:
         loading = 8 * deep  # The decoded pixels, and perhaps a strip of the file as large.
     holding = 4 * deep / draft**2 + 16 / (draft * factor) ** 2  # The decoded pixels, and those returned.
@@ -159,6 +163,8 @@ def _check_memory(file: Image.Image, what: str, draft: int, factor: int) -> None
 
 def _orientation(file: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
+    if len(file.info.get("exif") or b"") > MAX_EXIF:  # Pillow makes objects of its numbers.
+        return 1
     try:
         value = file.getexif().get(_ORIENTATION, 1)
     except Exception:  # A damaged EXIF block can raise anything, and decides nothing but this.
@@ -195,10 +201,10 @@ def _loaded(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, D
     facts = _Facts(name, file.format or "PIL", file.mode, file.size)
     before = _orientation(file) if file.format == "TIFF" else 1  # Elsewhere it may stand behind the pixels.
     if facts.mode == "F" or (facts.mode == "I" and facts.format != "PPM"):
-        raise InputError(f"{what}: has 32 bits a channel, whose range is not known; save it with 8 or 16.")
+        numbers = "32 bits a channel" if facts.mode == "F" else "signed or 32-bit numbers"
+        raise InputError(f"{what}: has {numbers}, whose range is not known; save it with 8 or 16 bits a channel.")
     if getattr(file, "is_animated", False) and facts.format != "MPO":
-        facts.warnings.append("it holds several frames; only the first is used.")
-        file.seek(0)
+        facts.warnings.append("it holds several frames; only one is used.")
     key = file.info.get("transparency")
     if samples.is_unread(file):
         if facts.format in ("JPEG", "MPO"):
@@ -217,6 +223,7 @@ def _loaded(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, D
     if deep and profile is not None and profile.mode == "RGB" and not deep.startswith(("I;16", "LA")):
         facts.warnings.append(f"it is read at 8 bits a channel, to convert its profile {profile.name!r} to sRGB.")
         deep = ""
+        key = tuple(value >> 8 for value in key) if isinstance(key, tuple) else key  # As Pillow reduces the pixels.
     pixels = _deep(file, key, profile, facts) if deep or grey else _plain(file, key, profile, facts)
     turn = _orientation(file)
     facts.orientation = max(before, turn)

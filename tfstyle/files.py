@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import NoReturn
 
 from tfstyle import atomic
 from tfstyle.errors import OutputError
+
+_FORBIDDEN = re.compile(r'[\\/:*?"<>|]')
+"""Characters that some file system does not hold in a name."""
 
 LONGEST_NAME = 255
 """Bytes of a file's name that every common file system holds."""
@@ -203,10 +207,10 @@ def fitted(stem: str, ending: str = "") -> str:
 
 
 def distinct_names(stems: Iterable[str], suffix: str) -> list[str]:
-    """File names for some words: numbered where two would be the same, even where case is not told apart."""
+    """File names for some words: such as Windows allows, numbered where two are the same but for case."""
     names: dict[str, str] = {}
     for stem in stems:
-        every = (path.name for path in numbered(Path(stem.replace("/", "-") + suffix)))
+        every = (path.name for path in numbered(Path(_FORBIDDEN.sub("-", stem) + suffix)))
         name = next(name for name in every if name.casefold() not in names)
         names[name.casefold()] = name
     return list(names.values())

@@ -7,21 +7,22 @@ TensorFlow is loaded only when an image is resized or handed on.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 import logging
 import mimetypes
 import os
 from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageColor
+from PIL import Image, ImageColor
 
 from tfstyle import decoding, files
 from tfstyle.decoding import Picture
 from tfstyle.errors import InputError, OutputError, UsageError
+from tfstyle.profiles import srgb_profile
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf
@@ -101,16 +102,15 @@ def readable(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
         InputError: if it is no folder, or one that cannot be read.
     """
     try:
-        paths = sorted(folder.iterdir())
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise InputError(f"{folder}: is not a folder that can be read ({error.strerror}).") from error
     for path in paths:
-        if path.is_file():
-            try:
-                yield path, decoding.probe(path, long_side=1)
-            except InputError as error:
-                kind = mimetypes.guess_type(path.name)[0] or "image"
-                _log.warning("passed over %s", error if kind.startswith("image") else f"{path}: is not a picture.")
+        try:
+            yield path, decoding.probe(path, long_side=1)
+        except InputError as error:
+            kind = mimetypes.guess_type(path.name)[0] or "image"
+            _log.warning("passed over %s", error if kind.startswith("image") else f"{path}: is not a picture.")
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -167,8 +167,8 @@ def as_image(value: Any, name: str) -> tf.Tensor:
     from tfstyle.environment import tf
 
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is None or len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or tf.as_dtype(dtype) != tf.float32:
-        found = type(value).__name__ if shape is None else f"{tf.as_dtype(dtype).name} {list(shape)}"
+    if shape is None or len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or dtype != tf.float32:
+        found = type(value).__name__ if shape is None else f"{getattr(dtype, 'name', dtype)} {list(shape)}"
         raise UsageError(
             f"`{name}` should be float32 [1, height, width, 3] in [0, 1], as tfstyle.read(path).image is; received "
             f"{found}."
@@ -219,8 +219,8 @@ def write(
     photograph's metadata; equal images give equal bytes.
 
     Args:
-        image: float [1, height, width, 3] or [height, width, 3] in [0, 1]; values outside are cut off. Rounded to
-            8 bits, not truncated.
+        image: float [1, height, width, 3] or [height, width, 3] in [0, 1], or a `Picture`; values outside are cut
+            off. Rounded to 8 bits, not truncated.
         path: where to; its ending says the format.
         alpha: float [1, height, width, 1] or [height, width, 1] in [0, 1], kept in the file; not for JPEG.
         quality: of JPEG, WebP and AVIF, 1 to 100; JPEG keeps full color resolution (4:4:4).
@@ -231,10 +231,11 @@ def write(
 
     Raises:
         OutputError: if the file exists, cannot be written, or its format cannot hold what is asked.
-        UsageError: if the image or its alpha has another shape or type.
+        UsageError: if the image or its alpha has another shape or type, or `quality` is another number.
         InputError: if the image holds numbers that are not finite.
     """
     path = Path(path)
+    check_quality(quality)
     check_output(path, overwrite=overwrite, alpha=alpha is not None)
     data = encode(_pixels(image, alpha), WRITERS[path.suffix.lower()], quality=quality)
     files.save_atomically(path, data, overwrite=overwrite)
@@ -271,6 +272,7 @@ def write_result(
 
 def _pixels(image: Any, alpha: Any) -> np.ndarray:
     """An image and its alpha as uint8 [height, width, 3 or 4]."""
+    image = image.image if isinstance(image, Picture) else image
     pixels = _checked_array("an image to be written", image, channels=3)
     if alpha is not None:
         covered = _checked_array("its alpha", alpha, channels=1)
@@ -327,12 +329,10 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
     return stream.getvalue()
 
 
-@functools.cache
-def srgb_profile() -> bytes:
-    """An sRGB color profile as constant bytes: LittleCMS stamps the time of making, which is set to a fixed one."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
-    return bytes(data)
+def check_quality(quality: Any) -> None:
+    """Raises UsageError for a quality that no format knows."""
+    if not isinstance(quality, Integral) or not 1 <= quality <= 100:
+        raise UsageError(f"`quality` should be from 1 to 100, a whole number, not {quality!r}.")
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False) -> None:

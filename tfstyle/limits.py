@@ -10,7 +10,7 @@ MAX_PICTURE_MEMORY = 1_250_000_000
 """Bytes of memory that reading a picture takes: the decoder's own, the decoded pixels and the float32 result.
 
 That is 62 million pixels of 8 bits a channel, 52 of 16 bits; where a small result is enough, 156 million of most
-formats and 200 million of JPEG.
+formats, 200 million of progressive JPEG and any number of other JPEG.
 """
 
 MAX_PIXELS = 50_000_000
@@ -27,6 +27,12 @@ MAX_SCANNED_PIXELS = 1_500_000_000
 
 MAX_STRIPS = 300_000
 """Strips or tiles of a TIFF file."""
+
+MAX_TAG_NUMBERS = 1_000_000
+"""Numbers in the tags of a TIFF file, strips and tiles among them: Pillow makes an object of each."""
+
+MAX_EXIF = 1 << 20
+"""Bytes of an EXIF block that is looked into."""
 
 # Weight and network files
 MAX_WEIGHT_BYTES = 1 << 30

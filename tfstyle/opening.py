@@ -19,13 +19,19 @@ from typing import IO
 from PIL import Image, ImageFile
 
 from tfstyle.errors import InputError
-from tfstyle.limits import MAX_JPEG_HEADER, MAX_PICTURE_BYTES, MAX_PICTURE_READS, MAX_STRIPS
+from tfstyle.limits import MAX_JPEG_HEADER, MAX_PICTURE_BYTES, MAX_PICTURE_READS, MAX_STRIPS, MAX_TAG_NUMBERS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
 """What is read. EPS, PDF and the like run programs of their own and are not."""
 
 _READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and PPM are read"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_STRIPS, _DIRECTORIES = (273, 324), (34665, 34853, 40965)
+"""Tags of a TIFF file: offsets of strips and tiles; places of the directories of EXIF, GPS and interoperability."""
+_BYTES = (1, 2, 6, 7)
+"""Kinds of tags that hold bytes or text."""
+_INTEGERS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q"}
+"""Kinds of tags that can point to a directory, and how `struct` calls them."""
 _VIDEO_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 """First box of MP4 and QuickTime; pictures that begin with `ftyp` have been recognized before."""
 
@@ -79,6 +85,10 @@ class _Metered(io.BufferedReader):
     header: int | None = None
     _reads = 0
 
+    def allow(self, calls: int) -> None:
+        """Begins to count anew, with some more calls than usual."""
+        self._reads = -calls
+
     def read(self, size: int | None = -1) -> bytes:
         """Reads as any file does.
 
@@ -108,11 +118,12 @@ def _recognized(stream: _Metered, name: str) -> ImageFile.ImageFile:
         stream.seek(0)
         if format == "TIFF":
             _silence_libtiff()
-            _check_strips(stream, name)
+            _check_tags(stream, name)
         stream.header = MAX_JPEG_HEADER if format == "JPEG" else None  # Pillow copies it again for every part.
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # What Pillow passes over.
             file = factory(stream, "")
             stream.header = None
+            stream.allow(2 * file.width * file.height if format == "BMP" else 0)  # Its runs are read one by one.
             return file
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _heif(stream, name)
@@ -162,18 +173,31 @@ def _silence_libtiff() -> None:
         library.TIFFSetWarningHandler(None)
 
 
-def _check_strips(stream: IO[bytes], name: str) -> None:
-    """Refuses a TIFF file of more strips or tiles than any writer makes: Pillow makes an object of each."""
+def _check_tags(stream: IO[bytes], name: str) -> None:
+    """Refuses a TIFF file of more strips, tiles or numbers in its tags than any writer makes.
+
+    Pillow makes an object of each, in the first directory and in those that it points to.
+    """
     head = stream.read(16)
     order = "<" if head[:2] == b"II" else ">"
-    number, start, entry = ("H", "I", "HHI4x") if b"\x2b" not in head[2:4] else ("Q", "8xQ", "HHQ8x")
+    number, start, entry = ("H", "I", "HHI4s") if b"\x2b" not in head[2:4] else ("Q", "8xQ", "HHQ8s")
     try:
-        stream.seek(struct.unpack_from(f"{order}{start}", head, 4 if number == "H" else 0)[0])
-        (count,) = struct.unpack(f"{order}{number}", stream.read(struct.calcsize(f"{order}{number}")))
-        for _ in range(count):
-            tag, _, length = struct.unpack(f"{order}{entry}", stream.read(struct.calcsize(f"{order}{entry}")))
-            if tag in (273, 324) and length > MAX_STRIPS:  # StripOffsets, TileOffsets.
-                raise InputError(f"{name}: has {length} strips or tiles; save it again, with fewer.")
+        places, numbers = [struct.unpack_from(f"{order}{start}", head, 4 if number == "H" else 0)[0]], 0
+        for place in places:  # Which grows by the directories that are found.
+            stream.seek(place)
+            (count,) = struct.unpack(f"{order}{number}", stream.read(struct.calcsize(f"{order}{number}")))
+            for _ in range(count):
+                tag, kind, length, value = struct.unpack(
+                    f"{order}{entry}", stream.read(struct.calcsize(f"{order}{entry}"))
+                )
+                if tag in _STRIPS and length > MAX_STRIPS:
+                    raise InputError(f"{name}: has {length} strips or tiles; save it again, with fewer.")
+                numbers += 0 if kind in _BYTES else length
+                if numbers > MAX_TAG_NUMBERS:
+                    raise InputError(f"{name}: has more than {MAX_TAG_NUMBERS} numbers in its tags; save it again.")
+                if tag in _DIRECTORIES and kind in _INTEGERS:
+                    pointed = struct.unpack_from(f"{order}{_INTEGERS[kind]}", value)[0]
+                    places += [pointed] if pointed >= 0 and pointed not in places else []
     except (struct.error, OverflowError, OSError):
         return  # Damaged: Pillow finds out where.
     finally:

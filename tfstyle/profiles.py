@@ -83,3 +83,11 @@ def _grey_srgb() -> ImageCms.ImageCmsProfile:
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[16:20] = b"GRAY"
     return ImageCms.ImageCmsProfile(io.BytesIO(bytes(data.replace(b"rTRC", b"kTRC"))))
+
+
+@functools.cache
+def srgb_profile() -> bytes:
+    """An sRGB profile as constant bytes: LittleCMS stamps the time of making, which is set to a fixed one."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
+    return bytes(data)

@@ -63,7 +63,8 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
         def load_and_register(module: ModuleType) -> None:
             load(module)
-            sys.meta_path.remove(self)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             _register(module)
 
         spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
@@ -72,7 +73,9 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
 def register_with_keras() -> None:
     """Registers tfstyle's classes with Keras: now if it has been imported, else when it is."""
-    if "keras" in sys.modules:
-        _register(sys.modules["keras"])
+    keras = sys.modules.get("keras")
+    half = getattr(getattr(keras, "__spec__", None), "_initializing", False)  # Another thread is importing it.
+    if hasattr(keras, "saving") and not half:
+        _register(keras)
     else:
         sys.meta_path.insert(0, _AfterKeras())

@@ -13,6 +13,9 @@ from tfstyle.errors import InputError
 from tfstyle.limits import MAX_SCANNED_PIXELS
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES = 258, 262, 284
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
+"""Marker that begins a segment of a JPEG, or ends it; in coded data, FF is followed by 00 or a restart marker."""
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Byte order of 16-bit samples → the order that makes Pillow, which keeps one byte of two, keep the other one."""
 
@@ -101,20 +104,28 @@ def _ppm_samples(file: Any) -> tuple[np.ndarray, int]:
     return np.frombuffer(data, kind).reshape(file.height, file.width, channels), largest
 
 
+def count_scans(file: Any) -> int:
+    """The scans of a JPEG; what lies behind its end, such as the film of a motion photo, does not count."""
+    place = file.fp.tell()
+    file.fp.seek(0)
+    data, end, scans = file.fp.read(), 0, 0
+    file.fp.seek(place)
+    while (marker := _MARKER.search(data, end)) and marker[1] != _END_OF_IMAGE:
+        scans += marker[1] == _START_OF_SCAN
+        end = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
+
+
 def check_scans(file: Any, what: str) -> None:
     """Refuses a JPEG of so many scans that it would take minutes to decode.
 
     Raises:
         InputError: if it is one.
     """
-    stream = file.fp
-    place, scans, last = stream.tell(), 1, b""
-    while block := stream.read(1 << 20):
-        scans += (last + block).count(b"\xff\xda")  # Coded data holds no such pair: FF is followed by 00 there.
-        last = block[-1:]
-    stream.seek(place)
+    scans = count_scans(file)
     if scans * file.width * file.height > MAX_SCANNED_PIXELS:
-        raise InputError(f"{what}: is a JPEG of {scans} scans; save it again, not progressive.")
+        remedy = "save it again, not progressive" if scans > 1 else "reduce it first"
+        raise InputError(f"{what}: is a JPEG of {scans} scans of {file.width}x{file.height} pixels; {remedy}.")
 
 
 def check_png(file: Any) -> int:

@@ -22,6 +22,7 @@ from tfstyle.limits import MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_WEIGHT_PARTS
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # First pickle of a file written before torch 1.6.
 _ZIP_MAGIC = b"PK\x03\x04"
+_TAR_MAGIC = b"ustar"  # Stands at byte 257.
 _LONGEST_SHOWN = 80
 
 _STORAGES = {
@@ -63,6 +64,7 @@ def _rebuild_parameter(tensor: _Tensor, *_unused: Any) -> _Tensor:
 
 _NAMES = {
     "collections OrderedDict": OrderedDict,
+    "torch._utils _rebuild_tensor": _rebuild_tensor,  # Before torch 0.2, as in torchvision's own VGG files.
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_parameter": _rebuild_parameter,
 } | {f"torch {name}": np.dtype(dtype) for name, dtype in _STORAGES.items()}
@@ -131,7 +133,7 @@ class _Pickle:
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             stack.append(_find(argument if name == "GLOBAL" else " ".join(self._cut_off(len(stack) - 2))))
         elif name == "BINPERSID":
-            stack.append(self._name_storage(*stack.pop()[:5]))
+            stack.append(self._name_storage(*stack.pop()))
         elif name == "REDUCE":
             function, arguments = self._cut_off(len(stack) - 2)
             stack.append(self._call(function, arguments))
@@ -158,9 +160,13 @@ class _Pickle:
             pairs.clear()
         return dictionary
 
-    def _name_storage(self, kind: str, dtype: np.dtype, key: str, _location: str, size: int) -> _Storage:
+    def _name_storage(
+        self, kind: str, dtype: np.dtype, key: str, _location: str, size: int, view: Any = None
+    ) -> _Storage:
         if kind != "storage" or not isinstance(dtype, np.dtype) or type(key) is not str or type(size) is not int:
             raise WeightsError("it names a storage of an unknown kind")
+        if view is not None:
+            raise WeightsError("it names a part of a storage; save it again with a newer torch")
         return self.storages.setdefault(key, _Storage(key, dtype, size))
 
 
@@ -191,6 +197,8 @@ def _cut(tensor: _Tensor, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     """The row of pickles: magic number, protocol, system, state, storage keys; then the storages' bytes."""
+    if data[257:262] == _TAR_MAGIC:
+        raise WeightsError("it is of torch before 0.1.10; save it again with a newer torch")
     magic = _Pickle(data)
     if magic.value != _LEGACY_MAGIC:
         raise WeightsError("it is not a torch file")
@@ -236,6 +244,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         WeightsError: if the file is damaged, too large, holds something else, or names anything beyond a state
             dictionary.
         OSError: if it cannot be opened.
+        MemoryError: if memory runs out.
     """
     data = containers.read_bytes(Path(path))
     try:
@@ -245,7 +254,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         if len(state) > MAX_WEIGHT_PARTS:
             raise WeightsError(f"it holds more than {MAX_WEIGHT_PARTS} tensors")
         return {str(name): _cut(value, arrays) for name, value in state.items() if isinstance(value, _Tensor)}
-    except WeightsError:
+    except (WeightsError, MemoryError):
         raise
-    except Exception as error:  # Whatever Python, zipfile and NumPy say of a damaged file, or MemoryError.
+    except Exception as error:  # Whatever Python, zipfile and NumPy say of a damaged file.
         raise WeightsError(f"it is damaged or not a torch file ({type(error).__name__})") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,8 +96,8 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
 
     Args:
         source: "embedded"; "imagenet" (Keras' download, kept in Keras' cache); or the path of a Keras `.h5` or
-            `.weights.h5`, a `.pth` state dictionary (torchvision's or Caffe's: same names, other pixel range) or a
-            `.safetensors` file of either.
+            `.weights.h5`, a `.pth` or `.pt` state dictionary (torchvision's or Caffe's: same names, other pixel range)
+            or a `.safetensors` file of either.
         blocks: filters of each convolution, block by block.
 
     Returns:
@@ -104,7 +105,8 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
 
     Raises:
         WeightsError: if the file is missing, damaged, too large, of another network, or holds numbers that are not
-            finite or beyond `MAX_WEIGHT`.
+            finite or beyond `MAX_WEIGHT`; or cannot be read.
+        MemoryLimitError: if memory runs out.
     """
     if source == "embedded":
         arrays, of_torch = read_embedded("vgg19-normalised"), False
@@ -113,7 +115,12 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
         return NetworkWeights(_named_layers(_read_imagenet(), blocks, "imagenet weights", False), "keras")
     path = Path(source)
     arrays = _read_file(path)
-    of_torch = not any(re.search(r"block\d+_conv\d+", name) for name in arrays) and path.suffix not in (".h5", ".hdf5")
+    if any(name.endswith("running_mean") for name in arrays):
+        raise WeightsError(f"{path}: is a network with batch normalization; a VGG-19 without it is needed.")
+    of_torch = not any(re.search(r"block\d+_conv\d+", name) for name in arrays) and path.suffix.lower() not in (
+        ".h5",
+        ".hdf5",
+    )
     # A 1x1 convolution in front is RGB → BGR, 0-255, less the mean, which `vgg` does itself.
     prepared = any(array.shape == (3, 3, 1, 1) for array in arrays.values())
     scale = "torch" if of_torch and not prepared else "keras"
@@ -129,9 +136,9 @@ def check(source: str | Path) -> None:
     path = Path(source)
     if str(source) in ("embedded", "imagenet"):
         return
-    if path.suffix not in _READERS:
+    if path.suffix.lower() not in _READERS:
         raise WeightsError(f"{path}: expected embedded, imagenet, or a file ending in {', '.join(_READERS)}.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WeightsError(f"{path}: no such weights file.")
 
 
@@ -139,8 +146,10 @@ def _read_file(path: Path) -> Arrays:
     """Reads a file by the ending of its name; every failure is one line that begins with the path."""
     check(path)
     try:
-        return _READERS[path.suffix](path)
-    except Exception as error:  # Whatever h5py, zipfile, json and NumPy say of a damaged file, or MemoryError.
+        return _READERS[path.suffix.lower()](path)
+    except Exception as error:  # Whatever h5py, zipfile, json and NumPy say of a damaged file.
+        if failure := containers.outer_failure(path, error):
+            raise failure from error
         known = isinstance(error, (WeightsError, OSError)) and str(error)
         cause = " ".join(known.split()) if known else f"it is damaged ({type(error).__name__})"
         raise WeightsError(f"{path}: cannot be read as {path.suffix} weights: {cause}; get the file again.") from error
@@ -179,7 +188,13 @@ def _tensor(entry: dict, body: memoryview) -> np.ndarray:
     return array
 
 
-_READERS = {".h5": _read_h5, ".hdf5": _read_h5, ".pth": torchfile.read, ".safetensors": _read_safetensors}
+_READERS = {
+    ".h5": _read_h5,
+    ".hdf5": _read_h5,
+    ".pth": torchfile.read,
+    ".pt": torchfile.read,
+    ".safetensors": _read_safetensors,
+}
 
 
 def _read_imagenet() -> Arrays:

@@ -13,7 +13,7 @@ from typing import Any
 from tfstyle import decoding, files, images
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.cli.stylize import check_quality, default_folder, result_path
+from tfstyle.cli.stylize import default_folder, result_path
 from tfstyle.decoding import Picture
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     """Paints every photograph; the paths of the results go to standard output, one a line."""
     content, styles = Path(options.content), [Path(style) for style in options.styles]
     images.parse_color(options.background)
-    check_quality(options.quality)
+    images.check_quality(options.quality)
     blend = _blend(options.blend)
     if not styles and not options.model:
         raise UsageError("give a painting, or a network with --model NAME.")

@@ -142,7 +142,7 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
 
 def _check_output(options: argparse.Namespace, output: Path) -> None:
     """Refuses a result, or a folder of `--save-every`, that could not be written."""
-    check_quality(options.quality)
+    images.check_quality(options.quality)
     images.check_output(output, overwrite=options.overwrite, alpha=options.keep_alpha)
     if options.save_every is None:
         return
@@ -152,12 +152,6 @@ def _check_output(options: argparse.Namespace, output: Path) -> None:
     files.check_name(folder)
     if os.path.lexists(folder) and not options.overwrite:
         raise OutputError(f"{folder}: exists; choose another name with -o, or use --overwrite.")
-
-
-def check_quality(quality: int) -> None:
-    """Refuses a quality that no format knows."""
-    if not 1 <= quality <= 100:
-        raise UsageError(f"--quality should be from 1 to 100, not {quality}.")
 
 
 def result_path(

@@ -54,13 +54,17 @@ def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -
 
     Raises:
         UsageError: if it was saved with other numbers.
-        WeightsError: if it is missing, damaged, of another network, or holds numbers that no training leaves.
+        WeightsError: if it is missing, damaged, of another network, or holds numbers that no training leaves, or if
+            it cannot be read.
+        MemoryLimitError: if memory runs out.
     """
     variables = _variables(trainer)
     expected = {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
     try:
         before, arrays = _read(path, room=sum(array.nbytes for array in expected.values()))
-    except Exception as error:  # Whatever zipfile, json and NumPy say of a damaged file, or MemoryError.
+    except Exception as error:  # Whatever zipfile, json and NumPy say of a damaged file.
+        if failure := containers.outer_failure(path, error):
+            raise failure from error
         cause = str(error) if isinstance(error, WeightsError) else type(error).__name__
         raise WeightsError(
             f"{path}: is missing, damaged or no training state ({cause}); begin anew with `overwrite`."
@@ -68,7 +72,7 @@ def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -
     for name, value in json.loads(json.dumps(dict(fixed))).items():
         if before.get(name) != value:
             was, given = reprlib.repr(before.get(name)), reprlib.repr(value)
-            raise UsageError(f"{path}: was made with {name} {was}, not {given}; resume with that.")
+            raise UsageError(f"{path}: was made with {name} {was}, not {given}; resume with {name} {was}.")
     kinds = [{name: (a.shape, a.dtype) for name, a in group.items()} for group in (expected, arrays)]
     if kinds[0] != kinds[1]:
         raise WeightsError(f"{path}: is the state of another network; begin anew with `overwrite`.")

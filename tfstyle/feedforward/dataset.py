@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,14 +45,11 @@ def list_pictures(folder: Path, *, crop: int, what: str = "photograph") -> list[
         InputError: if the folder cannot be read, or there is none.
     """
     usable = []
-    try:
-        for path, sides in images.readable(Path(folder)):
-            if min(sides) < crop:
-                _log.warning("passed over %s: %s", path, _too_small(sides, crop))
-            else:
-                usable.append(path)
-    except OSError as error:  # A folder whose names may be read, but not its files.
-        raise InputError(f"{folder}: is not a folder that can be read ({error.strerror}).") from error
+    for path, sides in images.readable(Path(folder)):
+        if min(sides) < crop:
+            _log.warning("passed over %s: %s", path, _too_small(sides, crop))
+        else:
+            usable.append(path)
     if usable:
         return usable
     if crop > 1:
@@ -84,6 +82,7 @@ class Crops:
             raise InputError("there are no pictures to cut crops from; give one at least.")
         self._cache: dict[int, Image.Image | None] = {}
         self._bytes = 0
+        self._lock = threading.Lock()  # TensorFlow calls from several threads.
         self(0)
 
     def __call__(self, item: int) -> np.ndarray:
@@ -105,7 +104,8 @@ class Crops:
         """The picture of an item."""
         round, place = divmod(item, len(self._paths))
         for index in np.roll(self.order(round), -place):
-            picture = self._decoded(int(index))
+            with self._lock:
+                picture = self._decoded(int(index))
             if picture is not None:
                 return picture
         raise InputError(f"{self._paths[0].parent}: holds no picture that can be used any more.")
@@ -167,7 +167,7 @@ def pairs(first: Crops, second: Crops, *, size: int, batch: int, start: int = 0)
     return tf.data.Dataset.zip(tuple(parts))
 
 
-def cause(error: Exception) -> Exception:
-    """The error of a crop that TensorFlow wrapped into one of its own, whose text it begins; else the error itself."""
+def cause(error: Exception) -> InputError | None:
+    """The error of a crop that TensorFlow wrapped into one of its own, whose text it begins; None if it is another."""
     found = re.search(r"\bInputError: (.+)", str(error))
-    return InputError(found[1]) if found else error
+    return InputError(found[1]) if found else None

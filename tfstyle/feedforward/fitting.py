@@ -247,7 +247,12 @@ def fit(
             f"memory ran out at step {trainer.step}; close other programs, or begin with a smaller `size` or `batch`."
         ) from error
     except tf.errors.OpError as error:
-        raise dataset.cause(error) from error
+        cause = dataset.cause(error)
+        if cause is None:
+            raise
+        with contextlib.suppress(Exception):  # No step was begun: the state is whole.
+            state.save()
+        raise cause from error
     except Exception as error:
         if not isinstance(error, DivergedError):  # A callback failed, between two steps: the state is whole.
             with contextlib.suppress(Exception):

@@ -14,7 +14,7 @@ STATE, NETWORK, LOSSES, CURVES, SHEETS = "state.npz", "network.keras", "losses.c
 """What a training's folder holds; `SHEETS` is a folder of 000200.jpg, …"""
 
 _UNFINISHED = ".tfstyle.*"
-"""Temporary files that `files.save_atomically` leaves behind when its process is killed."""
+"""Temporary files that `files.save_atomically` leaves behind when its process is killed, and clears the next time."""
 
 Row = dict[str, float]
 """A line of `LOSSES`: "step", "loss" and the terms, means over the steps since the line before."""
@@ -77,21 +77,18 @@ def make(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
 
 
-def clear(folder: Path, *, resume: bool = False) -> None:
+def clear(folder: Path) -> None:
     """Makes a training's folder, and removes from it what an earlier training left; other files stay.
 
     Args:
         folder: as from `check`.
-        resume: remove only the temporary files of a killed training.
 
     Raises:
         OutputError: if it cannot be made or cleared.
     """
     make(folder)
-    stale = [*folder.glob(_UNFINISHED), *folder.glob(f"{SHEETS}/{_UNFINISHED}")]
-    if not resume:
-        stale += [folder / name for name in (STATE, NETWORK, LOSSES, CURVES)]
-        stale += folder.glob(f"{SHEETS}/{'[0-9]' * 6}.jpg")
+    stale = [folder / name for name in (STATE, NETWORK, LOSSES, CURVES)]
+    stale += folder.glob(f"{SHEETS}/{'[0-9]' * 6}.jpg")
     try:
         for path in stale:
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -49,9 +50,9 @@ def find(source: str | Path) -> Path:
     if str(source) in shipped():
         return weights.embedded_path(str(source))
     path = Path(source)
-    if path.suffix != ".keras":
+    if path.suffix.lower() != ".keras":
         raise WeightsError(f"{unknown_name('network', str(source), shipped())} Or give the path of a .keras file.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WeightsError(f"{path}: no such network file.")
     return path
 
@@ -67,7 +68,8 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
 
     Raises:
         WeightsError: if there is none, or the file is damaged, larger than any network of tfstyle, holds another kind
-            of model, lacks weights, or holds some that are not finite or beyond `MAX_WEIGHT`.
+            of model, lacks weights, or holds some that are not finite or beyond `MAX_WEIGHT`; or cannot be read.
+        MemoryLimitError: if memory runs out.
     """
     path = find(source)
     if str(source) in shipped() and weights.file_hash(path) != weights.NETWORK_HASHES[str(source)]:
@@ -77,7 +79,9 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
         name = description["class_name"]
         kind = {f"tfstyle>{kind.__name__}": kind for kind in KINDS}.get(description["registered_name"])
         network = _restored(kind, description, numbers) if kind else None
-    except Exception as error:  # Whatever zipfile, h5py and Keras say of a damaged file, or MemoryError.
+    except Exception as error:  # Whatever zipfile, h5py and Keras say of a damaged file.
+        if failure := containers.outer_failure(path, error):
+            raise failure from error
         cause = (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_CAUSE]
         raise WeightsError(f"{path}: is damaged or no network of tfstyle ({cause}); train it again.") from error
     if network is None:

@@ -168,7 +168,8 @@ class Run:
         fixed = options.fixed() | fixed
         if self.resume:
             checkpoint.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
-        records.clear(self.folder, resume=self.resume)
+        else:
+            records.clear(self.folder)
         sheet = progress.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
         fitting.fit(
             trainer,
