@@ -331,7 +331,7 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
 
 def check_quality(quality: Any) -> None:
     """Raises UsageError for a quality that no format knows."""
-    if not isinstance(quality, Integral) or not 1 <= quality <= 100:
+    if not isinstance(quality, Integral) or int(quality) not in range(1, 101):
         raise UsageError(f"`quality` should be from 1 to 100, a whole number, not {quality!r}.")
 
 

@@ -75,7 +75,7 @@ def register_with_keras() -> None:
     """Registers tfstyle's classes with Keras: now if it has been imported, else when it is."""
     keras = sys.modules.get("keras")
     half = getattr(getattr(keras, "__spec__", None), "_initializing", False)  # Another thread is importing it.
-    if hasattr(keras, "saving") and not half:
+    if keras is not None and hasattr(keras, "saving") and not half:
         _register(keras)
     else:
         sys.meta_path.insert(0, _AfterKeras())
