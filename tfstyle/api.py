@@ -76,9 +76,8 @@ def stylize(
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on it.
-    images.check_quality(quality)
     if output is not None:
-        images.check_output(output, overwrite=overwrite, alpha=keep_alpha)
+        images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
     photograph = images.read_and_log(content, background=background, long_side=chosen.size)
     height, width = photograph.full_size
     own = max(height, width)

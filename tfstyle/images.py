@@ -235,8 +235,7 @@ def write(
         InputError: if the image holds numbers that are not finite.
     """
     path = Path(path)
-    check_quality(quality)
-    check_output(path, overwrite=overwrite, alpha=alpha is not None)
+    check_output(path, overwrite=overwrite, alpha=alpha is not None, quality=quality)
     data = encode(_pixels(image, alpha), WRITERS[path.suffix.lower()], quality=quality)
     files.save_atomically(path, data, overwrite=overwrite)
     return path
@@ -335,14 +334,16 @@ def check_quality(quality: Any) -> None:
         raise UsageError(f"`quality` should be from 1 to 100, a whole number, not {quality!r}.")
 
 
-def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False) -> None:
+def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False, quality: int = 95) -> None:
     """Refuses early what could not be written as a picture.
 
     Raises:
+        UsageError: if `quality` is no whole number from 1 to 100.
         OutputError: if the ending is unknown, the folder missing or not writable, the file there and `overwrite` not
             given, or the format without alpha where alpha is to be kept.
     """
     path = Path(path)
+    check_quality(quality)
     if alpha and WRITERS.get(path.suffix.lower()) == "JPEG":
         raise OutputError(f"{path}: JPEG holds no alpha; use .png, .webp, .tiff or .avif, or leave out `keep_alpha`.")
     files.check_file(path, WRITERS, overwrite=overwrite)

@@ -73,9 +73,8 @@ def fast(
     _check_arguments(network, len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
         raise UsageError(f"`size` should be at least 0, not {size!r}.")
-    images.check_quality(quality)
     if output is not None:
-        images.check_output(output, overwrite=overwrite)
+        images.check_output(output, overwrite=overwrite, quality=quality)
     whole = images.read_and_log(content, background=background, long_side=size)
     own_height, own_width = whole.full_size
     height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))

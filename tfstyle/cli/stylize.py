@@ -142,8 +142,7 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
 
 def _check_output(options: argparse.Namespace, output: Path) -> None:
     """Refuses a result, or a folder of `--save-every`, that could not be written."""
-    images.check_quality(options.quality)
-    images.check_output(output, overwrite=options.overwrite, alpha=options.keep_alpha)
+    images.check_output(output, overwrite=options.overwrite, alpha=options.keep_alpha, quality=options.quality)
     if options.save_every is None:
         return
     if options.save_every < 1:

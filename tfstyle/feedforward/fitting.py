@@ -246,17 +246,13 @@ def fit(
         raise MemoryLimitError(
             f"memory ran out at step {trainer.step}; close other programs, or begin with a smaller `size` or `batch`."
         ) from error
-    except tf.errors.OpError as error:
-        cause = dataset.cause(error)
-        if cause is None:
-            raise
-        with contextlib.suppress(Exception):  # No step was begun: the state is whole.
-            state.save()
-        raise cause from error
     except Exception as error:
-        if not isinstance(error, DivergedError):  # A callback failed, between two steps: the state is whole.
-            with contextlib.suppress(Exception):
+        cause = dataset.cause(error)
+        if cause or not isinstance(error, (DivergedError, tf.errors.OpError)):
+            with contextlib.suppress(Exception):  # A picture or a callback failed, between two steps: it is whole.
                 state.save()
+        if cause:
+            raise cause from error
         raise
     if trainer.step != state.saved_step:
         state.save()
