@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfstyle import weights
+from tfstyle import environment, weights
 from tfstyle.environment import keras
 from tfstyle.feedforward import fitting, records
 from tfstyle.feedforward.networks import AdaINDecoder
@@ -22,6 +22,12 @@ RAW_WEIGHTS = ROOT.parent / "shared" / "weights" / "vgg19_weights_tf_dim_orderin
 
 MINI_BLOCKS = ((4, 5), (6, 7), (8,), (9,), (10,))
 """A VGG of the same class with few filters, all different, so that a swapped axis fails."""
+
+
+@pytest.fixture(autouse=True)
+def no_memory_is_left(monkeypatch):
+    """As in a fresh process, no earlier run has left memory to use again."""
+    monkeypatch.setattr(environment, "_reusable", 0)
 
 
 @pytest.fixture

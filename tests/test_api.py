@@ -20,7 +20,6 @@ from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputErro
 
 @pytest.fixture(autouse=True)
 def mini_network(monkeypatch):
-    monkeypatch.setattr(environment, "_reusable", 0)
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
     api._cached_transfer.cache_clear()
     yield

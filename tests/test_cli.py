@@ -17,7 +17,7 @@ from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
 from tfstyle import api, cli, decoding, images, one_pass, plots, recipes, transfer
 from tfstyle.cli import reports
 from tfstyle.cli.parser import make_parser
-from tfstyle.errors import DivergedError, MemoryLimitError
+from tfstyle.errors import DivergedError
 from tfstyle.recipe import Recipe, option_fields
 
 FAST = ["--size", "64", "--steps", "2"]
@@ -624,17 +624,14 @@ def test_fast_passes_over_photographs_too_large_for_memory_or_for_one_pass(pair,
         images.write(image(rng, *size), folder / f"{name}.png")
     monkeypatch.setattr(one_pass, "MAX_PIXELS", 1000)
 
-    def check_memory(needed, width, height):
-        if height == 25:
-            raise MemoryLimitError("it does not fit.")
-
-    monkeypatch.setattr(one_pass, "_check_memory", check_memory)
+    monkeypatch.setattr(one_pass.inference, "memory_needed", lambda painter, *sizes, tile: sizes[0][0])
+    monkeypatch.setattr("tfstyle.environment.lacks_memory", lambda needed: 0 if needed == 25 else None)
     words = ["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'out' / 'b.painting.png'}\n"
     assert f"passed over {folder / 'a.png'}: the photograph's own 50x40 is more than the limit" in err
-    assert f"passed over {folder / 'c.png'}: it does not fit." in err
+    assert f"passed over {folder / 'c.png'}: 30x25 needs about 0.0 GB" in err
     code = cli.main(["fast", str(folder / "a.png"), pair[1]])
     assert_one_line(capsys, code, 3, "50x40 is more than the limit of 0.001 million pixels; choose a smaller --size")
     code = cli.main([*words[:-1], str(tmp_path / "two"), "--size", "60"])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 import tfstyle
-from tfstyle import api, cli, images, one_pass, recipes, transfer
+from tfstyle import api, cli, images, recipes, transfer
 from tfstyle.errors import DivergedError, Interrupted, OutputError
 
 
@@ -166,7 +166,6 @@ def test_running_out_of_memory_inside_a_keras_layer_is_recognised(pair, monkeypa
 
 
 def test_fast_refuses_what_memory_cannot_hold_and_counts_no_picture_twice(pair, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(one_pass, "_estimated", 0)
     monkeypatch.setattr("tfstyle.environment.available_memory", lambda: 10**6)
     code, events, err = run(capsys, "fast", *pair)
     assert (code, err.count("\n")) == (6, 1)

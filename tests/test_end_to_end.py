@@ -57,8 +57,7 @@ def tutorial_losses(weights, size, steps):
     """The same from tfstyle."""
     seen = []
     tfstyle.stylize(
-        CONTENT,
-        STYLE,
+        *map(images.read, (CONTENT, STYLE)),  # Whole: paths would be read reduced.
         recipe="tensorflow-tutorial",
         weights=str(weights),
         size=size,
