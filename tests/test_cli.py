@@ -92,6 +92,7 @@ def test_a_missing_folder_is_made_and_does_not_stay_without_a_result(pair, tmp_p
     assert images.read(output).image.shape == (1, 32, 48, 3)
     assert len(history.read_text().splitlines()) == 4
     shutil.rmtree(tmp_path / "new")
+    monkeypatch.setattr("tfstyle.environment._reusable", 0)
     monkeypatch.setattr("tfstyle.environment.available_memory", lambda: 1000)
     assert_one_line(capsys, cli.main(words), 6, "needs about")
     assert not (tmp_path / "new").exists()
