@@ -22,7 +22,7 @@ RECIPES = ("balanced", "pytorch-lbfgs", "crowson")
 SIZES = (64, 72, 80, 88, 96)
 PHOTOGRAPHS = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
 PAINTINGS = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
-WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "keras-io")
+WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "anish")
 MEMORY_LIMIT = 1.10
 """Largest resident memory after any ten calls over that after the tenth."""
 
