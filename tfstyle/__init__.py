@@ -1,9 +1,10 @@
-"""Neural style transfer in TensorFlow and Keras: one picture is turned into another.
+"""Neural style transfer in TensorFlow and Keras: makes a photograph look like a painting.
 
     image = tfstyle.stylize("photo.jpg", "painting.jpg", size=512)
     tfstyle.write(image, "result.png")
 
-The names below lie along the road of the data and are loaded when first used, so that `import tfstyle` is immediate.
+The names are in the order in which data passes through them; each is loaded when first used, so that `import tfstyle`
+is immediate.
 """
 
 import importlib

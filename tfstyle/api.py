@@ -215,8 +215,8 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
         height, width = picture.full_size
         enough = math.ceil(smallest * max(height, width) / min(height, width))
         raise InputError(
-            f"{picture.name}: is {width}x{height} and would be worked on at {size[1]}x{size[0]}; the network needs "
-            f"{smallest} pixels on each side, so choose a `size` of {enough} or more, or a picture of another shape."
+            f"{picture.name}: {width}x{height} is too small at {size[1]}x{size[0]}: the network needs {smallest} "
+            f"pixels on each side; choose a `size` of {enough} or more, or a picture of another shape."
         )
 
 

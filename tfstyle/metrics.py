@@ -1,7 +1,7 @@
-"""A picture, its photograph and its painting → honest figures: how near in style, how near in content.
+"""Picture, photograph and painting → quality metrics: how near in style, how near in content.
 
-None of the figures depends on how the picture was made, and the sliced Wasserstein error is none that any recipe makes
-small. All are relative: 0 is equal; 1 is about as far as a picture without any features.
+None of the metrics depends on how the picture was made, and no recipe minimizes the sliced Wasserstein error.
+All are relative: 0 is equal; 1 is about as far as a picture without any features.
 """
 
 from __future__ import annotations
