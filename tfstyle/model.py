@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfstyle import moments
+from tfstyle import environment, moments
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
@@ -145,6 +145,12 @@ def model_for(recipe: Recipe) -> StyleContentModel:
     if recipe.input_scale == "auto" and model.vgg.input_scale == "torch" and recipe.trained_on == "torchvision":
         model.vgg.input_scale = recipe.published_scale  # Its source may have left out torch's mean and deviation.
     return model
+
+
+def gradient_kernels(model: StyleContentModel, recipe: Recipe) -> dict[str, tf.Tensor]:
+    """The flipped kernels a run takes its gradients by, as the weights are now; {} where TensorFlow's own serve."""
+    flips = environment.flips_kernels(recipe.flip_kernels) and model.compute_dtype == "float32"
+    return model.vgg.flipped_kernels() if flips else {}
 
 
 def policy(precision: str) -> str:

@@ -133,7 +133,7 @@ class _Pickle:
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             stack.append(_find(argument if name == "GLOBAL" else " ".join(self._cut_off(len(stack) - 2))))
         elif name == "BINPERSID":
-            stack.append(self._name_storage(*stack.pop()))
+            stack.append(self._name_storage(stack.pop()))
         elif name == "REDUCE":
             function, arguments = self._cut_off(len(stack) - 2)
             stack.append(self._call(function, arguments))
@@ -160,9 +160,9 @@ class _Pickle:
             pairs.clear()
         return dictionary
 
-    def _name_storage(
-        self, kind: str, dtype: np.dtype, key: str, _location: str, size: int, view: Any = None
-    ) -> _Storage:
+    def _name_storage(self, identity: Any) -> _Storage:
+        """The storage that a tuple names: its kind, dtype, key, location, size, and in old files a view of it."""
+        kind, dtype, key, _location, size, view = identity if len(identity) == 6 else (*identity, None)
         if kind != "storage" or not isinstance(dtype, np.dtype) or type(key) is not str or type(size) is not int:
             raise WeightsError("it names a storage of an unknown kind")
         if view is not None:

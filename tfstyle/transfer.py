@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tfstyle import environment, images
+from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.feedforward.inference import paint
 from tfstyle.feedforward.networks import adain
-from tfstyle.model import model_for
+from tfstyle.model import gradient_kernels, model_for, policy
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
 from tfstyle.recipe import STARTS, Recipe, scale_sizes, steps_per_scale
 from tfstyle.recipes import get_recipe
 
-BYTES_PER_PIXEL = {"float32": 1850, "bfloat16": 1150}
-"""Peak memory of one evaluation, value and gradient, for each pixel: with features in float32 and in bfloat16."""
+BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
+"""Keras policy → peak memory of one evaluation, value and gradient, for each pixel."""
 
 BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size."""
@@ -97,9 +97,8 @@ class Transfer:
         recipe = get_recipe(recipe)
         self.recipe = recipe.compiled_part()
         self.model = model_for(recipe)
-        flips = environment.flips_kernels(recipe.flip_kernels) and self.model.compute_dtype == "float32"
-        self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if flips else "off"}
-        self._flips = flips
+        kernels = gradient_kernels(self.model, self.recipe)
+        self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._optimizer = make_optimizer(self.recipe, project=_clip if self.recipe.clip else None)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
         self._targets = _compile(
@@ -107,11 +106,9 @@ class Transfer:
         )
         targets = _any_size(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
-        kernels = tf.nest.map_structure(
-            lambda kernel: tf.TensorSpec(kernel.shape, kernel.dtype), self._flipped_kernels()
-        )
+        shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
         state = _any_size(self._begin(tf.zeros([1, 1, 1, 3])))
-        self._step = _compile(self._take_step, targets, weights, kernels, state)
+        self._step = _compile(self._take_step, targets, weights, shapes, state)
 
     def steps(
         self, content: tf.Tensor, style: tf.Tensor, recipe: str | Recipe, *, init: tf.Tensor | None = None
@@ -146,7 +143,8 @@ class Transfer:
         sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
         counts = steps_per_scale(recipe, len(sizes))
         work, done = sum(count * size**2 for size, count in zip(sizes, counts, strict=True)), 0
-        weights, kernels, state, index = _term_weights(recipe), self._flipped_kernels(), None, 0
+        weights, kernels = _term_weights(recipe), gradient_kernels(self.model, self.recipe)
+        state, index = None, 0
         for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
             if not count:
                 continue
@@ -178,9 +176,6 @@ class Transfer:
         self.model.vgg.check_size(content, "the content")
         self.model.vgg.check_size(style, "the style")
         return self._targets(content, style)
-
-    def _flipped_kernels(self) -> dict[str, tf.Tensor]:
-        return self.model.vgg.flipped_kernels() if self._flips else {}
 
     def _begin(self, image: tf.Tensor, previous: RunState | None = None) -> RunState:
         """The state at the start of a scale, with the optimizer's state of the scale before if there is one."""
@@ -282,8 +277,7 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     """
     pixels = [height * width for height, width in sizes]
     state = 12 * (2 * recipe.history if recipe.optimizer == "lbfgs" else 4) * pixels[0]
-    halved = recipe.precision == "bfloat16" or (recipe.precision == "auto" and environment.bfloat16_is_fast())
-    evaluation = BYTES_PER_PIXEL["bfloat16" if halved else "float32"] * max(pixels) + 72 * pixels[0]
+    evaluation = BYTES_PER_PIXEL[policy(recipe.precision)] * max(pixels) + 72 * pixels[0]
     return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import environment, images, losses, objective, vgg, weights
+from tfstyle import images, losses, objective, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import checkpoint, dataset, fitting, inference, networks, progress, records
 from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
 from tfstyle.feedforward.transformer import FILTERS, Transformer
-from tfstyle.model import StyleContentModel, model_for, policy
+from tfstyle.model import StyleContentModel, gradient_kernels, model_for, policy
 from tfstyle.recipe import Recipe
 from tfstyle.recipes import BALANCED
 
@@ -58,8 +58,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
         "style": recipe.style_weight,
         "total_variation": recipe.tv_weight,
     }
-    flips = environment.flips_kernels(recipe.flip_kernels) and model.compute_dtype == "float32"
-    flipped = model.vgg.flipped_kernels() if flips else {}
+    flipped = gradient_kernels(model, recipe)
 
     def terms(network: keras.Model, photographs: tf.Tensor) -> dict[str, tf.Tensor]:
         painted = network(photographs, training=True)
