@@ -9,6 +9,7 @@ import pytest
 
 from tfstyle import environment, weights
 from tfstyle.environment import keras
+from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.feedforward import fitting, records
 from tfstyle.feedforward.networks import AdaINDecoder
 from tfstyle.feedforward.players import Generator
@@ -22,6 +23,12 @@ RAW_WEIGHTS = ROOT.parent / "shared" / "weights" / "vgg19_weights_tf_dim_orderin
 
 MINI_BLOCKS = ((4, 5), (6, 7), (8,), (9,), (10,))
 """A VGG of the same class with few filters, all different, so that a swapped axis fails."""
+
+NOT_THE_FILES_FAULT = (
+    (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
+    (PermissionError(13, "Permission denied"), WeightsError, r"cannot be read \(Permission denied\); check its perm"),
+)
+"""What may be raised while a good file is read, the error it becomes, and the end of its message."""
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import NOT_THE_FILES_FAULT
 
-from tfstyle.errors import DivergedError, MemoryLimitError, UsageError, WeightsError
+from tfstyle.errors import DivergedError, UsageError, WeightsError
 from tfstyle.feedforward import checkpoint
 
 FIXED = {"batch": 2, "photographs": ["a.jpg", "b.jpg"]}
@@ -147,17 +148,7 @@ def test_a_file_that_is_larger_than_the_state_can_be_is_not_read(saved, monkeypa
         checkpoint.restore_state(Trainer(), saved, fixed=FIXED)
 
 
-@pytest.mark.parametrize(
-    ("raised", "expected", "message"),
-    [
-        (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
-        (
-            PermissionError(13, "Permission denied"),
-            WeightsError,
-            r"cannot be read \(Permission denied\); check its perm",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("raised", "expected", "message"), NOT_THE_FILES_FAULT)
 def test_what_is_no_fault_of_the_state_is_told_as_such(raised, expected, message, saved, monkeypatch):
     def fail(*rest):
         raise raised

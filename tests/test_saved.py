@@ -6,11 +6,11 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from conftest import embedded_decoder, image, small_transformer
+from conftest import NOT_THE_FILES_FAULT, embedded_decoder, image, small_transformer
 
 from tfstyle import weights
 from tfstyle.environment import keras
-from tfstyle.errors import MemoryLimitError, WeightsError
+from tfstyle.errors import WeightsError
 from tfstyle.feedforward import networks, saved
 
 
@@ -48,17 +48,7 @@ def test_what_is_no_network_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("raised", "expected", "message"),
-    [
-        (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
-        (
-            PermissionError(13, "Permission denied"),
-            WeightsError,
-            r"cannot be read \(Permission denied\); check its perm",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("raised", "expected", "message"), NOT_THE_FILES_FAULT)
 def test_what_is_no_fault_of_the_file_is_told_as_such(raised, expected, message, tmp_path, monkeypatch):
     def fail(*rest):
         raise raised

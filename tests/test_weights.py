@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import MINI_BLOCKS, SAMPLES
+from conftest import MINI_BLOCKS, NOT_THE_FILES_FAULT, SAMPLES
 
 from tfstyle import images, torchfile, vgg, weights
-from tfstyle.errors import MemoryLimitError, WeightsError
+from tfstyle.errors import WeightsError
 from tfstyle.magnitudes import RAW_SCALES
 from tfstyle.recipe import VGG19_BLOCKS, layer_names
 
@@ -224,12 +224,7 @@ def test_an_hdf5_file_of_an_unknown_type_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("raised", "expected", "message"),
     [
-        (MemoryError(), MemoryLimitError, "memory ran out while it was read"),
-        (
-            PermissionError(13, "Permission denied"),
-            WeightsError,
-            r"cannot be read \(Permission denied\); check its perm",
-        ),
+        *NOT_THE_FILES_FAULT,
         (OSError(5, "Input/output error"), WeightsError, r"cannot be read \(Input/output error\)"),
     ],
 )
