@@ -7,7 +7,7 @@ METHODS = ("plain", "johnson", "johnson-content", "crowson", "draft", "balanced"
 
 def recipe_of(method, size):
     """The recipe a method runs."""
-    from tfstyle.recipes import get_recipe
+    from tfstyle.recipes.published import get_recipe
 
     if method == "johnson":
         return get_recipe("johnson", steps=500, size=size)
@@ -75,8 +75,8 @@ def our_steps(recipe, content, style):
 
 def one_pass(content, style):
     """The embedded AdaIN network."""
+    from tfstyle.feedforward.adain import adain
     from tfstyle.feedforward.inference import paint
-    from tfstyle.feedforward.networks import adain
 
     yield 1.0, paint(adain(), content, [style]), None
 

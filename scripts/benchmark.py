@@ -81,7 +81,7 @@ def picture_row(job):
 
 def memory_row(job):
     """Peak memory of a short run at one scale above the imported library."""
-    from tfstyle.recipes import get_recipe
+    from tfstyle.recipes.published import get_recipe
 
     content, style = read_pair(job["pair"], job["size"])
     recipe = dataclasses.replace(get_recipe("balanced", size=job["size"]), **job["fields"], scale_start=0)
@@ -102,7 +102,7 @@ def in_child(job):
 
 def key_of(job):
     """The hash a row is kept by: method and recipe, pictures, size, device, repeat."""
-    from tfstyle.recipes import RECIPES
+    from tfstyle.recipes.published import RECIPES
 
     recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "johnson-content"} else ""
     parts = [job["method"], recipe, str(job["size"]), job["device"], str(job["repeat"])]
@@ -238,7 +238,7 @@ def steps(options):
     import tensorflow as tf
 
     from tfstyle import images
-    from tfstyle.recipes import get_recipe
+    from tfstyle.recipes.published import get_recipe
 
     pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
     start = in_child({"pair": pair, "size": options.size, "began": time.time()})
@@ -324,9 +324,9 @@ def first_step(job):
 
 def again(pair, size):
     """A second picture's wait before its first step, and the network that paints in one pass at four sizes."""
+    from tfstyle.feedforward.adain import adain
     from tfstyle.feedforward.inference import paint
-    from tfstyle.feedforward.networks import adain
-    from tfstyle.recipes import get_recipe
+    from tfstyle.recipes.published import get_recipe
     from tfstyle.transfer import Transfer
 
     recipe = get_recipe("balanced", size=size)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tfstyle import torchfile
-from tfstyle.recipe import layer_names
+from tfstyle.vgg19 import layer_names
 
 FILES = {
     "vgg_normalized.pth": (

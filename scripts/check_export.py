@@ -20,8 +20,8 @@ TOLERANCES = {"saved_model.load": 1e-6, "C API": 1e-6, "OpenVINO": 1e-4, "ONNX R
 def make(folder):
     """Exports the extractor as SavedModel and ONNX, and records images and Keras' own answers."""
     import tfstyle
-    from tfstyle.recipe import STYLE_LAYERS
     from tfstyle.serving.export import export_extractor
+    from tfstyle.vgg19 import STYLE_LAYERS
 
     model = tfstyle.StyleContentModel(STYLE_LAYERS, ["block4_conv2"])
     for format in ("savedmodel", "onnx"):

@@ -1,4 +1,4 @@
-"""Finds the polynomials of `losses.FAST_ROOT` and prints them.
+"""Finds the polynomials of `wasserstein.FAST_ROOT` and prints them.
 
     python scripts/fit_root.py
 

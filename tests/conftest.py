@@ -10,12 +10,12 @@ import pytest
 from tfstyle import environment, weights
 from tfstyle.environment import keras
 from tfstyle.errors import MemoryLimitError, WeightsError
-from tfstyle.feedforward import fitting, records
-from tfstyle.feedforward.networks import AdaINDecoder
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import Transformer
+from tfstyle.feedforward.adain import AdaINDecoder
+from tfstyle.feedforward.generator import Generator
+from tfstyle.feedforward.transformer_net import Transformer
 from tfstyle.model import StyleContentModel
-from tfstyle.recipe import Recipe
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.training import run_folder, trainer
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "tfstyle" / "data" / "samples"
@@ -108,7 +108,7 @@ def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=Transformer, **o
     """A transformer with few filters and seeded weights, no normalisation of which is trivial."""
     network = kind(filters, blocks=blocks, **options)
     network.build((None, None, None, 3))
-    fitting.initialise(network, seed)
+    trainer.initialise(network, seed)
     numbers = np.random.default_rng(seed)
     for normalisation in network.normalisations:
         normalisation.shift.assign(numbers.normal(size=normalisation.shift.shape))
@@ -145,7 +145,7 @@ def assert_resumes_exactly(train, folder):
     with pytest.raises(KeyboardInterrupt):
         train("split", callbacks=[Impatient(3)])
     train("split", resume=True)
-    with np.load(folder / "whole" / records.STATE) as one, np.load(folder / "split" / records.STATE) as other:
+    with np.load(folder / "whole" / run_folder.STATE) as one, np.load(folder / "split" / run_folder.STATE) as other:
         assert one.files == other.files
         assert len(one.files) > 5
         for name in one.files[1:]:

@@ -9,7 +9,7 @@ import pytest
 from conftest import NOT_THE_FILES_FAULT
 
 from tfstyle.errors import DivergedError, UsageError, WeightsError
-from tfstyle.feedforward import checkpoint
+from tfstyle.training import checkpoint
 
 FIXED = {"batch": 2, "photographs": ["a.jpg", "b.jpg"]}
 

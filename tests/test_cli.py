@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES, image, mini_recipe, miniature
 
-from tfstyle import api, cli, decoding, images, one_pass, plots, recipes, transfer
+from tfstyle import api, cli, images, one_pass, plots, transfer
 from tfstyle.cli import reports
 from tfstyle.cli.parser import make_parser
 from tfstyle.errors import DivergedError
-from tfstyle.recipe import Recipe, option_fields
+from tfstyle.fields import option_fields
+from tfstyle.pictures import decoding
+from tfstyle.recipes import published
+from tfstyle.recipes.recipe import Recipe
 
 FAST = ["--size", "64", "--steps", "2"]
 
@@ -36,7 +39,7 @@ def mini_network(monkeypatch):
     """The commands on the miniature network, in this process."""
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
     recipe = mini_recipe(name="default", scale_steps=(3,), size=48)
-    monkeypatch.setattr(recipes, "RECIPES", {"default": recipe})
+    monkeypatch.setattr(published, "RECIPES", {"default": recipe})
     api._cached_transfer.cache_clear()
     yield
     api._cached_transfer.cache_clear()
@@ -196,12 +199,12 @@ def test_options_reach_the_recipe(pair, mini_network, monkeypatch):
 
 def test_every_option_field_of_a_recipe_is_an_option():
     options = make_parser().parse_args(["stylize", "a", "b"])
-    assert not set(vars(options)) & {item.name for item in option_fields()}
-    for item in option_fields():
+    assert not set(vars(options)) & {item.name for item in option_fields(Recipe)}
+    for item in option_fields(Recipe):
         word = str(item.metadata["choices"][0] if item.metadata["choices"] else item.default)
         typed = make_parser().parse_args(["stylize", "a", "b", f"--{item.name.replace('_', '-')}", word])
         assert getattr(typed, item.name) == item.metadata["kind"](word)
-    assert {item.name for item in option_fields()} < {f.name for f in dataclasses.fields(Recipe)}
+    assert {item.name for item in option_fields(Recipe)} < {f.name for f in dataclasses.fields(Recipe)}
 
 
 @pytest.mark.parametrize(
@@ -406,24 +409,24 @@ def test_a_record_that_cannot_be_written_costs_no_picture(pair, tmp_path, mini_n
 def test_recipes_are_listed_one_line_each(capsys):
     assert cli.main(["recipes"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(recipes.RECIPES)
+    assert [line.split()[0] for line in lines] == list(published.RECIPES)
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", published.RECIPES)
 def test_a_recipe_shows_all_its_values(name, capsys):
     assert cli.main(["recipes", name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [item.name for item in dataclasses.fields(Recipe)]
     assert cli.main(["recipes", name, "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
-    recipe = recipes.get_recipe(name)
+    recipe = published.get_recipe(name)
     assert Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}) == recipe
 
 
 def test_recipes_as_json_and_an_unknown_one(capsys):
     assert cli.main(["recipes", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["name"] for row in rows] == list(recipes.RECIPES)
+    assert [row["name"] for row in rows] == list(published.RECIPES)
     assert_one_line(capsys, cli.main(["recipes", "zzz"]), 2, "unknown recipe 'zzz'; known: default, balanced")
 
 

@@ -8,8 +8,9 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 import tfstyle
-from tfstyle import api, cli, images, recipes, transfer
+from tfstyle import api, cli, images, transfer
 from tfstyle.errors import DivergedError, Interrupted, OutputError
+from tfstyle.recipes import published
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def pair(rng, tmp_path):
 def mini_network(monkeypatch):
     monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
     recipe = mini_recipe(name="mini", scale_steps=(2,), size=48)
-    monkeypatch.setattr(recipes, "RECIPES", {"default": recipe})
+    monkeypatch.setattr(published, "RECIPES", {"default": recipe})
     api._cached_transfer.cache_clear()
     yield
     api._cached_transfer.cache_clear()

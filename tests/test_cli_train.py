@@ -14,8 +14,9 @@ from test_cli import assert_one_line, command
 
 from tfstyle import cli, images
 from tfstyle.cli.parser import make_parser, parse
-from tfstyle.feedforward import records, saved
-from tfstyle.feedforward.options import FastOptions
+from tfstyle.feedforward import serialization
+from tfstyle.training import run_folder
+from tfstyle.training.options import FastOptions
 
 TINY = ["--steps", "2", "--size", "32", "--batch", "1", "--style-size", "64", "--precision", "float32"]
 
@@ -37,31 +38,31 @@ def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     words += ["--learning-rate", "0.002"]
     assert cli.main([*words, "-o", str(out)]) == 0
     found = capsys.readouterr()
-    assert found.out == f"{out / records.NETWORK}\n"
+    assert found.out == f"{out / run_folder.NETWORK}\n"
     assert "notes.txt" in found.err
     assert found.err.splitlines()[-1].startswith("step 2 of 2: loss ")
-    files = {records.NETWORK, records.STATE, records.LOSSES, records.CURVES, records.SHEETS}
+    files = {run_folder.NETWORK, run_folder.STATE, run_folder.LOSSES, run_folder.CURVES, run_folder.SHEETS}
     assert {path.name for path in out.iterdir()} == files
     assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out)]), 4, "go on with --resume")
     assert cli.main([*words, "-q", "-o", str(out), "--steps", "3", "--resume"]) == 0
-    assert records.read_losses(out)[-1]["step"] == 3
+    assert run_folder.read_losses(out)[-1]["step"] == 3
     capsys.readouterr()
     assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out), "--seed", "5", "--resume"]), 2, "seed 0, not 5")
     again = [*words, "-q", "-o", str(out), "--resume"]
     assert_one_line(capsys, cli.main([*again, "--steps", "2"]), 2, "holds step 3; --steps should be at least that")
-    (out / records.LOSSES).rename(tmp_path / "kept")
-    (out / records.LOSSES).mkdir()
+    (out / run_folder.LOSSES).rename(tmp_path / "kept")
+    (out / run_folder.LOSSES).mkdir()
     assert_one_line(capsys, cli.main([*again, "--steps", "9"]), 4, "losses.csv: is a folder where the training writes")
-    (out / records.LOSSES).rmdir()
-    (out / records.NETWORK).unlink()
+    (out / run_folder.LOSSES).rmdir()
+    (out / run_folder.NETWORK).unlink()
     assert cli.main([*again, "--steps", "3", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["start", "result"]
-    assert events[-1]["output"] == str(out / records.NETWORK)
-    assert cli.main(["fast", str(photos / "0.png"), "--model", str(out / records.NETWORK)]) == 0
+    assert events[-1]["output"] == str(out / run_folder.NETWORK)
+    assert cli.main(["fast", str(photos / "0.png"), "--model", str(out / run_folder.NETWORK)]) == 0
     assert capsys.readouterr().out == f"{photos / '0.network.png'}\n"
     assert images.read(photos / "0.network.png").image.shape == (1, 40, 60, 3)
-    assert cli.main(["export", str(out / records.NETWORK), "-o", str(tmp_path / "net")]) == 0
+    assert cli.main(["export", str(out / run_folder.NETWORK), "-o", str(tmp_path / "net")]) == 0
     assert json.loads((tmp_path / "net" / "signature.json").read_text())["outputs"].keys() == {"painting"}
 
 
@@ -89,11 +90,11 @@ def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys)
     assert (first["event"], first["command"], first["steps"]) == ("start", "train gan", 2)
     assert [(step["event"], step["step"], step["steps"]) for step in steps] == [("step", 1, 2), ("step", 2, 2)]
     assert {"loss", "content", "accuracy"} < set(steps[0]["losses"])
-    assert last == {"event": "result", "output": str(out / records.NETWORK)}
+    assert last == {"event": "result", "output": str(out / run_folder.NETWORK)}
     assert_one_line(
         capsys, cli.main([*words, *numbers, "--gan-loss", "bce", "--resume"]), 2, "gan_loss 'r1', not 'bce'"
     )
-    model = ["--model", str(out / records.NETWORK)]
+    model = ["--model", str(out / run_folder.NETWORK)]
     pictures = []
     for name, manner in (("a", ["--seed", "1"]), ("b", ["--seed", "2"]), ("c", [str(tmp_path / "painting.png")])):
         assert cli.main(["fast", photo, *manner, *model, "-o", str(tmp_path / f"{name}.png")]) == 0
@@ -101,7 +102,7 @@ def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys)
     assert pictures[0].shape == (1, 40, 60, 3)
     assert min(np.abs(pictures[0] - other).mean() for other in pictures[1:]) > 1e-3
     capsys.readouterr()
-    assert cli.main(["export", str(out / records.NETWORK), "-o", str(tmp_path / "net")]) == 0
+    assert cli.main(["export", str(out / run_folder.NETWORK), "-o", str(tmp_path / "net")]) == 0
     assert set(json.loads((tmp_path / "net" / "signature.json").read_text())["input"]) == {"image", "code"}
 
 
@@ -149,8 +150,8 @@ def test_mirrored_trains_on_all_devices(kind, photos, tmp_path):
     assert odd.returncode == 2
     assert "batch should be a multiple of the 2 devices" in odd.stderr.splitlines()[-1]  # Others are TensorFlow's.
     assert even.returncode == 0, even.stderr
-    assert records.read_losses(tmp_path / "out")[-1]["step"] == 2
-    assert saved.load(tmp_path / "out" / records.NETWORK).built
+    assert run_folder.read_losses(tmp_path / "out")[-1]["step"] == 2
+    assert serialization.load(tmp_path / "out" / run_folder.NETWORK).built
 
 
 def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
@@ -161,7 +162,7 @@ def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
         text=True,
     )
     deadline = time.time() + 240
-    while not (tmp_path / "out" / records.STATE).exists() and time.time() < deadline and process.poll() is None:
+    while not (tmp_path / "out" / run_folder.STATE).exists() and time.time() < deadline and process.poll() is None:
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
@@ -226,8 +227,8 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
     ],
 )
 def test_fast_refuses_models_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):
-    saved.save(small_transformer(), tmp_path / "good.keras")
-    saved.save(small_generator(), tmp_path / "many.keras")
+    serialization.save(small_transformer(), tmp_path / "good.keras")
+    serialization.save(small_generator(), tmp_path / "many.keras")
     (tmp_path / "bad.keras").write_text("no network")
     places = {"PHOTO": photos / "0.png"}
     places |= {name.upper(): tmp_path / f"{name}.keras" for name in ("good", "many", "bad")}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tfstyle import images
 from tfstyle.errors import InputError
-from tfstyle.feedforward import dataset
+from tfstyle.training import dataset
 
 
 @pytest.fixture

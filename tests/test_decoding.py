@@ -13,8 +13,9 @@ import png
 import pytest
 from PIL import Image, ImageCms
 
-from tfstyle import decoding, images, opening
+from tfstyle import images
 from tfstyle.errors import InputError
+from tfstyle.pictures import decoding, opening
 
 PNGSUITE = Path("/usr/share/doc/libsixel-examples/examples/images/pngsuite")
 

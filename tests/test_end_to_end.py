@@ -9,9 +9,10 @@ import tensorflow as tf
 from conftest import SAMPLES
 
 import tfstyle
-from tfstyle import images, metrics, recipes, vgg
+from tfstyle import images, metrics, vgg
 from tfstyle.magnitudes import RAW_SCALES
-from tfstyle.recipe import STYLE_LAYERS
+from tfstyle.recipes import published
+from tfstyle.vgg19 import STYLE_LAYERS
 
 CONTENT, STYLE = SAMPLES / "neuschwanstein.jpg", SAMPLES / "starry_night.jpg"
 
@@ -224,5 +225,5 @@ def test_flat_pictures_are_painted(level):
 
 
 def test_a_float_recipe_value_of_the_readme_is_reachable():
-    recipe = recipes.get_recipe("default", style_weight=3)
+    recipe = published.get_recipe("default", style_weight=3)
     assert dataclasses.replace(recipe, style_weight=1.0).compiled_part() == recipe.compiled_part()

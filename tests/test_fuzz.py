@@ -8,8 +8,9 @@ import png
 import pytest
 from PIL import Image, ImageCms
 
-from tfstyle import decoding, images
+from tfstyle import images
 from tfstyle.errors import InputError
+from tfstyle.pictures import decoding
 
 MUTATIONS = 40
 

@@ -15,7 +15,8 @@ from test_torchfile import ARRAYS, FORMATS, torch_names  # noqa: F401
 
 from tfstyle import weights
 from tfstyle.errors import TfstyleError, WeightsError
-from tfstyle.feedforward import checkpoint, saved
+from tfstyle.feedforward import serialization
+from tfstyle.training import checkpoint
 
 resource = pytest.importorskip("resource")  # Windows has none.
 
@@ -126,9 +127,9 @@ def test_damaged_hdf5_files(arrays, tmp_path):
 
 
 def test_damaged_networks(tmp_path):
-    saved.save(small_transformer(filters=(1, 1, 1), blocks=0), tmp_path / "whole.keras")
+    serialization.save(small_transformer(filters=(1, 1, 1), blocks=0), tmp_path / "whole.keras")
     whole = (tmp_path / "whole.keras").read_bytes()
-    check(saved.load, tmp_path / "x.keras", whole, [mutated, mutated_member], count=60)
+    check(serialization.load, tmp_path / "x.keras", whole, [mutated, mutated_member], count=60)
 
 
 def test_damaged_states(tmp_path):

@@ -9,12 +9,13 @@ import pytest
 import tensorflow as tf
 from conftest import assert_resumes_exactly, image, miniature, small_generator
 
-from tfstyle import images, losses
+from tfstyle import images, losses, total_variation
 from tfstyle.environment import keras
 from tfstyle.errors import DivergedError
-from tfstyle.feedforward import adversarial, checkpoint, fitting, gan, records, saved, training
-from tfstyle.feedforward.options import GAN_LOSSES, GANOptions
-from tfstyle.feedforward.players import Discriminator, Generator
+from tfstyle.feedforward import serialization
+from tfstyle.feedforward.generator import Discriminator, Generator
+from tfstyle.training import checkpoint, gan, gan_losses, perceptual, run_folder, trainer
+from tfstyle.training.options import GAN_LOSSES, GANOptions
 
 OPTIONS = GANOptions(
     steps=50,
@@ -36,7 +37,7 @@ def make_trainer(seed=3, graph=False, optimizer=ADAM, **options):
     numbers = dataclasses.replace(OPTIONS, **options)
     generator, discriminator = small_generator(seed=seed, blocks=0), Discriminator((8, 9))
     discriminator.build((None, None, None, 3))
-    fitting.initialise(discriminator, seed)
+    trainer.initialise(discriminator, seed)
     perceive = gan.perception(miniature(), numbers)
     second = optimizer(numbers.discriminator_rate)
     trainer = gan.GANTrainer(generator, discriminator, perceive, discriminator_optimizer=second, options=numbers)
@@ -78,9 +79,9 @@ def test_fifty_steps_of_each_gan_loss_are_sensible(name):
 
 
 def test_a_fake_loss_of_the_wrong_sign_is_noticed(monkeypatch):
-    right = adversarial.FAMILIES["hinge"]
+    right = gan_losses.FAMILIES["hinge"]
     wrong = right._replace(fake=lambda answers: -right.fake(answers))
-    monkeypatch.setattr(adversarial, "FAMILIES", {"hinge": wrong})
+    monkeypatch.setattr(gan_losses, "FAMILIES", {"hinge": wrong})
     found = history(make_trainer(gan_loss="hinge", graph=True), 50)
     with pytest.raises(AssertionError):
         check_sensible(found)
@@ -100,7 +101,7 @@ def test_what_is_perceived_is_a_plain_computation(rng):
         for layer, target in style.items()
     )
     assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-3)
-    smooth, color = losses.total_variation_squared(painted), losses.color_difference(painted, photographs)
+    smooth, color = total_variation.squared(painted), losses.color_difference(painted, photographs)
     assert float(terms["total_variation"]) == pytest.approx(3.0 * float(smooth), rel=1e-4)
     assert float(terms["color"]) == pytest.approx(4.0 * float(color), rel=1e-4)
     alone = gan.perception(model, options)(painted, photographs)
@@ -150,18 +151,18 @@ def test_a_step_of_both_players_is_a_plain_computation():
         terms = trainer.perceive(painted, photographs, paintings[:3])
         divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1 - log_variance)
         with of_generator.stop_recording(), tf.GradientTape() as of_judge:
-            shown = adversarial.augment(tf.concat([paintings, painted], 0), tf.constant([seed, 2]))
+            shown = gan_losses.augment(tf.concat([paintings, painted], 0), tf.constant([seed, 2]))
             judge.refine()
             answers = judge(shown)
             p = tf.sigmoid(answers)
             entropy = tf.reduce_mean(-p * tf.math.log(p) - (1 - p) * tf.math.log(1 - p))
-            slope = adversarial.mixture_penalty(judge, shown[:4], shown[4:], tf.constant([seed, 3]))
+            slope = gan_losses.mixture_penalty(judge, shown[:4], shown[4:], tf.constant([seed, 3]))
             found = tf.reduce_mean((answers[:4] - 1) ** 2) + tf.reduce_mean(answers[4:] ** 2)
             found += 0.5 * entropy + 2.0 * slope
         slopes = of_judge.gradient(found, judge.trainable_variables)
         for weight, slope in zip(judge.trainable_variables, slopes, strict=True):
             weight.assign_sub(0.1 * slope)
-        fooled = tf.reduce_mean((judge(adversarial.augment(painted, tf.constant([seed, 4]))) - 1) ** 2)
+        fooled = tf.reduce_mean((judge(gan_losses.augment(painted, tf.constant([seed, 4]))) - 1) ** 2)
         loss = terms["content"] + terms["style"] + terms["total_variation"] + terms["color"]
         loss += 0.7 * fooled + 0.3 * divergence
     variables = generator.trainable_variables
@@ -213,7 +214,7 @@ def assert_same_state(found, expected):
 def fit(trainer, folder, steps):
     folder.mkdir(exist_ok=True)
     fixed = trainer.options.fixed()
-    fitting.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
+    trainer.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
 
 
 @pytest.mark.parametrize("stop", [2, 5])
@@ -222,7 +223,7 @@ def test_resumed_equals_uninterrupted(stop, tmp_path):
     whole, first, second = (make_trainer(seed=seed, pretraining=3) for seed in (3, 3, 9))
     fit(whole, tmp_path / "whole", 7)
     fit(first, tmp_path / "split", stop)
-    checkpoint.restore_state(second, tmp_path / "split" / records.STATE, fixed=second.options.fixed())
+    checkpoint.restore_state(second, tmp_path / "split" / run_folder.STATE, fixed=second.options.fixed())
     fit(second, tmp_path / "split", 7)
     assert second.step == whole.step == 7
     assert_same_state(second, whole)
@@ -238,7 +239,7 @@ def test_a_diverging_training_keeps_the_state_before(tmp_path):
     trainer.perceive = blown
     with pytest.raises(DivergedError, match="not finite at step 5"):
         fit(trainer, tmp_path / "a", 9)
-    assert np.isfinite(saved.load(tmp_path / "a" / records.NETWORK).get_weights()[0]).all()
+    assert np.isfinite(serialization.load(tmp_path / "a" / run_folder.NETWORK).get_weights()[0]).all()
 
 
 def test_keras_callbacks_work_unchanged(tmp_path):
@@ -257,7 +258,7 @@ def test_keras_callbacks_work_unchanged(tmp_path):
     assert third.epoch == [2]
     trainer.fit(batches_from(4), epochs=1, steps_per_epoch=2, verbose=0, shuffle=False)
     assert_same_state(again, trainer)
-    assert isinstance(saved.load(tmp_path / "best.keras"), Generator)
+    assert isinstance(serialization.load(tmp_path / "best.keras"), Generator)
     header = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
     assert {"epoch", "loss", "step", *gan.TERMS} <= set(header)
 
@@ -283,7 +284,7 @@ def test_a_training_from_two_folders_is_resumed_exactly(mini, pictures, rng, tmp
     options = dataclasses.replace(OPTIONS, steps=5, pretraining=2, save_every=2, batch=2)
 
     def train(folder, **place):
-        run = training.Run(tmp_path / folder, [image(rng, 33, 47)], **place)
+        run = perceptual.Run(tmp_path / folder, [image(rng, 33, 47)], **place)
         gan.train_gan(paintings, photographs, run, options=options)
 
     assert_resumes_exactly(train, tmp_path)
@@ -294,16 +295,16 @@ def test_a_training_leaves_network_state_losses_curves_and_sheets(mini, pictures
     options = dataclasses.replace(OPTIONS, steps=4, pretraining=2, save_every=2, batch=2)
 
     def run(folder, **kwargs):
-        place = training.Run(folder, [image(rng, 33, 47)], **kwargs)
+        place = perceptual.Run(folder, [image(rng, 33, 47)], **kwargs)
         return gan.train_gan(paintings, photographs, place, options=options)
 
     path = run(tmp_path / "out")
-    assert isinstance(saved.load(path), Generator)
-    rows = records.read_losses(tmp_path / "out")
+    assert isinstance(serialization.load(path), Generator)
+    rows = run_folder.read_losses(tmp_path / "out")
     assert [row["step"] for row in rows] == [2, 4]
     assert set(gan.TERMS) < set(rows[0])
-    assert (tmp_path / "out" / records.CURVES).is_file()
-    sheets = sorted(file.name for file in (tmp_path / "out" / records.SHEETS).iterdir())
+    assert (tmp_path / "out" / run_folder.CURVES).is_file()
+    sheets = sorted(file.name for file in (tmp_path / "out" / run_folder.SHEETS).iterdir())
     assert sheets == [f"{step:06d}.jpg" for step in (0, 2, 4)]
     options = dataclasses.replace(options, gan_loss="hinge")
     with pytest.raises(ValueError, match="was made with gan_loss 'r1', not 'hinge'"):

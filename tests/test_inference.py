@@ -12,16 +12,17 @@ import pytest
 import tensorflow as tf
 from conftest import SAMPLES, image, small_generator, small_transformer
 
-from tfstyle import images, metrics, moments, vgg
+from tfstyle import images, metrics, statistics, vgg
 from tfstyle.errors import InputError
-from tfstyle.feedforward import inference, networks, saved
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import Transformer
+from tfstyle.feedforward import adain, inference, serialization
+from tfstyle.feedforward.generator import Generator
+from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.statistics import sufficient_statistics
 
 
 @pytest.fixture(scope="module")
 def adain():
-    return networks.AdaIN()
+    return AdaIN()
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 47), (50, 121), (16, 16)])
@@ -55,11 +56,11 @@ def test_a_photograph_of_one_piece_is_encoded_once_and_a_piece_of_a_larger_one_t
     painted = inference.paint(network, content, [style])
     assert network.sizes == [(40, 64), (56, 128)]
     own, target = (
-        moments.mean_std(moments.moments(adain.encode(networks.in_whole_cells(picture, 8))))
+        statistics.mean_std(sufficient_statistics(adain.encode(adain.in_whole_cells(picture, 8))))
         for picture in (content, style)
     )
-    features = adain.encode(networks.in_whole_cells(content, 8))
-    plain = adain.decode(networks.adaptive_instance_normalisation(features, own, target))[:, :50, :121]
+    features = adain.encode(adain.in_whole_cells(content, 8))
+    plain = adain.decode(adain.adaptive_instance_normalisation(features, own, target))[:, :50, :121]
     np.testing.assert_array_equal(painted, tf.clip_by_value(plain, 0.0, 1.0))
     network.sizes.clear()
     inference.paint(network, content, [style], tile=64)
@@ -188,10 +189,10 @@ def test_a_network_that_has_painted_sees_new_weights_and_is_saved_as_before(rng,
     inference.transform(network, picture)
     network.set_weights(other.get_weights())
     np.testing.assert_array_equal(inference.transform(network, picture), other(picture))
-    saved.save(network, tmp_path / "x.keras")
-    saved.save(other, tmp_path / "y.keras")
+    serialization.save(network, tmp_path / "x.keras")
+    serialization.save(other, tmp_path / "y.keras")
     assert len((tmp_path / "x.keras").read_bytes()) == pytest.approx(len((tmp_path / "y.keras").read_bytes()), abs=64)
-    np.testing.assert_array_equal(saved.load(tmp_path / "x.keras")(picture), other(picture))
+    np.testing.assert_array_equal(serialization.load(tmp_path / "x.keras")(picture), other(picture))
 
 
 def test_threads_may_use_one_network_at_the_same_time(rng):

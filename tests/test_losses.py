@@ -5,7 +5,8 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 
-from tfstyle import losses, moments
+from tfstyle import losses, statistics, total_variation, wasserstein
+from tfstyle.statistics import sufficient_statistics
 
 # A 2x3 picture of one channel:  0 1 3
 #                                4 4 4
@@ -25,25 +26,25 @@ PICTURE = np.array([[[[0.0], [1.0], [3.0]], [[4.0], [4.0], [4.0]]]], "float32")
     ],
 )
 def test_total_variation_worked_by_hand(name, expected):
-    np.testing.assert_allclose(losses.total_variation(name)(PICTURE), expected, rtol=1e-6)
+    np.testing.assert_allclose(total_variation.lookup_form(name)(PICTURE), expected, rtol=1e-6)
 
 
 def test_total_variation_matches_tensorflows_up_to_its_sums(rng):
     image = rng.uniform(size=(1, 6, 9, 3)).astype("float32")
     down, right = (np.abs(np.diff(image, axis=axis)) for axis in (1, 2))
-    ours = losses.total_variation_absolute(image)
+    ours = total_variation.absolute(image)
     np.testing.assert_allclose(ours, 0.5 * (down.mean() + right.mean()), rtol=1e-5)
     np.testing.assert_allclose(
-        losses.total_variation_sum(image), tf.image.total_variation(tf.constant(image))[0], rtol=1e-5
+        total_variation.absolute_sum(image), tf.image.total_variation(tf.constant(image))[0], rtol=1e-5
     )
 
 
-@pytest.mark.parametrize("name", losses.TOTAL_VARIATIONS)
+@pytest.mark.parametrize("name", total_variation.TOTAL_VARIATIONS)
 def test_a_constant_image_has_no_variation_and_a_finite_gradient(name):
     image = tf.fill((1, 5, 7, 3), 0.3)
     with tf.GradientTape() as tape:
         tape.watch(image)
-        value = losses.total_variation(name)(image)
+        value = total_variation.lookup_form(name)(image)
     assert float(value) == 0.0
     np.testing.assert_array_equal(tape.gradient(value, image), np.zeros((1, 5, 7, 3)))
 
@@ -51,7 +52,7 @@ def test_a_constant_image_has_no_variation_and_a_finite_gradient(name):
 @pytest.mark.parametrize("name", ["squared", "absolute", "nine_point"])
 def test_total_variation_hardly_depends_on_the_size(name, rng):
     image = rng.uniform(size=(1, 64, 96, 3)).astype("float32")
-    whole, part = (float(losses.total_variation(name)(i)) for i in (image, image[:, :32, :48]))
+    whole, part = (float(total_variation.lookup_form(name)(i)) for i in (image, image[:, :32, :48]))
     assert abs(whole / part - 1) < 0.1
 
 
@@ -77,16 +78,16 @@ def random_gaussians(rng, channels=6, batch=2):
     features = rng.normal(size=(batch, 5, 8, channels)) * rng.uniform(0.5, 2.0, size=channels) + rng.normal(
         size=channels
     )
-    statistic = moments.mean_gram(moments.moments(tf.constant(features)))
+    statistic = statistics.mean_gram(sufficient_statistics(tf.constant(features)))
     flat = features.reshape(batch, -1, channels)
     return statistic, flat.mean(1), [np.cov(f.T, bias=True) + 1e-4 * np.eye(channels) for f in flat]
 
 
-@pytest.mark.parametrize("polynomials", [losses.FAST_ROOT, losses.NEWTON_SCHULZ])
+@pytest.mark.parametrize("polynomials", [wasserstein.FAST_ROOT, wasserstein.NEWTON_SCHULZ])
 def test_a_matrix_root_and_its_inverse_are_scipys(rng, polynomials):
     _, _, covariances = random_gaussians(rng)
-    refined = (*polynomials, *losses.NEWTON_SCHULZ[:8])
-    roots, inverses = losses.matrix_roots(tf.constant(np.stack(covariances)), polynomials=refined)
+    refined = (*polynomials, *wasserstein.NEWTON_SCHULZ[:8])
+    roots, inverses = wasserstein.matrix_roots(tf.constant(np.stack(covariances)), polynomials=refined)
     for root, inverse, covariance in zip(roots, inverses, covariances, strict=True):
         expected = scipy.linalg.sqrtm(covariance)
         np.testing.assert_allclose(root, expected, rtol=1e-6, atol=1e-8)
@@ -102,21 +103,22 @@ def spectrum(eigenvalues, rng):
 def test_the_fast_root_is_right_down_to_a_hundred_thousandth_of_the_norm(rng):
     eigenvalues = np.geomspace(2e-5, 1.0, 200)
     matrix = spectrum(eigenvalues, rng)
-    root = losses.matrix_roots(matrix / np.linalg.norm(eigenvalues), polynomials=losses.FAST_ROOT)[0]
+    root = wasserstein.matrix_roots(matrix / np.linalg.norm(eigenvalues), polynomials=wasserstein.FAST_ROOT)[0]
     expected = np.sqrt(eigenvalues / np.linalg.norm(eigenvalues))
     np.testing.assert_allclose(np.linalg.eigvalsh(root[0])[::10], expected[::10], rtol=0.02)
-    assert float(losses.trace_of_root(matrix)[0]) == pytest.approx(np.sqrt(eigenvalues).sum(), rel=1e-3)
-    plain = float(losses.trace_of_root(matrix, polynomials=losses.NEWTON_SCHULZ)[0])
+    assert float(wasserstein.trace_of_root(matrix)[0]) == pytest.approx(np.sqrt(eigenvalues).sum(), rel=1e-3)
+    plain = float(wasserstein.trace_of_root(matrix, polynomials=wasserstein.NEWTON_SCHULZ)[0])
     assert plain < 0.998 * np.sqrt(eigenvalues).sum()
 
 
 @pytest.mark.parametrize(
-    ("polynomials", "bound", "rounding"), [(losses.FAST_ROOT, 1020.0, 1e-7), (losses.NEWTON_SCHULZ, 131.0, 2e-5)]
+    ("polynomials", "bound", "rounding"),
+    [(wasserstein.FAST_ROOT, 1020.0, 1e-7), (wasserstein.NEWTON_SCHULZ, 131.0, 2e-5)],
 )
 def test_eigenvalues_too_small_for_the_iteration_count_as_smaller(rng, polynomials, bound, rounding):
     """Also those that rounding has made negative."""
     eigenvalues = np.concatenate([np.geomspace(1e-3, 1.0, 40), np.geomspace(1e-12, 1e-8, 20), np.full(20, -rounding)])
-    root, inverse = losses.matrix_roots(spectrum(eigenvalues, rng), polynomials=polynomials)
+    root, inverse = wasserstein.matrix_roots(spectrum(eigenvalues, rng), polynomials=polynomials)
     assert np.linalg.norm(inverse[0], 2) * np.linalg.norm(eigenvalues) ** 0.5 < 1.1 * bound
     assert np.trace(root[0]) == pytest.approx(np.sqrt(eigenvalues[:40]).sum(), rel=5e-3)
 
@@ -127,7 +129,7 @@ def test_newton_schulz_is_the_published_iteration(rng):
     for _ in range(12):
         step = 0.5 * (3.0 * np.eye(24) - inverse @ root)
         root, inverse = root @ step, step @ inverse
-    found, found_inverse = losses.matrix_roots(tf.constant(matrix[None]), polynomials=losses.NEWTON_SCHULZ)
+    found, found_inverse = wasserstein.matrix_roots(tf.constant(matrix[None]), polynomials=wasserstein.NEWTON_SCHULZ)
     np.testing.assert_allclose(found[0], root * np.linalg.norm(matrix) ** 0.5, atol=1e-9)
     np.testing.assert_allclose(found_inverse[0], inverse / np.linalg.norm(matrix) ** 0.5, atol=1e-6)
 
@@ -138,31 +140,33 @@ def test_the_wasserstein_distance_is_its_definition(rng):
     for m, c, m2, c2 in zip(means, covariances, means2, covariances2, strict=True):
         root = scipy.linalg.sqrtm(c2)
         expected.append(np.sum((m - m2) ** 2) + np.trace(c + c2 - 2 * scipy.linalg.sqrtm(root @ c @ root).real))
-    found = losses.wasserstein(one, losses.gaussian(other))
+    found = wasserstein.distance(one, wasserstein.gaussian(other))
     assert float(found) == pytest.approx(np.mean(expected) / 6, rel=1e-3)
 
 
 def test_the_wasserstein_distance_of_one_dimension_worked_by_hand():
     # Means 1 and 3, deviations 2 and 5: (1 - 3)² + (2 - 5)² = 13, but for the ridge of 1e-4.
     statistics = [tf.constant([[[m], [m**2 + d**2]]], tf.float64) for m, d in ((1.0, 2.0), (3.0, 5.0))]
-    assert float(losses.wasserstein(statistics[0], losses.gaussian(statistics[1]))) == pytest.approx(13.0, rel=1e-4)
+    assert float(wasserstein.distance(statistics[0], wasserstein.gaussian(statistics[1]))) == pytest.approx(
+        13.0, rel=1e-4
+    )
 
 
 def test_the_wasserstein_distance_vanishes_only_between_equals(rng):
     one, other = random_gaussians(rng)[0], random_gaussians(rng)[0]
-    assert abs(float(losses.wasserstein(one, losses.gaussian(one)))) < 1e-5
-    assert float(losses.wasserstein(one, losses.gaussian(other))) > 0.1
+    assert abs(float(wasserstein.distance(one, wasserstein.gaussian(one)))) < 1e-5
+    assert float(wasserstein.distance(one, wasserstein.gaussian(other))) > 0.1
 
 
 def test_the_gradient_of_the_trace_of_a_root_agrees_with_finite_differences(rng):
     matrix = tf.constant(np.stack(random_gaussians(rng)[2]))
     with tf.GradientTape() as tape:
         tape.watch(matrix)
-        value = tf.reduce_sum(losses.trace_of_root(matrix))
+        value = tf.reduce_sum(wasserstein.trace_of_root(matrix))
     direction = rng.normal(size=matrix.shape)
     direction = direction + direction.transpose(0, 2, 1)  # The matrix is symmetric; so is a step.
     ahead, behind = (
-        float(tf.reduce_sum(losses.trace_of_root(matrix + sign * 1e-5 * direction))) for sign in (1.0, -1.0)
+        float(tf.reduce_sum(wasserstein.trace_of_root(matrix + sign * 1e-5 * direction))) for sign in (1.0, -1.0)
     )
     found = float(tf.reduce_sum(tape.gradient(value, matrix) * direction))
     assert found == pytest.approx((ahead - behind) / 2e-5, rel=1e-3)
@@ -195,7 +199,7 @@ def test_an_unknown_style_loss_is_answered_with_the_nearest():
 
 def test_an_unknown_total_variation_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'squared'"):
-        losses.total_variation("square")
+        total_variation.lookup_form("square")
 
 
 def test_a_color_difference_worked_by_hand():
@@ -209,10 +213,10 @@ def test_a_color_difference_worked_by_hand():
 
 def test_the_wasserstein_distance_of_flat_pictures_is_finite(rng):
     flat, varied = np.full((1, 40, 60, 8), rng.uniform(1.0, 5.0, size=8)), rng.uniform(size=(1, 40, 60, 8))
-    one, other = (moments.mean_gram(moments.moments(tf.constant(f, tf.float32))) for f in (flat, varied))
+    one, other = (statistics.mean_gram(sufficient_statistics(tf.constant(f, tf.float32))) for f in (flat, varied))
     for statistic, target in ((one, other), (other, one), (one, one)):
         with tf.GradientTape() as tape:
             tape.watch(statistic)
-            value = losses.wasserstein(statistic, losses.gaussian(target))
+            value = wasserstein.distance(statistic, wasserstein.gaussian(target))
         assert -1e-3 < float(value) < 100.0
         assert np.isfinite(tape.gradient(value, statistic)).all()

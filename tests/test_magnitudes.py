@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 from conftest import SAMPLES
 
-from tfstyle import images, recipes, vgg, weights
+from tfstyle import images, vgg, weights
 from tfstyle.magnitudes import PIXEL_FACTORS, RAW_SCALES, TORCHVISION_MAGNITUDES, feature_scales
-from tfstyle.recipe import layer_names
+from tfstyle.recipes import published
+from tfstyle.vgg19 import layer_names
 
 PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
 
@@ -25,16 +26,16 @@ def root_mean_squares(network, change=lambda image: image):
 
 
 def test_only_numbers_of_another_network_are_rescaled_and_only_on_the_embedded_one():
-    tutorial = recipes.TENSORFLOW_TUTORIAL
+    tutorial = published.TENSORFLOW_TUTORIAL
     assert list(feature_scales(tutorial).values()) == [24.56, 127.76, 130.61, 534.09, 48.19, 20.63]
     assert feature_scales(dataclasses.replace(tutorial, weights="imagenet")) == {}
-    assert feature_scales(dataclasses.replace(recipes.D2L, weights="network.pth")) == {}
-    assert feature_scales(recipes.BALANCED) == {}
+    assert feature_scales(dataclasses.replace(published.D2L, weights="network.pth")) == {}
+    assert feature_scales(published.BALANCED) == {}
 
 
 def test_every_layer_has_its_magnitudes():
     assert set(RAW_SCALES) == set(TORCHVISION_MAGNITUDES) == set(layer_names())
-    every = recipes.get_recipe(
+    every = published.get_recipe(
         "d2l", style_layers=layer_names(), style_layer_weights=(1.0,) * 16, content_layers=["block5_conv4"]
     )
     filters = [len(factors) for factors in feature_scales(every).values()]
@@ -45,21 +46,21 @@ def test_every_layer_has_its_magnitudes():
 
 @pytest.mark.parametrize("name", ["pytorch-lbfgs", "d2l"])
 def test_before_the_relu_every_filter_has_the_magnitude_of_torchvisions_layer(name):
-    recipe = recipes.RECIPES[name]
+    recipe = published.RECIPES[name]
     scales = feature_scales(recipe)
     for layer, found in root_mean_squares(vgg.load_vgg(list(scales), taps="conv")).items():
-        published = TORCHVISION_MAGNITUDES[layer][0]
-        assert np.median(found) * np.median(scales[layer]) == pytest.approx(published, rel=0.35)
-        assert np.sqrt(np.mean((found * scales[layer]) ** 2)) == pytest.approx(published, rel=0.25), layer
-        assert np.max(found * scales[layer]) < 2.0 * published  # As it is, up to twelve times a layer's own.
+        wanted = TORCHVISION_MAGNITUDES[layer][0]
+        assert np.median(found) * np.median(scales[layer]) == pytest.approx(wanted, rel=0.35)
+        assert np.sqrt(np.mean((found * scales[layer]) ** 2)) == pytest.approx(wanted, rel=0.25), layer
+        assert np.max(found * scales[layer]) < 2.0 * wanted  # As it is, up to twelve times a layer's own.
 
 
 def test_after_the_relu_every_layer_has_torchvisions_magnitude():
-    scales = feature_scales(recipes.CROWSON)
+    scales = feature_scales(published.CROWSON)
     assert {scale.shape for scale in scales.values()} == {(1,)}
     for layer, found in root_mean_squares(vgg.load_vgg(list(scales))).items():
-        published = TORCHVISION_MAGNITUDES[layer][1]
-        assert np.sqrt(np.mean((found * scales[layer]) ** 2)) == pytest.approx(published, rel=0.25), layer
+        wanted = TORCHVISION_MAGNITUDES[layer][1]
+        assert np.sqrt(np.mean((found * scales[layer]) ** 2)) == pytest.approx(wanted, rel=0.25), layer
 
 
 def test_pixels_of_0_to_1_make_features_about_a_quarter_as_large():

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 from conftest import image, miniature
 
-from tfstyle import model, moments, recipes, vgg
+from tfstyle import model, statistics, vgg
 from tfstyle.errors import UsageError
+from tfstyle.recipes import published
+from tfstyle.statistics import sufficient_statistics
 
 SCALES = {"block1_conv1": 2.0, "block2_conv2": np.linspace(0.5, 2.0, 7, dtype="float32")}
 MODES = {"eager": lambda m: m, "graph": tf.function}
@@ -34,27 +36,27 @@ def test_a_batch_is_described_picture_by_picture(rng):
     np.testing.assert_allclose(both[1], network(pixels[1:])["style"]["block2_conv1"][0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("statistic", moments.STATISTICS)
+@pytest.mark.parametrize("statistic", statistics.STATISTICS)
 def test_feature_scales_act_before_the_statistic(statistic, rng):
     scales = {"block1_conv1": 3.0, "block2_conv2": 5.0}
     plain, scaled = (miniature(statistic=statistic, feature_scales=s) for s in ({}, scales))
     pixels = image(rng)
     features = plain.vgg(pixels)
-    expected = moments.statistic(statistic)(moments.moments(3.0 * features["block1_conv1"]))
+    expected = statistics.statistic(statistic)(sufficient_statistics(3.0 * features["block1_conv1"]))
     found = scaled(pixels)
     np.testing.assert_allclose(found["style"]["block1_conv1"], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["content"]["block2_conv2"], 5.0 * features["block2_conv2"], rtol=1e-5)
     np.testing.assert_array_equal(found["style"]["block2_conv1"], plain(pixels)["style"]["block2_conv1"])
 
 
-@pytest.mark.parametrize("statistic", moments.STATISTICS)
+@pytest.mark.parametrize("statistic", statistics.STATISTICS)
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_every_filter_may_have_a_factor_of_its_own(statistic, mode, rng):
     scales = {"block1_conv1": rng.uniform(0.5, 2.0, 4), "block2_conv2": rng.uniform(0.5, 2.0, 7)}
     plain, scaled = (miniature(statistic=statistic, feature_scales=s) for s in ({}, scales))
     pixels = image(rng)
     features = plain.vgg(pixels)
-    expected = moments.statistic(statistic)(moments.moments(scales["block1_conv1"] * features["block1_conv1"]))
+    expected = statistics.statistic(statistic)(sufficient_statistics(scales["block1_conv1"] * features["block1_conv1"]))
     found = mode(scaled)(pixels)
     np.testing.assert_allclose(found["style"]["block1_conv1"], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
@@ -121,7 +123,7 @@ def test_bfloat16_is_near_float32_and_comes_back_as_float32(rng):
 )
 def test_a_recipe_chooses_the_precision(precision, fast, policy, monkeypatch):
     monkeypatch.setattr(model, "bfloat16_is_fast", lambda: fast)
-    assert model.model_for(recipes.get_recipe("default", precision=precision)).dtype_policy.name == policy
+    assert model.model_for(published.get_recipe("default", precision=precision)).dtype_policy.name == policy
 
 
 def test_the_embedded_network_serves_without_arguments(rng):
@@ -133,9 +135,9 @@ def test_the_embedded_network_serves_without_arguments(rng):
 
 
 def test_a_recipe_brings_its_scales_to_the_model():
-    network = model.model_for(recipes.TENSORFLOW_TUTORIAL)
+    network = model.model_for(published.TENSORFLOW_TUTORIAL)
     assert network.feature_scales["block5_conv2"] == [20.63]
-    assert not model.model_for(recipes.BALANCED).feature_scales
+    assert not model.model_for(published.BALANCED).feature_scales
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_a_network_is_given_the_pixels_its_file_was_trained_on(name, kind, typed
     """What the file is says it, not its ending; a source that gave torchvision's network others is followed."""
     network = vgg.weight_files.read("embedded")._replace(input_scale=kind)
     monkeypatch.setattr(vgg.weight_files, "read", lambda source, **options: network)
-    found = model.model_for(recipes.get_recipe(name, weights=weights, input_scale=typed))
+    found = model.model_for(published.get_recipe(name, weights=weights, input_scale=typed))
     assert found.vgg.input_scale == found.get_config()["input_scale"] == pixels
     assert not found.feature_scales
 

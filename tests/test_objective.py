@@ -5,18 +5,18 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import losses, moments, objective, vgg
+from tfstyle import objective, statistics, total_variation, vgg
 
 WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
 
 
-COMPARED = [(statistic, "squared_error") for statistic in moments.STATISTICS if statistic != "mean_gram"]
+COMPARED = [(statistic, "squared_error") for statistic in statistics.STATISTICS if statistic != "mean_gram"]
 COMPARED += [("mean_gram", "wasserstein"), ("mean_gram", "wasserstein_newton_schulz")]
 
 
 @pytest.mark.parametrize(("statistic", "style_loss"), COMPARED)
-@pytest.mark.parametrize("tv_form", losses.TOTAL_VARIATIONS)
+@pytest.mark.parametrize("tv_form", total_variation.TOTAL_VARIATIONS)
 def test_the_gradient_agrees_with_finite_differences(statistic, style_loss, tv_form, rng):
     model = miniature(statistic=statistic, dtype="float64")
     recipe = mini_recipe(statistic=statistic, style_loss=style_loss, tv_form=tv_form, **RECIPE)
@@ -94,7 +94,7 @@ def test_only_total_variation_and_the_gradient_feel_the_space(space, rng):
         found[name] = function(objective.to_space(pictures[2], name))
     for term in ("style", "content"):
         assert float(found[space].terms[term]) == pytest.approx(float(found["unit"].terms[term]), rel=1e-4)
-    variation = float(losses.total_variation_squared(objective.to_space(pictures[2], space)))
+    variation = float(total_variation.squared(objective.to_space(pictures[2], space)))
     assert float(found[space].terms["total_variation"]) == pytest.approx(3.0 * variation, rel=1e-4)
 
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import GifImagePlugin, Image, ImageFile, TiffImagePlugin
 from test_decoding import bomb, saved, write_tiff
 
-from tfstyle import decoding, images, opening, samples
+from tfstyle import images
 from tfstyle.errors import InputError, MemoryLimitError, SetupError
+from tfstyle.pictures import decoding, opening, samples
 
 
 def refused(path, cause, **options):

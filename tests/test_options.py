@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tfstyle.errors import UsageError
-from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions
-from tfstyle.recipe import option_fields
+from tfstyle.fields import option_fields
+from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions
 
 
 @pytest.mark.parametrize("kind", [FastOptions, AdaINOptions, GANOptions])

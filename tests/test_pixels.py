@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from test_decoding import saved, write_png
 
-from tfstyle import decoding, images, pixels
+from tfstyle import images
+from tfstyle.pictures import decoding, pixels
 
 
 def mean_by_hand(values, factor):

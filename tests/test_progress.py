@@ -9,7 +9,7 @@ from test_fitting import make_trainer, run
 
 from tfstyle import images, plots
 from tfstyle.errors import OutputError
-from tfstyle.feedforward import progress, records
+from tfstyle.training import progress, run_folder
 
 
 class Terminal(io.StringIO):
@@ -31,7 +31,7 @@ def test_a_sheet_shows_photographs_above_their_paintings(tmp_path, rng):
     photographs = [image(rng, 33, 47), image(rng, 40, 30)]
     sheet = progress.SampleSheet(tmp_path, trainer.network, photographs, every=2)
     run(trainer, tmp_path, 3, callbacks=[sheet])
-    sheets = sorted((tmp_path / records.SHEETS).iterdir())
+    sheets = sorted((tmp_path / run_folder.SHEETS).iterdir())
     assert [path.name for path in sheets] == ["000000.jpg", "000002.jpg"]
     height, width = images.read(sheets[0]).image.shape[1:3]
     assert height == 2 * (round(40 / 30 * (width - 4) / 2) + plots.LABEL_HEIGHT) + 4  # Two rows as high as the second.
@@ -42,7 +42,7 @@ def test_without_a_terminal_a_line_an_epoch_tells_step_and_losses(tmp_path, caps
     found = capsys.readouterr()
     assert found.out == ""
     first, second = found.err.splitlines()
-    row = records.read_losses(tmp_path)[0]
+    row = run_folder.read_losses(tmp_path)[0]
     assert first == "step 3 of 5: " + ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", "content", "style"))
     assert second.startswith("step 5 of 5: loss ")
 
@@ -91,14 +91,14 @@ def test_an_event_an_epoch_is_one_json_object_with_the_losses(tmp_path):
     stream = io.StringIO()
     run(make_trainer(eager=True), tmp_path, 5, callbacks=[progress.JsonLines(5, stream)])
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    rows = records.read_losses(tmp_path)
+    rows = run_folder.read_losses(tmp_path)
     assert [(event["event"], event["step"], event["steps"]) for event in events] == [("step", 3, 5), ("step", 5, 5)]
     for event, row in zip(events, rows, strict=True):
         assert event["losses"] == pytest.approx({name: row[name] for name in ("loss", "content", "style")})
 
 
 def test_a_sheet_that_cannot_be_made_is_one_line(tmp_path, rng):
-    (tmp_path / records.SHEETS).touch()
+    (tmp_path / run_folder.SHEETS).touch()
     trainer = make_trainer(eager=True)
     sheet = progress.SampleSheet(tmp_path, trainer.network, [image(rng)], every=2)
     with pytest.raises(OutputError, match="samples: cannot be made"):

@@ -7,27 +7,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfstyle import losses, moments, recipes, vgg
+from tfstyle import losses, statistics, total_variation, vgg
 from tfstyle.errors import UsageError
-from tfstyle.recipe import STYLE_LOSSES, Recipe, layer_names, scale_sizes, steps_per_scale
+from tfstyle.recipes import published
+from tfstyle.recipes.recipe import STYLE_LOSSES, Recipe, scale_sizes, steps_per_scale
+from tfstyle.vgg19 import layer_names
 
-DEFAULT = recipes.BALANCED
+DEFAULT = published.BALANCED
 
 
 def ladder(**changes):
     return dataclasses.replace(DEFAULT, **({"scale_start": 128, "scale_factor": 2.0, "first_steps": 0} | changes))
 
 
-@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", published.RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_a_recipe_names_only_what_exists(recipe):
     assert recipe.summary
     assert recipe.source
     assert all(sentence.endswith(".") for sentence in recipe.departures)
-    assert recipes.RECIPES[recipe.name] is recipe
+    assert published.RECIPES[recipe.name] is recipe
 
 
 def test_the_tutorial_has_its_published_numbers():
-    recipe = recipes.RECIPES["tensorflow-tutorial"]
+    recipe = published.RECIPES["tensorflow-tutorial"]
     assert (recipe.style_weight, recipe.content_weight, recipe.tv_weight) == (1e-2, 1e4, 1e8)
     assert (recipe.optimizer, recipe.learning_rate, recipe.beta_1, recipe.epsilon) == ("adam", 0.02, 0.99, 0.1)
     assert (recipe.content_layers, recipe.size, recipe.scale_steps) == (("block5_conv2",), 600, (100,))
@@ -46,10 +48,10 @@ def test_layer_names_are_keras_own():
 
 
 def test_overrides_replace_fields_and_leave_the_recipe_alone():
-    changed = recipes.get_recipe("default", size=300, style_weight=2.0)
+    changed = published.get_recipe("default", size=300, style_weight=2.0)
     assert (changed.size, changed.style_weight) == (300, 2.0)
-    assert recipes.get_recipe("default") is not changed
-    assert recipes.get_recipe(changed, seed=3).size == 300
+    assert published.get_recipe("default") is not changed
+    assert published.get_recipe(changed, seed=3).size == 300
     with pytest.raises(dataclasses.FrozenInstanceError):
         changed.size = 5
 
@@ -106,13 +108,13 @@ def test_overrides_replace_fields_and_leave_the_recipe_alone():
 )
 def test_a_wrong_value_is_one_line(overrides, message):
     with pytest.raises(UsageError, match=message) as caught:
-        recipes.get_recipe("default", **overrides)
+        published.get_recipe("default", **overrides)
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'default'"):
-        recipes.get_recipe("defualt")
+        published.get_recipe("defualt")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_ours_work_at_two_scales_at_least_the_coarsest_near_128_pixels(size):
 
 
 def test_a_recipe_without_ladder_has_one_scale():
-    assert scale_sizes(recipes.TENSORFLOW_TUTORIAL, 600, 400) == (600,)
+    assert scale_sizes(published.TENSORFLOW_TUTORIAL, 600, 400) == (600,)
 
 
 def test_the_square_root_ladder_worked_by_hand():
@@ -178,7 +180,7 @@ def test_the_coarsest_scale_takes_at_least_the_first_steps(scales, expected):
     ],
 )
 def test_scales_and_steps_of_a_recipe(name, photograph, sizes, steps):
-    recipe = recipes.RECIPES[name]
+    recipe = published.RECIPES[name]
     assert scale_sizes(recipe, *photograph) == sizes
     assert steps_per_scale(recipe, len(sizes)) == steps
 
@@ -199,10 +201,10 @@ def test_what_may_change_without_a_new_graph_is_set_aside():
     base = DEFAULT.compiled_part()
     changes = {"size": 99, "steps": 5, "seed": 4, "init": "noise", "style_weight": 3.0, "content_weight": 9.0}
     changes["style_margin"] = 0.1
-    assert recipes.get_recipe("default", **changes).compiled_part() == base
+    assert published.get_recipe("default", **changes).compiled_part() == base
     for change in ({"pooling": "average"}, {"style_weight": 0.0}, {"tv_weight": 1.0}, {"weights": "imagenet"}):
         if change != {"tv_weight": float(DEFAULT.tv_weight > 0)}:
-            assert recipes.get_recipe("default", **change).compiled_part() != base
+            assert published.get_recipe("default", **change).compiled_part() != base
 
 
 @pytest.mark.parametrize(("layer", "side"), [("block1_conv2", 1), ("block3_conv1", 4), ("block5_conv4", 16)])
@@ -215,9 +217,9 @@ def test_each_block_halves_the_picture(layer, side):
 
 def test_the_words_a_recipe_knows_are_those_of_the_modules_that_follow_them():
     words = {item.name: set(item.metadata.get("choices", ())) for item in dataclasses.fields(Recipe)}
-    assert words["statistic"] == set(moments.STATISTICS)
+    assert words["statistic"] == set(statistics.STATISTICS)
     assert words["style_loss"] == set(losses.STYLE_LOSSES) == set(STYLE_LOSSES)
-    assert words["tv_form"] == set(losses.TOTAL_VARIATIONS)
+    assert words["tv_form"] == set(total_variation.TOTAL_VARIATIONS)
     assert words["taps"] == set(vgg.TAPS)
     assert words["edge"] == set(vgg.EDGES)
     assert words["rounding"] == set(vgg.ROUNDINGS)
@@ -226,7 +228,7 @@ def test_the_words_a_recipe_knows_are_those_of_the_modules_that_follow_them():
 
 
 def test_numbers_of_numpy_lists_and_paths_are_taken_and_become_the_fields_own_type():
-    recipe = recipes.get_recipe(
+    recipe = published.get_recipe(
         "default",
         size=np.int64(256),
         style_weight=np.float32(3),
@@ -238,7 +240,7 @@ def test_numbers_of_numpy_lists_and_paths_are_taken_and_become_the_fields_own_ty
         init=Path("start.png"),
         weights=Path("folder") / "network.h5",
     )
-    plain = recipes.get_recipe(
+    plain = published.get_recipe(
         "default",
         size=256,
         style_weight=3.0,
@@ -256,11 +258,11 @@ def test_numbers_of_numpy_lists_and_paths_are_taken_and_become_the_fields_own_ty
 
 @pytest.mark.parametrize("start", ["noise", "photo.png", "./photo", "folder/photo"])
 def test_a_word_or_a_path_may_be_the_start_image(start):
-    assert recipes.get_recipe("default", init=start).init == start
+    assert published.get_recipe("default", init=start).init == start
 
 
 def test_a_term_that_counts_nothing_needs_no_layer():
-    recipe = recipes.get_recipe("default", content_weight=0.0, content_layers=(), content_layer_weights=())
+    recipe = published.get_recipe("default", content_weight=0.0, content_layers=(), content_layer_weights=())
     assert recipe.smallest_side() == 16
 
 
@@ -279,5 +281,5 @@ def test_a_term_that_counts_nothing_needs_no_layer():
     ],
 )
 def test_a_recipe_says_when_its_network_is_another_than_the_published_one(name, weights, pixels, note):
-    found = recipes.get_recipe(name, weights=weights).network_note(pixels)
+    found = published.get_recipe(name, weights=weights).network_note(pixels)
     assert found is None if note is None else note in found

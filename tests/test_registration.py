@@ -92,7 +92,7 @@ def test_a_keras_that_is_half_imported_is_no_obstacle(half):
 def test_every_registered_class_is_in_the_list():
     import keras
 
-    from tfstyle.feedforward import players  # noqa: F401, registers its classes and those below.
+    from tfstyle.feedforward import generator  # noqa: F401, registers its classes and those below.
 
     ours = {name.removeprefix("tfstyle>") for name in keras.saving.get_custom_objects() if name.startswith("tfstyle>")}
     assert ours == set(registration.CLASSES)

@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 from conftest import ROOT, SAMPLES
 
-from tfstyle import losses
+from tfstyle import wasserstein
 
 
 @pytest.fixture
@@ -203,4 +203,4 @@ def test_the_pairs_of_a_benchmark_are_all_different(benchmark):
 
 def test_the_fast_root_is_what_its_script_finds():
     found = load("fit_root").fast_root()
-    np.testing.assert_allclose(found, losses.FAST_ROOT, atol=1e-6)
+    np.testing.assert_allclose(found, wasserstein.FAST_ROOT, atol=1e-6)

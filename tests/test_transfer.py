@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import images, losses, objective, transfer
+from tfstyle import images, objective, total_variation, transfer
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
-from tfstyle.feedforward import inference, networks
+from tfstyle.feedforward import adain, inference
 
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
 
@@ -43,9 +43,7 @@ def test_the_first_losses_are_those_of_the_start(mini_transfer, rng):
     content = image(rng)
     first = next(mini_transfer(recipe).steps(content, image(rng), recipe))
     assert first.losses["content"] == 0.0
-    assert first.losses["total_variation"] == pytest.approx(
-        3.0 * float(losses.total_variation_squared(content)), rel=1e-4
-    )
+    assert first.losses["total_variation"] == pytest.approx(3.0 * float(total_variation.squared(content)), rel=1e-4)
 
 
 @pytest.fixture
@@ -138,7 +136,7 @@ def test_the_adain_start_is_adains_picture(mini_transfer, rng):
     recipe = mini_recipe(learning_rate=1e-6, init="adain")
     content, style = image(rng), image(rng, 40, 57)
     first = next(mini_transfer(recipe).steps(content, style, recipe)).image
-    np.testing.assert_allclose(first, inference.paint(networks.AdaIN(), content, [style]), atol=1e-5)
+    np.testing.assert_allclose(first, inference.paint(adain.AdaIN(), content, [style]), atol=1e-5)
 
 
 def test_a_scale_with_no_steps_is_passed_over(mini_transfer, rng):

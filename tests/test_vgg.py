@@ -8,7 +8,7 @@ from conftest import MINI_BLOCKS, image
 
 from tfstyle import vgg
 from tfstyle.errors import TfstyleError
-from tfstyle.recipe import VGG19_BLOCKS, layer_names
+from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
 
 ALL = layer_names(MINI_BLOCKS)
 

@@ -14,7 +14,7 @@ from conftest import MINI_BLOCKS, NOT_THE_FILES_FAULT, SAMPLES
 from tfstyle import images, torchfile, vgg, weights
 from tfstyle.errors import WeightsError
 from tfstyle.magnitudes import RAW_SCALES
-from tfstyle.recipe import VGG19_BLOCKS, layer_names
+from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
 
 LAYERS = layer_names(MINI_BLOCKS)
 

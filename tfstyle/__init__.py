@@ -22,9 +22,9 @@ _HOMES = {
     "load_vgg": "vgg",
     "Transfer": "transfer",
     "Step": "transfer",
-    "Recipe": "recipe",
-    "RECIPES": "recipes",
-    "get_recipe": "recipes",
+    "Recipe": "recipes.recipe",
+    "RECIPES": "recipes.published",
+    "get_recipe": "recipes.published",
     "write": "images",
     "stylize": "api",
     "fast": "one_pass",
@@ -46,16 +46,18 @@ _MODULES = (
     "errors",
     "environment",
     "files",
-    "recipe",
+    "vgg19",
     "recipes",
+    "pictures",
     "weights",
-    "decoding",
+    "statistics",
     "color",
-    "moments",
     "optimizers",
     "images",
     "vgg",
     "losses",
+    "wasserstein",
+    "total_variation",
     "model",
     "metrics",
     "objective",
@@ -63,6 +65,7 @@ _MODULES = (
     "transfer",
     "plots",
     "callbacks",
+    "training",
     "one_pass",
     "api",
     "sweeps",
@@ -88,9 +91,9 @@ if TYPE_CHECKING:
     from tfstyle.images import write as write
     from tfstyle.model import StyleContentModel as StyleContentModel
     from tfstyle.one_pass import fast as fast
-    from tfstyle.recipe import Recipe as Recipe
-    from tfstyle.recipes import RECIPES as RECIPES
-    from tfstyle.recipes import get_recipe as get_recipe
+    from tfstyle.recipes.published import RECIPES as RECIPES
+    from tfstyle.recipes.published import get_recipe as get_recipe
+    from tfstyle.recipes.recipe import Recipe as Recipe
     from tfstyle.serving.export import export_extractor as export_extractor
     from tfstyle.sweeps import sweep as sweep
     from tfstyle.transfer import Step as Step

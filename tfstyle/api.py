@@ -16,11 +16,11 @@ from typing import Any
 
 from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observed
-from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
-from tfstyle.recipe import STARTS, Recipe
-from tfstyle.recipes import get_recipe
+from tfstyle.pictures.decoding import Picture
+from tfstyle.recipes.published import get_recipe
+from tfstyle.recipes.recipe import STARTS, Recipe
 from tfstyle.transfer import Step, Transfer, memory_needed
 
 _log = logging.getLogger("tfstyle")

@@ -15,6 +15,8 @@ from typing import Any
 
 from tfstyle.errors import UsageError, unknown_name
 
+LARGEST_SEED = 2**31 - 1
+
 
 def field(default: Any, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf) -> Any:
     """Makes a field of words or numbers, or of a list of them.
@@ -38,6 +40,11 @@ def option(
     """
     metadata = {"help": help, "choices": choices, "kind": type(default), "low": low, "high": high}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_fields(kind: type) -> tuple[dataclasses.Field, ...]:
+    """The fields of a dataclass that are options of the command line, in its order."""
+    return tuple(item for item in dataclasses.fields(kind) if "help" in item.metadata)
 
 
 def check_fields(instance: Any) -> None:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageColor
 
-from tfstyle import decoding, files
-from tfstyle.decoding import Picture
+from tfstyle import files
 from tfstyle.errors import InputError, OutputError, UsageError
-from tfstyle.profiles import srgb_profile
+from tfstyle.pictures import decoding
+from tfstyle.pictures.decoding import Picture
+from tfstyle.pictures.profiles import srgb_profile
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf

@@ -14,7 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from tfstyle import weights
-from tfstyle.recipe import Recipe, layer_names
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.vgg19 import layer_names
 
 _RAW_SCALES = (
     (24.56, 123.86),

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfstyle import images, moments
+from tfstyle import images, statistics
 from tfstyle.environment import tf
-from tfstyle.recipe import STYLE_LAYERS
+from tfstyle.statistics import sufficient_statistics
 from tfstyle.vgg import VGG
+from tfstyle.vgg19 import STYLE_LAYERS
 
 CONTENT_LAYER = "block4_conv2"
 LAYERS = (*STYLE_LAYERS, CONTENT_LAYER)
@@ -65,10 +66,10 @@ def compare(network: VGG, content: Any, style: Any, result: Any) -> Figures:
     for what, picture in (("the result", result), ("the painting", style)):
         network.check_size(picture, what)
     found, photograph, painting = (network(picture) for picture in (result, content, style))
-    sums = [(moments.moments(found[layer]), moments.moments(painting[layer])) for layer in STYLE_LAYERS]
+    sums = [(sufficient_statistics(found[layer]), sufficient_statistics(painting[layer])) for layer in STYLE_LAYERS]
     return Figures(
-        gram=_mean(relative_error(moments.gram(a), moments.gram(b)) for a, b in sums),
-        moments=_mean(relative_error(moments.mean_std(a), moments.mean_std(b)) for a, b in sums),
+        gram=_mean(relative_error(statistics.gram(a), statistics.gram(b)) for a, b in sums),
+        moments=_mean(relative_error(statistics.mean_std(a), statistics.mean_std(b)) for a, b in sums),
         sliced_wasserstein=_mean(sliced_wasserstein(found[layer], painting[layer]) for layer in STYLE_LAYERS),
         colors=sliced_wasserstein(result, style),
         content=relative_error(found[CONTENT_LAYER], photograph[CONTENT_LAYER]),

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tfstyle import environment, moments
+from tfstyle import environment, statistics
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
-from tfstyle.recipe import VGG19_BLOCKS, Recipe
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.statistics import sufficient_statistics
 from tfstyle.vgg import VGG, Blocks, load_vgg
+from tfstyle.vgg19 import VGG19_BLOCKS
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
@@ -22,7 +24,7 @@ class StyleContentModel(keras.Model):
     Args:
         style_layers: layers whose statistic describes the style.
         content_layers: layers whose features describe the content.
-        statistic: what is taken at the style layers, a name in `moments.STATISTICS`.
+        statistic: what is taken at the style layers, a name in `statistics.STATISTICS`.
         feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
             published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
@@ -55,7 +57,7 @@ class StyleContentModel(keras.Model):
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))  # Whatever the global policy says.
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
-        self._statistic = moments.statistic(statistic)
+        self._statistic = statistics.statistic(statistic)
         self.feature_scales = {layer: np.ravel(scale).tolist() for layer, scale in (feature_scales or {}).items()}
         layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
         options: dict = {"taps": taps, "pooling": pooling, "rounding": rounding, "edge": edge, "blocks": blocks}
@@ -79,10 +81,10 @@ class StyleContentModel(keras.Model):
     def call(self, image: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         """Style statistics and content features of an image; see the class."""
         features = self.vgg(image)
-        return self.describe(features, {layer: moments.moments(features[layer]) for layer in self.style_layers})
+        return self.describe(features, {layer: sufficient_statistics(features[layer]) for layer in self.style_layers})
 
     def describe(
-        self, features: Mapping[str, tf.Tensor], sums: Mapping[str, moments.Moments]
+        self, features: Mapping[str, tf.Tensor], sums: Mapping[str, statistics.SufficientStatistics]
     ) -> dict[str, dict[str, tf.Tensor]]:
         """What a call returns, from the features of the content layers and the moments of the style layers."""
         return {
@@ -93,10 +95,10 @@ class StyleContentModel(keras.Model):
             },
         }
 
-    def _describe(self, layer: str, sums: moments.Moments) -> tf.Tensor:
+    def _describe(self, layer: str, sums: statistics.SufficientStatistics) -> tf.Tensor:
         """The statistic; its sums are scaled instead of the features, which are far larger."""
         return self._statistic(
-            moments.scale(sums, self.feature_scales[layer]) if layer in self.feature_scales else sums
+            statistics.scale(sums, self.feature_scales[layer]) if layer in self.feature_scales else sums
         )
 
     def _scaled(self, layer: str, features: tf.Tensor) -> tf.Tensor:

@@ -10,10 +10,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tfstyle import losses, moments
+from tfstyle import losses, statistics, total_variation
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
-from tfstyle.recipe import Recipe
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.statistics import sufficient_statistics
 from tfstyle.vgg import scale_pixels, unscale_pixels, with_pullback
 
 Targets = Mapping[str, Mapping[str, Any]]
@@ -97,7 +98,7 @@ def loss_terms(
             terms[f"{kind}/{layer}"] = weights[kind] * factor(described[kind][layer]) * loss
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
     if recipe.tv_weight:
-        terms["total_variation"] = weights["total_variation"] * losses.total_variation(recipe.tv_form)(variable)
+        terms["total_variation"] = weights["total_variation"] * total_variation.lookup_form(recipe.tv_form)(variable)
     return terms
 
 
@@ -137,7 +138,7 @@ def make_objective(
         image, image_to_variable = with_pullback(lambda v: from_space(v, recipe.space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         kept = {layer: features[layer] for layer in model.content_layers}
-        sums = {layer: moments.moments(features[layer]) for layer in model.style_layers}
+        sums = {layer: sufficient_statistics(features[layer]) for layer in model.style_layers}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums))
             terms = loss_terms(recipe, model.describe(kept, sums), variable, targets, weights)
@@ -147,7 +148,7 @@ def make_objective(
         def gradient_at(layer: str) -> tf.Tensor:
             gradients = [of_kept[layer]] if layer in content else []
             if layer in style:
-                gradients.append(moments.moments_gradient(features[layer], of_sums[layer]))
+                gradients.append(statistics.sums_gradient(features[layer], of_sums[layer]))
             return tf.add_n(gradients)
 
         towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *content)}

@@ -11,15 +11,15 @@ from PIL import Image
 
 from tfstyle import environment, images
 from tfstyle.color import keep_colors
-from tfstyle.decoding import Picture
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
-from tfstyle.feedforward import inference, saved
+from tfstyle.feedforward import inference, serialization
+from tfstyle.feedforward.adain import AdaIN, AdaINDecoder, adain
+from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.inference import choose_code, paint, transform
-from tfstyle.feedforward.networks import AdaIN, AdaINDecoder, adain
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import Transformer
+from tfstyle.feedforward.transformer_net import Transformer
 from tfstyle.limits import MAX_PIXELS
+from tfstyle.pictures.decoding import Picture
 
 
 def fast(
@@ -48,8 +48,8 @@ def fast(
         content: the photograph, as for `images.read`.
         styles: a painting, likewise, or several, each at its own size; none for a model of one style, none or some
             for a generator.
-        model: a network from `tfstyle train`: its name, as for `feedforward.saved.load`, or itself; AdaIN with the
-            embedded decoder if None.
+        model: a network from `tfstyle train`: its name, as for `feedforward.serialization.load`, or itself;
+            AdaIN with the embedded decoder if None.
         blend, alpha: as for `feedforward.inference.paint`; not for a model of one style, and no alpha for a generator.
         seed: which of its paintings a generator invents that is given none; 0 if None.
         tile: as for `feedforward.inference.paint` or `transform`.
@@ -142,13 +142,13 @@ def _as_several(styles: Any) -> list[Any]:
 
 def _load(source: str) -> Transformer | AdaINDecoder:
     """Loads a network, or takes it as it was loaded before if its file has not changed."""
-    facts = os.stat(saved.find(source))
+    facts = os.stat(serialization.find(source))
     return _loaded(source, facts.st_mtime_ns, facts.st_size)
 
 
 @functools.lru_cache(maxsize=2)
 def _loaded(source: str, _modified: int, _size: int) -> Transformer | AdaINDecoder:
-    return saved.load(source)
+    return serialization.load(source)
 
 
 @functools.lru_cache(maxsize=2)

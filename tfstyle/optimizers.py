@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tfstyle.environment import tf
-from tfstyle.recipe import Recipe
+from tfstyle.recipes.recipe import Recipe
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
 

@@ -14,11 +14,11 @@ from typing import Any
 CLASSES = {
     "VGG": "vgg",
     "StyleContentModel": "model",
-    "AdaINDecoder": "feedforward.networks",
-    "ArbitraryStyle": "feedforward.networks",
-    "InstanceNormalisation": "feedforward.transformer",
-    "Transformer": "feedforward.transformer",
-    "Generator": "feedforward.players",
+    "AdaINDecoder": "feedforward.adain",
+    "ArbitraryStyle": "feedforward.adain",
+    "InstanceNormalisation": "feedforward.transformer_net",
+    "Transformer": "feedforward.transformer_net",
+    "Generator": "feedforward.generator",
 }
 """Keras class of tfstyle → its module, which registers the class itself when it is imported."""
 

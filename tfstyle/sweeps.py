@@ -11,8 +11,8 @@ from tfstyle import api, plots
 from tfstyle.callbacks import Callback, History
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError
-from tfstyle.recipe import Recipe
-from tfstyle.recipes import get_recipe
+from tfstyle.recipes.published import get_recipe
+from tfstyle.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
+from tfstyle.feedforward.adain import adain
 from tfstyle.feedforward.inference import paint
-from tfstyle.feedforward.networks import adain
 from tfstyle.model import gradient_kernels, model_for, policy
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
-from tfstyle.recipe import STARTS, Recipe, scale_sizes, steps_per_scale
-from tfstyle.recipes import get_recipe
+from tfstyle.recipes.published import get_recipe
+from tfstyle.recipes.recipe import STARTS, Recipe, scale_sizes, steps_per_scale
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras policy → peak memory of one evaluation, value and gradient, for each pixel."""

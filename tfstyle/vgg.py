@@ -16,7 +16,7 @@ from typing import Any
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
-from tfstyle.recipe import VGG19_BLOCKS, layer_names, smallest_side
+from tfstyle.vgg19 import VGG19_BLOCKS, layer_names, smallest_side
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean ImageNet pixel of the Caffe networks, 0-255 (Simonyan & Zisserman's model card; Keras uses the same)."""

@@ -20,7 +20,7 @@ import numpy as np
 from tfstyle import containers, torchfile
 from tfstyle.errors import WeightsError
 from tfstyle.limits import MAX_HEADER_BYTES, MAX_WEIGHT, MAX_WEIGHT_PARTS
-from tfstyle.recipe import VGG19_BLOCKS, layer_names
+from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
 
 FOLDER = Path(__file__).parent / "data" / "weights"
 
@@ -36,7 +36,7 @@ EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
 NETWORK_HASHES: Mapping[str, str] = MappingProxyType(
     {"starry-night": "a86f4ab9235b738ebe9561f2c274ddd3aecac6f97138a077f47aab110d20dfd5"}
 )
-"""SHA-256 of the embedded networks of one style, files of `feedforward.saved`."""
+"""SHA-256 of the embedded networks of one style, files of `feedforward.serialization`."""
 
 _SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 

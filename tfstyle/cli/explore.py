@@ -11,13 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, files, images, weights
+from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import checked_pictures, shown_steps, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
-from tfstyle.recipe import STYLE_LAYERS, Recipe, layer_names, option_fields
-from tfstyle.recipes import RECIPES, get_recipe
+from tfstyle.fields import option_fields
+from tfstyle.pictures import decoding
+from tfstyle.recipes.published import RECIPES, get_recipe
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
 
 def recipes(options: argparse.Namespace) -> None:
@@ -85,7 +88,7 @@ def features(options: argparse.Namespace) -> None:
 
 def _varied(words: list[str]) -> dict[str, list[Any]]:
     """`field=a,b,c` for each word, values of the field's type."""
-    kinds = {item.name: item.metadata["kind"] for item in option_fields()}
+    kinds = {item.name: item.metadata["kind"] for item in option_fields(Recipe)}
     vary = {}
     for word in words:
         name, _, values = word.partition("=")
@@ -169,10 +172,10 @@ def _export_network(options: argparse.Namespace) -> None:
     """Exports a network by its name or file."""
     folder = _export_folder(options)
     with quiet_tensorflow(options.debug):
-        from tfstyle.feedforward import saved
+        from tfstyle.feedforward import serialization
         from tfstyle.serving.export import check_export, export_network
     check_export(folder, format=options.format, overwrite=options.overwrite)
-    network = saved.load(options.what)
+    network = serialization.load(options.what)
     with quiet_tensorflow(options.debug):
         export_network(network, folder, format=options.format, overwrite=options.overwrite)
     print(folder)

@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, files, images
+from tfstyle import files, images
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import default_folder, result_path
-from tfstyle.decoding import Picture
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
+from tfstyle.pictures import decoding
+from tfstyle.pictures.decoding import Picture
 
 _Job = tuple[Path, Path | files.FreeName]
 
@@ -41,9 +42,9 @@ def run(options: argparse.Namespace) -> None:
             images.check_output(output, overwrite=options.overwrite)
         with quiet_tensorflow(options.debug):
             from tfstyle import environment
-            from tfstyle.feedforward import saved
+            from tfstyle.feedforward import serialization
         environment.grow_gpu_memory()
-        network = saved.load(options.model) if options.model else None
+        network = serialization.load(options.model) if options.model else None
         paintings = [images.read_and_log(style, background=options.background) for style in styles]
         told = [dataclasses.replace(painting, notes=(), warnings=()) for painting in paintings]  # Once is enough.
         _paint_all(options, jobs, told, network, blend)

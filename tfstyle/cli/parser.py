@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 import tfstyle
 from tfstyle.cli import events, streams
 from tfstyle.errors import UsageError, unknown_name
-from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions
-from tfstyle.recipe import STARTS, Recipe, option_fields
-from tfstyle.recipes import RECIPES
+from tfstyle.fields import option_fields
+from tfstyle.recipes.published import RECIPES
+from tfstyle.recipes.recipe import STARTS, Recipe
+from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions
 
 EXIT_CODES = (
     "exit codes: 0 done, 1 installation or internal fault, or standard output closed by its reader (no message), "

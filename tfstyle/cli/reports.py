@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import tfstyle
-from tfstyle import decoding, images, weights
+from tfstyle import images, weights
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, WeightsError
+from tfstyle.pictures import decoding
 
 _INSPECTED_SIDE = 2048
 """Long side that is enough to inspect a picture, in pixels: a much larger one is reduced while it is read."""

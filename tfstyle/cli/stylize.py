@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, files, images, recipes, weights
+from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
-from tfstyle.recipe import STARTS, Recipe, option_fields
+from tfstyle.fields import option_fields
+from tfstyle.pictures import decoding
+from tfstyle.recipes import published
+from tfstyle.recipes.recipe import STARTS, Recipe
 
 
 def run(options: argparse.Namespace) -> None:
@@ -117,11 +120,11 @@ def _check_records(options: argparse.Namespace, output: Path) -> None:
 
 def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     """The recipe with what was typed; the size is kept apart, since a typed one may enlarge the photograph."""
-    typed = {item.name for item in option_fields()} & set(vars(options))
+    typed = {item.name for item in option_fields(Recipe)} & set(vars(options))
     overrides = {name: getattr(options, name) for name in typed}
     if overrides.get("steps") == 0:
         raise UsageError("--steps should be at least 1, not 0.")
-    recipe = recipes.get_recipe(options.recipe, **overrides)
+    recipe = published.get_recipe(options.recipe, **overrides)
     return recipe, {"size": recipe.size} if "size" in typed else {}
 
 

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tfstyle import decoding, images
+from tfstyle import images
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError
-from tfstyle.feedforward import dataset, records
-from tfstyle.feedforward.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
-from tfstyle.recipe import option_fields
+from tfstyle.fields import option_fields
+from tfstyle.pictures import decoding
+from tfstyle.training import dataset, run_folder
+from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
 
 SHEET_SIZE = 384
 """Long side of the photographs on a sample sheet, in pixels."""
@@ -36,23 +37,23 @@ def _fast(options: argparse.Namespace) -> Path:
             "picture or a smaller `size`."
         )
     with quiet_tensorflow(options.debug):
-        from tfstyle.feedforward import training
-    return training.train_fast(painting, photographs, _run(options, numbers, folder), options=numbers)
+        from tfstyle.training import perceptual
+    return perceptual.train_fast(painting, photographs, _run(options, numbers, folder), options=numbers)
 
 
 def _adain(options: argparse.Namespace) -> Path:
     numbers, photographs, folder = _checked(options, AdaINOptions)
     paintings = dataset.list_pictures(Path(options.styles), crop=numbers.size, what="painting")
     with quiet_tensorflow(options.debug):
-        from tfstyle.feedforward import training
-    return training.train_adain(paintings, photographs, _run(options, numbers, folder), options=numbers)
+        from tfstyle.training import perceptual
+    return perceptual.train_adain(paintings, photographs, _run(options, numbers, folder), options=numbers)
 
 
 def _gan(options: argparse.Namespace) -> Path:
     numbers, photographs, folder = _checked(options, GANOptions)
     paintings = dataset.list_pictures(Path(options.styles), crop=numbers.size, what="painting")
     with quiet_tensorflow(options.debug):
-        from tfstyle.feedforward import gan
+        from tfstyle.training import gan
     return gan.train_gan(paintings, photographs, _run(options, numbers, folder), options=numbers)
 
 
@@ -61,15 +62,15 @@ def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[
     typed = {item.name for item in option_fields(kind)} & set(vars(options))
     numbers = kind(**{name: getattr(options, name) for name in typed})
     folder = Path(options.output)
-    records.check(folder, resume=options.resume, overwrite=options.overwrite)
+    run_folder.check(folder, resume=options.resume, overwrite=options.overwrite)
     return numbers, dataset.list_pictures(Path(options.photos), crop=numbers.size), folder
 
 
 def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
     """The place of a training, with the photographs of its sample sheet: those named, or the embedded ones."""
     from tfstyle import environment
-    from tfstyle.feedforward import progress, training
-    from tfstyle.feedforward.transformer import SMALLEST
+    from tfstyle.feedforward.transformer_net import SMALLEST
+    from tfstyle.training import perceptual, progress
 
     environment.grow_gpu_memory()
     if options.samples:
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) ->
         shown = [progress.JsonLines(numbers.steps)]
     elif not options.quiet:
         shown = [progress.Progress(numbers.steps)]
-    return training.Run(
+    return perceptual.Run(
         folder,
         resume=options.resume,
         overwrite=options.overwrite,

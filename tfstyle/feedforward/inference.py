@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tfstyle import images, moments
+from tfstyle import images, statistics
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, UsageError
-from tfstyle.feedforward.networks import AdaIN, adaptive_instance_normalisation, in_whole_cells
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import BODY_CELL, HALO, SMALLEST, Transformer
+from tfstyle.feedforward.adain import AdaIN, adaptive_instance_normalisation, in_whole_cells
+from tfstyle.feedforward.generator import Generator
+from tfstyle.feedforward.transformer_net import BODY_CELL, HALO, SMALLEST, Transformer
+from tfstyle.statistics import sufficient_statistics
 
 CELL = 8
 """Pixels of a position of the encoder's features."""
@@ -272,8 +273,8 @@ def _encoded(network: AdaIN, image: tf.Tensor, what: str) -> tuple[tf.Tensor, Ca
 
 def _statistics(padded: tf.Tensor, features_of: Callable[[_Tile], tf.Tensor], tile: int) -> tf.Tensor:
     """Means and deviations [1, 2, channels] of a picture's features, summed over its pieces."""
-    parts = (moments.moments(features_of(piece)) for piece in _tiles(padded, tile))
-    return moments.mean_std(functools.reduce(moments.add, parts))
+    parts = (sufficient_statistics(features_of(piece)) for piece in _tiles(padded, tile))
+    return statistics.mean_std(functools.reduce(statistics.add, parts))
 
 
 def _blended(targets: Sequence[tf.Tensor], blend: Sequence[float] | None) -> tf.Tensor:

@@ -17,9 +17,9 @@ from typing import Any
 from tfstyle import atomic, files
 from tfstyle.environment import keras, tf
 from tfstyle.errors import OutputError, SetupError, UsageError, unknown_name
-from tfstyle.feedforward.networks import AdaINDecoder, ArbitraryStyle
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import SMALLEST, Transformer
+from tfstyle.feedforward.adain import AdaINDecoder, ArbitraryStyle
+from tfstyle.feedforward.generator import Generator
+from tfstyle.feedforward.transformer_net import SMALLEST, Transformer
 from tfstyle.model import StyleContentModel
 
 FORMATS = ("savedmodel", "onnx", "litert")
@@ -76,7 +76,7 @@ def flat_network(network: Transformer | AdaINDecoder) -> keras.Model:
     """A trained network with named inputs and one named output.
 
     Args:
-        network: as from `feedforward.saved.load`.
+        network: as from `feedforward.serialization.load`.
 
     Returns:
         A functional model of `image`, and for a decoder of `style` beside it, float32 [N, H, W, 3] in [0, 1], N, H
@@ -105,7 +105,7 @@ def export_network(
     """Writes a trained network that strangers' programs can load.
 
     Args:
-        network: as from `feedforward.saved.load`.
+        network: as from `feedforward.serialization.load`.
         directory, format, overwrite: as for `export_extractor`.
 
     Returns:

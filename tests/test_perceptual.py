@@ -11,29 +11,30 @@ import scipy.linalg
 import tensorflow as tf
 from conftest import MINI_BLOCKS, ROOT, assert_resumes_exactly, image, miniature, small_transformer
 
-from tfstyle import environment, images, losses, objective, vgg, weights
+from tfstyle import environment, images, objective, total_variation, vgg, weights
 from tfstyle.errors import InputError, OutputError
-from tfstyle.feedforward import networks, records, saved, training
-from tfstyle.feedforward.options import AdaINOptions, FastOptions
-from tfstyle.feedforward.transformer import Transformer
+from tfstyle.feedforward import adain, serialization
+from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.training import perceptual, run_folder
+from tfstyle.training.options import AdaINOptions, FastOptions
 
 LAYERS = {"style_layers": ("block1_conv1", "block2_conv1"), "content_layers": ("block2_conv2",)}
 
 
 def mini_recipe(options):
-    recipe = training.fast_recipe(options)
+    recipe = perceptual.fast_recipe(options)
     return dataclasses.replace(recipe, style_layer_weights=(0.7, 0.3), **LAYERS)
 
 
 @pytest.fixture
 def mini(monkeypatch):
     """Trainings on the miniature network and a small transformer."""
-    make = training.fast_recipe
+    make = perceptual.fast_recipe
     monkeypatch.setattr(
-        training, "fast_recipe", lambda o: dataclasses.replace(make(o), style_layer_weights=(0.7, 0.3), **LAYERS)
+        perceptual, "fast_recipe", lambda o: dataclasses.replace(make(o), style_layer_weights=(0.7, 0.3), **LAYERS)
     )
-    monkeypatch.setattr(training, "model_for", lambda recipe: miniature(statistic="mean_gram"))
-    monkeypatch.setattr(training, "Transformer", lambda filters, dtype: Transformer((4, 5, 6), blocks=0, dtype=dtype))
+    monkeypatch.setattr(perceptual, "model_for", lambda recipe: miniature(statistic="mean_gram"))
+    monkeypatch.setattr(perceptual, "Transformer", lambda filters, dtype: Transformer((4, 5, 6), blocks=0, dtype=dtype))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def pictures(rng, tmp_path):
 
 
 def run(folder, rng, **options):
-    return training.Run(folder, [image(rng, 33, 47)], **options)
+    return perceptual.Run(folder, [image(rng, 33, 47)], **options)
 
 
 def mean_and_covariance(statistic):
@@ -58,7 +59,7 @@ def test_the_objective_is_a_plain_computation(rng):
     recipe, model, painting = mini_recipe(options), miniature(statistic="mean_gram"), 1.0 - image(rng, 50, 70)
     photographs = np.concatenate([image(rng, 32, 36), image(rng, 32, 36)])
     network = small_transformer()
-    terms = training.fast_objective(model, recipe, painting)(network, tf.constant(photographs))
+    terms = perceptual.fast_objective(model, recipe, painting)(network, tf.constant(photographs))
     painted = network(photographs)
     seen, wanted, style = model(painted), model(photographs)["content"], model(painting)["style"]
     content = np.mean((seen["content"]["block2_conv2"] - wanted["block2_conv2"]) ** 2)
@@ -72,7 +73,7 @@ def test_the_objective_is_a_plain_computation(rng):
             distance = np.sum((mean - target) ** 2) + np.trace(covariance + target_covariance - 2 * shared)
             expected += share * distance / len(mean) / len(photographs)
     assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-2)
-    smooth = losses.total_variation_squared(painted)
+    smooth = total_variation.squared(painted)
     assert float(terms["total_variation"]) == pytest.approx(3.0 * float(smooth), rel=1e-4)
 
 
@@ -113,7 +114,9 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
             loss = objective.total(terms)
         return terms, tape.gradient(loss, network.trainable_variables)
 
-    terms, gradients = mode(functools.partial(terms_and_gradients, training.fast_objective(model, recipe, painting)))()
+    terms, gradients = mode(
+        functools.partial(terms_and_gradients, perceptual.fast_objective(model, recipe, painting))
+    )()
     expected, expected_gradients = terms_and_gradients(plain)
     assert any(given) == flips
     assert set(terms) == set(expected)
@@ -125,7 +128,7 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
 
 
 def test_adains_objective_is_a_plain_computation(rng):
-    layers = ("block1_conv1", networks.ADAIN_LAYER)
+    layers = ("block1_conv1", adain.ADAIN_LAYER)
     encoder = vgg.VGG(layers, edge="reflect", input_scale="torch", blocks=MINI_BLOCKS)
     encoder.build((None, None, None, 3))
     photographs, paintings = image(rng, 32, 48), 1.0 - image(rng, 32, 48)
@@ -136,10 +139,10 @@ def test_adains_objective_is_a_plain_computation(rng):
         given.append(features.numpy())
         return painted
 
-    terms = training.adain_objective(encoder, AdaINOptions(style_weight=2.0, content_weight=0.5))(
+    terms = perceptual.adain_objective(encoder, AdaINOptions(style_weight=2.0, content_weight=0.5))(
         decoder, (photographs, paintings)
     )
-    last = networks.ADAIN_LAYER
+    last = adain.ADAIN_LAYER
     style, found = encoder(paintings), encoder(painted)
     assert np.allclose(given[0].mean((1, 2)), style[last].numpy().mean((1, 2)), rtol=1e-3, atol=1e-3)
     content = np.mean((found[last] - given[0]) ** 2) / (np.mean(given[0] ** 2) + 1e-6)
@@ -157,14 +160,14 @@ def test_adains_objective_is_a_plain_computation(rng):
 def test_a_training_lowers_its_loss_and_leaves_everything(mini, pictures, rng, tmp_path):
     photographs, painting = pictures
     options = FastOptions(steps=12, precision="float32", size=32, save_every=4, learning_rate=0.01, style_size=64)
-    path = training.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
-    assert path == tmp_path / "out" / records.NETWORK
-    rows = records.read_losses(tmp_path / "out")
+    path = perceptual.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
+    assert path == tmp_path / "out" / run_folder.NETWORK
+    rows = run_folder.read_losses(tmp_path / "out")
     assert [row["step"] for row in rows] == [4, 8, 12]
     assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
-    sheets = [file.name for file in sorted((tmp_path / "out" / records.SHEETS).iterdir())]
+    sheets = [file.name for file in sorted((tmp_path / "out" / run_folder.SHEETS).iterdir())]
     assert sheets == ["000000.jpg", "000004.jpg", "000008.jpg", "000012.jpg"]
-    assert saved.load(path)(image(rng, 33, 47)).shape == (1, 33, 47, 3)
+    assert serialization.load(path)(image(rng, 33, 47)).shape == (1, 33, 47, 3)
 
 
 @pytest.mark.parametrize("without", ["content", "style"])
@@ -172,8 +175,8 @@ def test_a_loss_without_weight_is_logged_as_0(without, mini, pictures, rng, tmp_
     photographs, painting = pictures
     weights = {f"{without}_weight": 0.0}
     options = FastOptions(steps=1, precision="float32", size=32, batch=1, style_size=64, **weights)
-    training.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
-    (row,) = records.read_losses(tmp_path / "out")
+    perceptual.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
+    (row,) = run_folder.read_losses(tmp_path / "out")
     assert [row[name] == 0.0 for name in ("content", "style")] == [name == without for name in ("content", "style")]
 
 
@@ -182,7 +185,7 @@ def test_a_training_of_one_photograph_is_resumed_exactly_and_with_no_others(mini
     options = FastOptions(steps=5, size=40, batch=1, save_every=2, style_size=64, precision="float32")
 
     def train(photographs, folder, **place):
-        training.train_fast(painting, photographs, run(tmp_path / folder, rng, **place), options=options)
+        perceptual.train_fast(painting, photographs, run(tmp_path / folder, rng, **place), options=options)
 
     assert_resumes_exactly(lambda *args, **place: train(photographs[:1], *args, **place), tmp_path)
     with pytest.raises(ValueError, match="was made with photographs"):
@@ -194,7 +197,7 @@ def test_a_decoders_training_is_resumed_exactly(pictures, rng, tmp_path):
     options = AdaINOptions(steps=5, size=32, batch=1, save_every=2, precision="float32")
 
     def train(folder, **place):
-        training.train_adain([painting], photographs, run(tmp_path / folder, rng, **place), options=options)
+        perceptual.train_adain([painting], photographs, run(tmp_path / folder, rng, **place), options=options)
 
     assert_resumes_exactly(train, tmp_path)
 
@@ -202,8 +205,8 @@ def test_a_decoders_training_is_resumed_exactly(pictures, rng, tmp_path):
 def test_a_decoder_is_trained_and_paints(pictures, rng, tmp_path):
     photographs, painting = pictures
     options = AdaINOptions(steps=2, size=32, batch=1, save_every=2)
-    path = training.train_adain([painting], photographs, run(tmp_path / "out", rng), options=options)
-    trained = saved.load(path)
+    path = perceptual.train_adain([painting], photographs, run(tmp_path / "out", rng), options=options)
+    trained = serialization.load(path)
     start = weights.read_embedded("adain-decoder")["decoder_conv9.kernel"]
     change = np.abs(trained.get_weights()[-2] - start).max()
     assert 0 < change < 0.01
@@ -215,20 +218,20 @@ def test_a_training_is_neither_overwritten_unasked_nor_begun_twice(mini, picture
     options = FastOptions(steps=2, size=32, batch=1, style_size=64, precision="float32")
 
     def train(**place):
-        training.train_fast(
+        perceptual.train_fast(
             str(painting), [str(path) for path in photographs], run(folder, rng, **place), options=options
         )
 
     folder = str(tmp_path / "out")
     train()
-    before = (tmp_path / "out" / records.STATE).read_bytes()
+    before = (tmp_path / "out" / run_folder.STATE).read_bytes()
     with pytest.raises(OutputError, match="holds a training; go on with `resume`, or start again with `overwrite`"):
         train()
-    assert (tmp_path / "out" / records.STATE).read_bytes() == before
+    assert (tmp_path / "out" / run_folder.STATE).read_bytes() == before
     train(resume=True)
     options = dataclasses.replace(options, seed=1)
     train(overwrite=True)
-    assert (tmp_path / "out" / records.STATE).read_bytes() != before
+    assert (tmp_path / "out" / run_folder.STATE).read_bytes() != before
 
 
 def test_only_damaged_photographs_leave_nothing(pictures, rng, tmp_path):
@@ -236,7 +239,7 @@ def test_only_damaged_photographs_leave_nothing(pictures, rng, tmp_path):
     for path in photographs:
         path.write_bytes(path.read_bytes()[:90])
     with pytest.raises(InputError):
-        training.train_fast(painting, photographs, run(tmp_path / "out", rng), options=FastOptions(size=32))
+        perceptual.train_fast(painting, photographs, run(tmp_path / "out", rng), options=FastOptions(size=32))
     assert not (tmp_path / "out").exists()
 
 
@@ -249,13 +252,13 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import test_fitting as made
 from tfstyle.environment import keras
-from tfstyle.feedforward import checkpoint, training
+from tfstyle.training import checkpoint, perceptual
 from pathlib import Path
 
 folder = Path(sys.argv[2])
 alone = made.make_trainer(keras.optimizers.SGD(0.5))
 made.run(alone, folder / "alone", 3)
-run = training.Run(folder / "shared", [], mirrored=True)
+run = perceptual.Run(folder / "shared", [], mirrored=True)
 strategy = run.strategy(2)
 assert strategy.num_replicas_in_sync == 2
 with strategy.scope():

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from tfstyle import files, images, plots
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward import records
+from tfstyle.training import run_folder
 
 _log = logging.getLogger("tfstyle")
 
@@ -34,12 +34,12 @@ class SampleSheet(keras.callbacks.Callback):
         self, folder: Path, paint: Callable[[tf.Tensor], Any], photographs: Sequence[Any], *, every: int
     ) -> None:
         super().__init__()
-        self.folder, self.paint = Path(folder) / records.SHEETS, paint
+        self.folder, self.paint = Path(folder) / run_folder.SHEETS, paint
         self.photographs, self.every = photographs, every
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Makes the folder, and the sheet of the untrained network."""
-        records.make(self.folder)
+        run_folder.make(self.folder)
         if self.model.step == 0:
             self.write()
 

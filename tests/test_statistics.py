@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfstyle import moments
+from tfstyle import statistics
+from tfstyle.statistics import sufficient_statistics
 
 SHAPES = [(1, 4, 7, 3), (2, 1, 5, 8)]  # Never square: a swapped axis must fail.
 MODES = {"eager": lambda f: f, "graph": tf.function}
@@ -30,17 +31,17 @@ def statistics_by_loops(features):
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", moments.STATISTICS)
+@pytest.mark.parametrize("name", statistics.STATISTICS)
 def test_a_statistic_matches_its_definition(name, shape, mode, rng):
     features = rng.normal(size=shape).astype("float32")
-    found = mode(lambda f: moments.statistic(name)(moments.moments(f)))(features)
+    found = mode(lambda f: statistics.statistic(name)(sufficient_statistics(f)))(features)
     np.testing.assert_allclose(found, statistics_by_loops(features)[name], rtol=1e-5, atol=1e-5)
 
 
 def test_gram_worked_by_hand():
     # Two positions, two channels: (1, 2) and (3, 4). Mean of [[1, 2], [2, 4]] and [[9, 12], [12, 16]].
     features = [[[[1.0, 2.0], [3.0, 4.0]]]]
-    np.testing.assert_array_equal(moments.gram(moments.moments(features)), [[[5.0, 7.0], [7.0, 10.0]]])
+    np.testing.assert_array_equal(statistics.gram(sufficient_statistics(features)), [[[5.0, 7.0], [7.0, 10.0]]])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_gram_worked_by_hand():
 )
 def test_scaled_moments_worked_by_hand(factor, total, products):
     # Of (1, 2) and (3, 4): the sum is (4, 6), that of the products [[10, 14], [14, 20]].
-    scaled = moments.scale(moments.moments([[[[1.0, 2.0], [3.0, 4.0]]]]), factor)
+    scaled = statistics.scale(sufficient_statistics([[[[1.0, 2.0], [3.0, 4.0]]]]), factor)
     np.testing.assert_array_equal(scaled.total, [total])
     np.testing.assert_array_equal(scaled.products, [products])
 
@@ -60,26 +61,28 @@ def test_scaled_moments_worked_by_hand(factor, total, products):
 def test_covariance_worked_by_hand():
     # The same less means (2, 3): (-1, -1) and (1, 1).
     features = [[[[1.0, 2.0], [3.0, 4.0]]]]
-    np.testing.assert_allclose(moments.covariance(moments.moments(features)), [[[1.0, 1.0], [1.0, 1.0]]])
+    np.testing.assert_allclose(statistics.covariance(sufficient_statistics(features)), [[[1.0, 1.0], [1.0, 1.0]]])
 
 
 def test_moments_of_two_halves_add_up_to_those_of_the_whole(rng):
     features = rng.normal(size=(2, 4, 7, 3)).astype("float32")
-    added = moments.add(moments.moments(features[:, :, :3]), moments.moments(features[:, :, 3:]))
-    for found, expected in zip(added, moments.moments(features), strict=True):
+    added = statistics.add(sufficient_statistics(features[:, :, :3]), sufficient_statistics(features[:, :, 3:]))
+    for found, expected in zip(added, sufficient_statistics(features), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_scaled_moments_are_those_of_scaled_features(rng):
     features = rng.normal(size=(1, 4, 7, 3)).astype("float32")
     for found, expected in zip(
-        moments.scale(moments.moments(features), 3.0), moments.moments(features * 3.0), strict=True
+        statistics.scale(sufficient_statistics(features), 3.0),
+        sufficient_statistics(features * 3.0),
+        strict=True,
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_gram_is_symmetric_and_positive_semi_definite(rng):
-    gram = moments.gram(moments.moments(rng.normal(size=(2, 3, 5, 6)).astype("float32"))).numpy()
+    gram = statistics.gram(sufficient_statistics(rng.normal(size=(2, 3, 5, 6)).astype("float32"))).numpy()
     np.testing.assert_allclose(gram, gram.transpose(0, 2, 1), rtol=1e-6)
     assert (np.linalg.eigvalsh(gram) > -1e-6).all()
 
@@ -92,11 +95,11 @@ def test_the_gradient_towards_features_is_tensorflows(shape, dtype, rng):
     exact = tf.cast(features, "float64" if dtype == "float64" else "float32")
     with tf.GradientTape() as tape:
         tape.watch(exact)
-        sums = moments.moments(exact)
+        sums = sufficient_statistics(exact)
         value = tf.reduce_sum(sums.products**2) + tf.reduce_sum(sums.total**3)
     expected = tape.gradient(value, exact)
-    upstream = moments.Moments(sums.count, 3.0 * sums.total**2, 2.0 * sums.products)
-    found = moments.moments_gradient(features, upstream)
+    upstream = statistics.SufficientStatistics(sums.count, 3.0 * sums.total**2, 2.0 * sums.products)
+    found = statistics.sums_gradient(features, upstream)
     assert found.dtype == features.dtype
     if dtype == "float64":
         np.testing.assert_allclose(found, expected, rtol=1e-10)
@@ -106,14 +109,14 @@ def test_the_gradient_towards_features_is_tensorflows(shape, dtype, rng):
 
 def test_the_gradient_worked_by_hand():
     # One position, f = (1, 2), U = [[1, 3], [0, 1]] and u = (5, 7): f (U + Uᵀ) + u = (2·1 + 3·2 + 5, 3·1 + 2·2 + 7).
-    upstream = moments.Moments(None, tf.constant([[5.0, 7.0]]), tf.constant([[[1.0, 3.0], [0.0, 1.0]]]))
-    np.testing.assert_array_equal(moments.moments_gradient(tf.constant([[[[1.0, 2.0]]]]), upstream), [[[[13.0, 14.0]]]])
+    upstream = statistics.SufficientStatistics(None, tf.constant([[5.0, 7.0]]), tf.constant([[[1.0, 3.0], [0.0, 1.0]]]))
+    np.testing.assert_array_equal(statistics.sums_gradient(tf.constant([[[[1.0, 2.0]]]]), upstream), [[[[13.0, 14.0]]]])
 
 
 def test_features_of_16_bits_are_summed_in_32(rng):
     features = tf.cast(rng.normal(size=(2, 41, 50, 3)) + 2.0, tf.bfloat16)
-    exact = moments.moments(tf.cast(features, tf.float32))
-    for found, expected in zip(moments.moments(features), exact, strict=True):
+    exact = sufficient_statistics(tf.cast(features, tf.float32))
+    for found, expected in zip(sufficient_statistics(features), exact, strict=True):
         assert found.dtype == tf.float32
         np.testing.assert_array_equal(found, expected)
 
@@ -122,21 +125,21 @@ def test_the_deviation_of_a_constant_channel_has_a_finite_gradient():
     features = tf.ones((1, 3, 5, 2))
     with tf.GradientTape() as tape:
         tape.watch(features)
-        value = tf.reduce_sum(moments.mean_std(moments.moments(features)))
+        value = tf.reduce_sum(statistics.mean_std(sufficient_statistics(features)))
     assert np.isfinite(tape.gradient(value, features)).all()
 
 
 @pytest.mark.parametrize("shape", [(4, 7, 3), (1, 2, 4, 7, 3)])
 def test_moments_name_the_shape_they_received(shape):
     with pytest.raises(ValueError, match=r"Received: \(" + str(shape[0])):
-        moments.moments(np.zeros(shape, "float32"))
+        sufficient_statistics(np.zeros(shape, "float32"))
 
 
 def test_an_unknown_statistic_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'gram'"):
-        moments.statistic("grams")
+        statistics.statistic("grams")
 
 
 def test_a_flat_picture_has_no_variance_in_float32(rng):
     features = tf.constant(np.broadcast_to(rng.uniform(1.0, 4.0, size=5), (1, 300, 410, 5)).astype("float32"))
-    assert np.abs(moments.covariance(moments.moments(features))).max() < 1e-4 * 16.0
+    assert np.abs(statistics.covariance(sufficient_statistics(features))).max() < 1e-4 * 16.0

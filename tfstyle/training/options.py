@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfstyle.errors import UsageError
-from tfstyle.fields import check_fields, option
-from tfstyle.recipe import LARGEST_SEED
+from tfstyle.fields import LARGEST_SEED, check_fields, option
 
 PRECISIONS = ("auto", "float32", "mixed")
 WIDTHS = ("slim", "full")

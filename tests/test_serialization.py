@@ -11,14 +11,14 @@ from conftest import NOT_THE_FILES_FAULT, embedded_decoder, image, small_transfo
 from tfstyle import weights
 from tfstyle.environment import keras
 from tfstyle.errors import WeightsError
-from tfstyle.feedforward import networks, saved
+from tfstyle.feedforward import adain, serialization
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_transformer_comes_back_as_it_was_in_float32(dtype, rng, tmp_path):
     network = small_transformer(filters=(3, 4, 5), blocks=1, dtype=dtype)
-    saved.save(network, tmp_path / "x.keras")
-    again = saved.load(tmp_path / "x.keras")
+    serialization.save(network, tmp_path / "x.keras")
+    again = serialization.load(tmp_path / "x.keras")
     assert (again.filters, again.blocks, again.dtype_policy.name) == ((3, 4, 5), 1, "float32")
     for one, other in zip(again.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -30,13 +30,13 @@ def test_a_transformer_comes_back_as_it_was_in_float32(dtype, rng, tmp_path):
 
 def test_a_decoder_comes_back_as_it_was(rng, tmp_path):
     features = rng.uniform(size=(1, 3, 4, 512)).astype("float32")
-    saved.save(embedded_decoder(dtype="mixed_bfloat16"), tmp_path / "x.keras")
-    expected = networks.decode(features, weights.read_embedded("adain-decoder"))
-    np.testing.assert_allclose(saved.load(tmp_path / "x.keras")(features), expected, atol=1e-5)
+    serialization.save(embedded_decoder(dtype="mixed_bfloat16"), tmp_path / "x.keras")
+    expected = adain.decode(features, weights.read_embedded("adain-decoder"))
+    np.testing.assert_allclose(serialization.load(tmp_path / "x.keras")(features), expected, atol=1e-5)
 
 
 def test_what_is_no_network_is_one_line(tmp_path):
-    saved.save(small_transformer(), tmp_path / "good.keras")
+    serialization.save(small_transformer(), tmp_path / "good.keras")
     data = (tmp_path / "good.keras").read_bytes()
     (tmp_path / "cut.keras").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.keras").write_text("no network")
@@ -44,7 +44,7 @@ def test_what_is_no_network_is_one_line(tmp_path):
         pass
     for name in ("cut", "text", "empty"):
         with pytest.raises(WeightsError, match=f"{name}.keras: is damaged or no network of tfstyle") as caught:
-            saved.load(tmp_path / f"{name}.keras")
+            serialization.load(tmp_path / f"{name}.keras")
         assert "\n" not in str(caught.value)
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_fault_of_the_file_is_told_as_such(raised, expected, message,
     (tmp_path / "x.keras").touch()
     monkeypatch.setattr(type(tmp_path), "read_bytes", fail)
     with pytest.raises(expected, match=rf"x\.keras: {message}") as caught:
-        saved.load(tmp_path / "x.keras")
+        serialization.load(tmp_path / "x.keras")
     assert "train it again" not in str(caught.value)
 
 
@@ -70,7 +70,7 @@ def rewritten(tmp_path):
 
     def write(config=None, numbers=None, **options):
         path, inner = tmp_path / "x.keras", tmp_path / "inner.h5"
-        saved.save(network, path)
+        serialization.save(network, path)
         with zipfile.ZipFile(path) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         if config:
@@ -90,7 +90,7 @@ def rewritten(tmp_path):
 
 
 def test_an_archive_written_again_comes_back(rewritten):
-    assert saved.load(rewritten(lambda description: None, lambda file: None)).filters == (3, 4, 5)
+    assert serialization.load(rewritten(lambda description: None, lambda file: None)).filters == (3, 4, 5)
 
 
 HOSTILE_CONFIGS = {
@@ -126,7 +126,7 @@ HOSTILE_CONFIGS = {
 def test_a_config_is_refused_in_one_line_before_anything_is_made_of_it(change, message, rewritten, little_memory):
     path = rewritten(change)
     with little_memory(), pytest.raises(WeightsError, match=message) as caught:
-        saved.load(path)
+        serialization.load(path)
     assert "\n" not in str(caught.value)
 
 
@@ -179,20 +179,20 @@ HOSTILE_NUMBERS = {
 def test_a_network_without_all_its_weights_or_with_absurd_ones_is_refused(change, message, rewritten, recwarn):
     path = rewritten(numbers=change)
     with pytest.raises(WeightsError, match=message) as caught:
-        saved.load(path)
+        serialization.load(path)
     assert "\n" not in str(caught.value)
     assert not [warning for warning in recwarn if "could not" in str(warning.message)]  # Keras' own.
 
 
 def test_a_compressed_archive_is_refused(rewritten):
     with pytest.raises(WeightsError, match="compressed or encrypted"):
-        saved.load(rewritten(compression=zipfile.ZIP_DEFLATED))
+        serialization.load(rewritten(compression=zipfile.ZIP_DEFLATED))
 
 
 def test_another_kind_of_model_is_named(tmp_path):
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
     with pytest.raises(WeightsError, match=r"dense.keras: holds a Sequential; a network from tfstyle train"):
-        saved.load(tmp_path / "dense.keras")
+        serialization.load(tmp_path / "dense.keras")
 
 
 @pytest.mark.parametrize(
@@ -205,20 +205,20 @@ def test_another_kind_of_model_is_named(tmp_path):
 )
 def test_an_unknown_name_is_one_line(source, message):
     with pytest.raises(WeightsError, match=message):
-        saved.load(source)
+        serialization.load(source)
 
 
 def test_a_changed_shipped_network_is_refused(tmp_path, monkeypatch):
-    data = bytearray(saved.find("starry-night").read_bytes())
+    data = bytearray(serialization.find("starry-night").read_bytes())
     data[-1] ^= 1
     (tmp_path / "starry-night.keras").write_bytes(data)
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="SHA-256 differs"):
-        saved.load("starry-night")
+        serialization.load("starry-night")
 
 
 def test_the_shipped_networks_are_small_and_load():
-    assert saved.shipped() == ["starry-night"]
-    path = saved.find("starry-night")
+    assert serialization.shipped() == ["starry-night"]
+    path = serialization.find("starry-night")
     assert path.stat().st_size < 4_000_000
-    assert saved.load("starry-night").filters == (16, 32, 64)
+    assert serialization.load("starry-night").filters == (16, 32, 64)

@@ -14,7 +14,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import UsageError, lookup
 
 
-class Moments(NamedTuple):
+class SufficientStatistics(NamedTuple):
     """Sums over the positions of a feature map; adding two gives the moments of both together.
 
     Attributes:
@@ -38,14 +38,14 @@ MAX_BANDED_CHANNELS = 64
 """Features with more channels have few rows and take one band."""
 
 
-def moments(features: tf.Tensor) -> Moments:
+def sufficient_statistics(features: tf.Tensor) -> SufficientStatistics:
     """Sums a feature map over its positions.
 
     Args:
         features: floating tensor [batch, height, width, channels]; those of 16 bits are summed in float32.
 
     Returns:
-        The `Moments` of the positions.
+        The `SufficientStatistics` of the positions.
 
     Raises:
         UsageError: if `features` is not of rank 4.
@@ -56,17 +56,17 @@ def moments(features: tf.Tensor) -> Moments:
     shape, plain = tf.shape(features), tf.cast(features, _sum_dtype(features.dtype))
     total = tf.reduce_sum(tf.reduce_sum(plain, axis=2), axis=1)  # In one go, a flat picture's variance is lost.
     products = tf.linalg.einsum("bhwi,bhwj->bij", plain, plain)
-    return Moments(tf.fill(shape[:1], tf.cast(shape[1] * shape[2], plain.dtype)), total, products)
+    return SufficientStatistics(tf.fill(shape[:1], tf.cast(shape[1] * shape[2], plain.dtype)), total, products)
 
 
-def moments_gradient(features: tf.Tensor, upstream: Moments) -> tf.Tensor:
+def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Tensor:
     """Computes the gradient towards features from the gradient towards their moments.
 
     Equal to TensorFlow's own, in one matrix product instead of two; 16-bit features are widened one band of rows at a
     time.
 
     Args:
-        features: as for `moments`.
+        features: as for `sufficient_statistics`.
         upstream: gradient of a scalar towards `total` and `products`; `count` is not used.
 
     Returns:
@@ -90,23 +90,23 @@ def _sum_dtype(dtype: tf.DType) -> tf.DType:
     return dtype if dtype.size >= 4 else tf.float32
 
 
-def add(first: Moments, second: Moments) -> Moments:
+def add(first: SufficientStatistics, second: SufficientStatistics) -> SufficientStatistics:
     """The moments of two sets of positions taken together."""
-    return Moments(*(a + b for a, b in zip(first, second, strict=True)))
+    return SufficientStatistics(*(a + b for a, b in zip(first, second, strict=True)))
 
 
-def scale(sums: Moments, factor: float | Sequence[float]) -> Moments:
+def scale(sums: SufficientStatistics, factor: float | Sequence[float]) -> SufficientStatistics:
     """The moments that features `factor` times as large would have; one factor, or one a channel."""
     factors = tf.reshape(tf.cast(factor, sums.total.dtype), [-1])
-    return Moments(sums.count, sums.total * factors, sums.products * (factors[:, None] * factors))
+    return SufficientStatistics(sums.count, sums.total * factors, sums.products * (factors[:, None] * factors))
 
 
-def mean(sums: Moments) -> tf.Tensor:
+def mean(sums: SufficientStatistics) -> tf.Tensor:
     """Each channel's mean activation, [batch, channels]."""
     return sums.total / sums.count[:, None]
 
 
-def gram(sums: Moments) -> tf.Tensor:
+def gram(sums: SufficientStatistics) -> tf.Tensor:
     """Which channels are active together: the mean over positions of channel i times channel j.
 
     Layout is summed away, texture is kept.
@@ -123,7 +123,7 @@ def gram(sums: Moments) -> tf.Tensor:
     return sums.products / sums.count[:, None, None]
 
 
-def covariance(sums: Moments) -> tf.Tensor:
+def covariance(sums: SufficientStatistics) -> tf.Tensor:
     """Which channels vary together: the Gram matrix of the features less their mean.
 
     Returns:
@@ -134,7 +134,7 @@ def covariance(sums: Moments) -> tf.Tensor:
     return gram(sums) - average[:, :, None] * average[:, None, :]
 
 
-def mean_std(sums: Moments) -> tf.Tensor:
+def mean_std(sums: SufficientStatistics) -> tf.Tensor:
     """Each channel's mean and standard deviation, what AdaIN transfers.
 
     Args:
@@ -152,12 +152,12 @@ def mean_std(sums: Moments) -> tf.Tensor:
     return tf.stack([average, tf.sqrt(variance + VARIANCE_EPSILON)], axis=1)
 
 
-def summed_gram(sums: Moments) -> tf.Tensor:
+def summed_gram(sums: SufficientStatistics) -> tf.Tensor:
     """The Gram matrix as a sum over positions, as Gatys et al. print it (equation 3); it grows with the picture."""
     return sums.products
 
 
-def mean_gram(sums: Moments) -> tf.Tensor:
+def mean_gram(sums: SufficientStatistics) -> tf.Tensor:
     """Mean activations above the Gram matrix, [batch, channels + 1, channels].
 
     Together they determine mean and covariance, and unlike these they may be averaged between pictures.
@@ -165,7 +165,7 @@ def mean_gram(sums: Moments) -> tf.Tensor:
     return tf.concat([mean(sums)[:, None], gram(sums)], axis=1)
 
 
-STATISTICS: Mapping[str, Callable[[Moments], tf.Tensor]] = MappingProxyType(
+STATISTICS: Mapping[str, Callable[[SufficientStatistics], tf.Tensor]] = MappingProxyType(
     {
         "gram": gram,
         "summed_gram": summed_gram,
@@ -177,7 +177,7 @@ STATISTICS: Mapping[str, Callable[[Moments], tf.Tensor]] = MappingProxyType(
 """The statistics a style can be compared by, under the names recipes use."""
 
 
-def statistic(name: str) -> Callable[[Moments], tf.Tensor]:
+def statistic(name: str) -> Callable[[SufficientStatistics], tf.Tensor]:
     """The statistic of that name.
 
     Raises:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import images, losses, objective, vgg, weights
+from tfstyle import images, losses, objective, total_variation, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
-from tfstyle.feedforward import checkpoint, dataset, fitting, inference, networks, progress, records
-from tfstyle.feedforward.options import AdaINOptions, FastOptions, TrainingOptions
-from tfstyle.feedforward.transformer import FILTERS, Transformer
+from tfstyle.feedforward import adain, inference
+from tfstyle.feedforward.transformer_net import FILTERS, Transformer
 from tfstyle.model import StyleContentModel, gradient_kernels, model_for, policy
-from tfstyle.recipe import Recipe
-from tfstyle.recipes import BALANCED
+from tfstyle.recipes.published import BALANCED
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.training import checkpoint, dataset, progress, run_folder, trainer
+from tfstyle.training.options import AdaINOptions, FastOptions, TrainingOptions
 
 
 def fast_recipe(options: FastOptions) -> Recipe:
@@ -37,7 +38,7 @@ def fast_recipe(options: FastOptions) -> Recipe:
     )
 
 
-def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor) -> fitting.Objective:
+def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor) -> trainer.Objective:
     """The perceptual losses of a painted batch.
 
     Args:
@@ -74,7 +75,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
     return terms
 
 
-def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> fitting.Objective:
+def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> trainer.Objective:
     """AdaIN's losses, each layer's relative to the size of its target.
 
     Args:
@@ -90,27 +91,27 @@ def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> fitting.Objectiv
         Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 12
         and 13.
     """
-    last = networks.ADAIN_LAYER
+    last = adain.ADAIN_LAYER
 
     def described(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {layer: networks.describe(values) for layer, values in features.items()}
+        return {layer: adain.describe(values) for layer, values in features.items()}
 
     def terms(decoder: keras.Model, pair: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         photographs, paintings = pair
         seen, target = encoder(photographs)[last], described(encoder(paintings))
-        wanted = networks.adaptive_instance_normalisation(seen, networks.describe(seen), target[last])
+        wanted = adain.adaptive_instance_normalisation(seen, adain.describe(seen), target[last])
         painted = decoder(wanted, training=True)
         found = encoder(painted)
         share = {layer: options.style_weight / len(target) for layer in target}
         kept = losses.layer_losses(found, {last: wanted}, {last: options.content_weight}, relative=True)
         style = losses.layer_losses(described(found), target, share, relative=True)
-        smooth = options.tv_weight * losses.total_variation_squared(painted)
+        smooth = options.tv_weight * total_variation.squared(painted)
         return {"content": kept[last], "style": tf.add_n(list(style.values())), "total_variation": smooth}
 
     return terms
 
 
-ADAIN_STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", networks.ADAIN_LAYER)
+ADAIN_STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", adain.ADAIN_LAYER)
 """Layers whose mean and deviation AdaIN's decoder is trained to reach."""
 
 
@@ -140,7 +141,7 @@ class Run:
     def __post_init__(self) -> None:
         """Checks the folder."""
         object.__setattr__(self, "folder", Path(self.folder))
-        records.check(self.folder, resume=self.resume, overwrite=self.overwrite)
+        run_folder.check(self.folder, resume=self.resume, overwrite=self.overwrite)
 
     def strategy(self, batch: int) -> tf.distribute.Strategy:
         """One device or all.
@@ -156,7 +157,7 @@ class Run:
 
     def fit(
         self,
-        trainer: fitting.Trainer,
+        trainer: trainer.Trainer,
         batches_from: Callable[[int], tf.data.Dataset],
         options: TrainingOptions,
         fixed: dict[str, Any],
@@ -166,11 +167,11 @@ class Run:
         """Trains a compiled trainer in the folder; returns the network's file. Raises what `fitting.fit` does."""
         fixed = options.fixed() | fixed
         if self.resume:
-            checkpoint.restore_state(trainer, self.folder / records.STATE, fixed=fixed)
+            checkpoint.restore_state(trainer, self.folder / run_folder.STATE, fixed=fixed)
         else:
-            records.clear(self.folder)
+            run_folder.clear(self.folder)
         sheet = progress.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
-        fitting.fit(
+        trainer.fit(
             trainer,
             batches_from,
             self.folder,
@@ -179,7 +180,7 @@ class Run:
             fixed=fixed,
             callbacks=[*self.callbacks, sheet],
         )
-        return self.folder / records.NETWORK
+        return self.folder / run_folder.NETWORK
 
 
 def file_names(paths: Sequence[str | Path]) -> list[str]:
@@ -210,9 +211,9 @@ def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run
     with run.strategy(options.batch).scope():
         network = Transformer(FILTERS[options.width], dtype=policy(options.network_precision))
         network.build((None, None, None, 3))
-        fitting.initialise(network, options.seed)
-        trainer = fitting.Trainer(network, fast_objective(model_for(recipe), recipe, image))
-        trainer.compile(fitting.adam(options))
+        trainer.initialise(network, options.seed)
+        trainer = trainer.Trainer(network, fast_objective(model_for(recipe), recipe, image))
+        trainer.compile(trainer.adam(options))
 
         def batches_from(step: int) -> tf.data.Dataset:
             return dataset.batches(crops, size=options.size, batch=options.batch, start=step)
@@ -243,20 +244,20 @@ def train_adain(
     with run.strategy(options.batch).scope():
         network_policy = policy(options.network_precision)
         encoder = vgg.load_vgg(ADAIN_STYLE_LAYERS, edge="reflect", dtype=network_policy)
-        decoder = networks.AdaINDecoder(dtype=network_policy)
+        decoder = adain.AdaINDecoder(dtype=network_policy)
         decoder.build((None, None, None, 512))
         if options.start == "embedded":
             decoder.assign(weights.read_embedded("adain-decoder"))
         else:
-            fitting.initialise(decoder, options.seed)
-        trainer = fitting.Trainer(decoder, adain_objective(encoder, options))
-        trainer.compile(fitting.adam(options))
+            trainer.initialise(decoder, options.seed)
+        trainer = trainer.Trainer(decoder, adain_objective(encoder, options))
+        trainer.compile(trainer.adam(options))
 
         def batches_from(step: int) -> tf.data.Dataset:
             return dataset.pairs(crops, styles, size=options.size, batch=options.batch, start=step)
 
         fixed = {"kind": "adain", "styles": file_names(paintings), "photographs": file_names(photographs)}
-        shown = networks.AdaIN(decoder)
+        shown = adain.AdaIN(decoder)
         return run.fit(
             trainer, batches_from, options, fixed, paint=lambda photograph: inference.paint(shown, photograph, [image])
         )

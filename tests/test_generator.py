@@ -10,14 +10,15 @@ import tensorflow as tf
 from conftest import image, small_generator
 
 from tfstyle.environment import keras
-from tfstyle.feedforward import adversarial, fitting, saved
-from tfstyle.feedforward.players import ENCODED, Discriminator, Generator
+from tfstyle.feedforward import serialization
+from tfstyle.feedforward.generator import ENCODED, Discriminator, Generator
+from tfstyle.training import gan_losses, trainer
 
 
 def small_discriminator(seed=5, filters=(6, 7)):
     network = Discriminator(filters)
     network.build((None, None, None, 3))
-    fitting.initialise(network, seed)
+    trainer.initialise(network, seed)
     return network
 
 
@@ -92,15 +93,15 @@ def test_style_statistics_are_learned_and_a_code_follows_from_the_rest(rng):
 
 def test_a_generator_is_saved_and_loaded_as_it_is(tmp_path, rng):
     network, picture = small_generator(code_size=5), tf.constant(image(rng, 33, 47))
-    saved.save(network, tmp_path / "network.keras")
-    again = saved.load(tmp_path / "network.keras")
+    serialization.save(network, tmp_path / "network.keras")
+    again = serialization.load(tmp_path / "network.keras")
     assert isinstance(again, Generator)
     assert again.code_size == 5
     np.testing.assert_array_equal(again(picture, network.random_code(4)), network(picture, network.random_code(4)))
 
 
 def test_a_saved_generators_layout_is_that_of_earlier_files(tmp_path):
-    saved.save(small_generator(), tmp_path / "network.keras")
+    serialization.save(small_generator(), tmp_path / "network.keras")
     with zipfile.ZipFile(tmp_path / "network.keras") as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(weights) as groups:
@@ -140,7 +141,7 @@ def test_a_call_changes_no_weight_even_in_training_and_refine_changes_only_vecto
     network, picture = small_discriminator(), tf.constant(image(rng, 32, 48))
     before = network.get_weights()
     network(picture, training=True)
-    adversarial.real_penalty(network, picture, picture, tf.constant([0, 0]))
+    gan_losses.real_penalty(network, picture, picture, tf.constant([0, 0]))
     for one, other in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     trainable = [weight.numpy() for weight in network.trainable_variables]

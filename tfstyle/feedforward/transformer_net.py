@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.networks import adaptive_instance_normalisation, describe, in_whole_cells, mirrored
+from tfstyle.feedforward.adain import adaptive_instance_normalisation, describe, in_whole_cells, mirrored
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""

@@ -8,28 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
 from tfstyle.errors import UsageError, unknown_name
-from tfstyle.fields import check_fields, field, option
-
-VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
-"""Filters of VGG-19's sixteen convolutions, block by block (Simonyan & Zisserman 2015, table 1, column E)."""
-
-
-def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str, ...]:
-    """Keras' names of the convolutions, in order: block1_conv1, block1_conv2, block2_conv1, …"""
-    return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
-
-
-def smallest_side(layers: Iterable[str]) -> int:
-    """The smallest side in pixels of a picture that reaches the deepest of some layers: each block halves it."""
-    return 2 ** (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
-
+from tfstyle.fields import LARGEST_SEED, check_fields, field, option, option_fields
+from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
 
 STARTS = ("content", "noise", "adain")
 """Words for the image to start from; anything else is a picture file."""
@@ -38,12 +25,6 @@ STYLE_LOSSES: Mapping[str, str | None] = MappingProxyType(
     {"squared_error": None, "wasserstein": "mean_gram", "wasserstein_newton_schulz": "mean_gram"}
 )
 """Names in `losses.STYLE_LOSSES`, and the statistic each needs; None takes any."""
-
-STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
-"""The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""
-
-
-LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +42,10 @@ class Recipe:
         departures: where it does not do as its source, one sentence each; `network_note` is about the network.
         content_layers, content_layer_weights: layers whose features are kept near the photograph's, and their w.
         style_layers, style_layer_weights: layers whose statistic is moved to the painting's, and their w.
-        statistic: what is compared at the style layers, a name in `moments.STATISTICS`.
+        statistic: what is compared at the style layers, a name in `statistics.STATISTICS`.
         style_loss: how it is compared, a name in `losses.STYLE_LOSSES`.
         reduction: "mean" over entries, or "sum" as Keras' example (`losses.reduction`).
-        tv_form: which published total variation (`losses.TOTAL_VARIATIONS`).
+        tv_form: which published total variation (`total_variation.TOTAL_VARIATIONS`).
         taps: "relu" looks at a layer after its ReLU, "conv" before.
         edge: padding of the network's first convolution, "zero" or "replicate".
         rounding: of the sides of odd features in pooling, "floor" or "ceil". With the former deep layers do not see a
@@ -224,7 +205,7 @@ class Recipe:
 
     def compiled_part(self) -> Recipe:
         """This recipe with every field set aside that may change without a new compiled graph."""
-        shared: dict[str, Any] = {item.name: item.default for item in option_fields() if item.name in _RUN_FIELDS}
+        shared: dict[str, Any] = {item.name: item.default for item in option_fields(Recipe) if item.name in _RUN_FIELDS}
         used = {name: float(getattr(self, name) > 0) for name in ("content_weight", "style_weight", "tv_weight")}
         shared |= {"name": "", "summary": "", "source": "", "departures": (), "style_margin": 0.0}
         shared |= {"noise": 0.0, "style_fit": "long_side", "add_detail": False, "warm_start": False}
@@ -233,11 +214,6 @@ class Recipe:
 
 
 _RUN_FIELDS = ("size", "steps", "style_scale", "init", "seed")
-
-
-def option_fields(kind: type = Recipe) -> tuple[dataclasses.Field, ...]:
-    """The fields of a dataclass, such as `Recipe`, that are options of the command line, in its order."""
-    return tuple(item for item in dataclasses.fields(kind) if "help" in item.metadata)
 
 
 def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, ...]:

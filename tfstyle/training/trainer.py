@@ -21,7 +21,8 @@ import numpy as np
 from tfstyle import objective
 from tfstyle.environment import keras, tf
 from tfstyle.errors import DivergedError, Interrupted, MemoryLimitError, UsageError
-from tfstyle.feedforward import checkpoint, dataset, records, saved
+from tfstyle.feedforward import serialization
+from tfstyle.training import checkpoint, dataset, run_folder
 
 Objective = Callable[[keras.Model, Any], Mapping[str, tf.Tensor]]
 """Network and batch to scalar terms; their sum (`objective.total`) is minimized."""
@@ -111,7 +112,7 @@ class Trainer(keras.Model):
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes the network, as `ModelCheckpoint` wants it, to a `.keras` file."""
-        saved.in_float32(self.network).save(filepath, overwrite=overwrite, **kwargs)
+        serialization.in_float32(self.network).save(filepath, overwrite=overwrite, **kwargs)
 
 
 def initialise(network: keras.Model, seed: int) -> None:
@@ -149,7 +150,7 @@ class TrainingState(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder: Path, *, every: int, steps: int, fixed: Mapping[str, Any], rows: Sequence[records.Row] = ()
+        self, folder: Path, *, every: int, steps: int, fixed: Mapping[str, Any], rows: Sequence[run_folder.Row] = ()
     ) -> None:
         super().__init__()
         self.folder, self.every, self.steps, self.fixed = Path(folder), every, steps, dict(fixed)
@@ -179,9 +180,9 @@ class TrainingState(keras.callbacks.Callback):
         step, means = self.model.step, self.model.epoch_means()
         if means:
             self.rows = [*(row for row in self.rows if row["step"] < step), {"step": step} | means]
-        records.write_losses(self.folder, self.rows)
-        checkpoint.save_state(self.model, self.folder / records.STATE, fixed=self.fixed)
-        saved.save(self.model.network, self.folder / records.NETWORK)
+        run_folder.write_losses(self.folder, self.rows)
+        checkpoint.save_state(self.model, self.folder / run_folder.STATE, fixed=self.fixed)
+        serialization.save(self.model.network, self.folder / run_folder.NETWORK)
         self.saved_step = step
 
 
@@ -218,14 +219,14 @@ def fit(
     start = trainer.step
     if steps < start:
         raise UsageError(f"{folder}: holds step {start}; `steps` should be at least that, not {steps}.")
-    rows = [row for row in records.read_losses(folder) if row["step"] <= start] if start else []
+    rows = [row for row in run_folder.read_losses(folder) if row["step"] <= start] if start else []
     state = TrainingState(folder, every=every, steps=steps, fixed=fixed, rows=rows)
     state.set_model(trainer)
     trainer.reset_metrics()
     trainer.stop_training = False
     if start:  # A crash between two files may have left losses of later steps, and an older network or none.
-        records.write_losses(folder, rows)
-        saved.save(trainer.network, folder / records.NETWORK)
+        run_folder.write_losses(folder, rows)
+        serialization.save(trainer.network, folder / run_folder.NETWORK)
         state.saved_step = start
     try:
         for length, epochs in ((-start % every, start // every + 1), (every, steps)):  # An interrupted epoch goes on.
@@ -257,4 +258,4 @@ def fit(
     if trainer.step != state.saved_step:
         state.save()
     if state.rows:
-        records.draw_curves(folder, state.rows)
+        run_folder.draw_curves(folder, state.rows)

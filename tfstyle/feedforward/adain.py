@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from tfstyle import moments, vgg, weights
+from tfstyle import statistics, vgg, weights
 from tfstyle.environment import keras, tf
 
 ADAIN_LAYER = "block4_conv1"
@@ -39,10 +39,10 @@ def adaptive_instance_normalisation(features: tf.Tensor, own: tf.Tensor, target:
 def describe(features: tf.Tensor) -> tf.Tensor:
     """Means and deviations [batch, 2, channels] of features [batch, height, width, channels], in float32.
 
-    The same numbers as `moments.mean_std`, without the products of channels that tiles would add up.
+    The same numbers as `statistics.mean_std`, without the products of channels that tiles would add up.
     """
     mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
-    return tf.stack([mean, tf.sqrt(variance + moments.VARIANCE_EPSILON)], axis=1)
+    return tf.stack([mean, tf.sqrt(variance + statistics.VARIANCE_EPSILON)], axis=1)
 
 
 def load_encoder() -> vgg.VGG:

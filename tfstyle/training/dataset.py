@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tfstyle import decoding, images
+from tfstyle import images
 from tfstyle.errors import InputError
+from tfstyle.pictures import decoding
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf

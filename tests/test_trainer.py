@@ -19,9 +19,10 @@ from tfstyle.errors import (
     UsageError,
     WeightsError,
 )
-from tfstyle.feedforward import checkpoint, fitting, records, saved
-from tfstyle.feedforward.options import FastOptions
-from tfstyle.feedforward.transformer import Transformer
+from tfstyle.feedforward import serialization
+from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.training import checkpoint, run_folder, trainer
+from tfstyle.training.options import FastOptions
 
 OPTIONS = FastOptions(steps=7, size=32, batch=2)
 
@@ -35,16 +36,16 @@ def squares(network, batch):
 def make_trainer(optimizer=None, seed=3, eager=False, **kwargs):
     network = Transformer((4, 5, 6), blocks=0, **kwargs)
     network.build((None, None, None, 3))
-    fitting.initialise(network, seed)
-    trainer = fitting.Trainer(network, squares)
-    trainer.compile(optimizer or fitting.adam(OPTIONS), run_eagerly=eager)
+    trainer.initialise(network, seed)
+    trainer = trainer.Trainer(network, squares)
+    trainer.compile(optimizer or trainer.adam(OPTIONS), run_eagerly=eager)
     return trainer
 
 
 def resumed(folder, **options):
     """A trainer of other first weights, put where the training in a folder stands."""
     trainer = make_trainer(seed=99, **options)
-    checkpoint.restore_state(trainer, folder / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(trainer, folder / run_folder.STATE, fixed=OPTIONS.fixed())
     return trainer
 
 
@@ -60,7 +61,7 @@ def batches_from(step):
 
 def run(trainer, folder, steps, **options):
     folder.mkdir(exist_ok=True)
-    fitting.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=OPTIONS.fixed(), **options)
+    trainer.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=OPTIONS.fixed(), **options)
 
 
 def assert_same_state(found, expected, tolerance=1e-6):
@@ -90,11 +91,11 @@ def whole(tmp_path_factory):
     """Seven steps without a pause, and the lines of their losses."""
     trainer, folder = make_trainer(), tmp_path_factory.mktemp("whole")
     run(trainer, folder, 7)
-    return trainer, records.read_losses(folder)
+    return trainer, run_folder.read_losses(folder)
 
 
 def assert_same_losses(folder, expected):
-    found = records.read_losses(folder)
+    found = run_folder.read_losses(folder)
     assert [(list(row), row["step"]) for row in found] == [(list(row), row["step"]) for row in expected]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-5)
@@ -108,7 +109,7 @@ def test_resumed_after_an_epoch_equals_uninterrupted(whole, tmp_path):
     assert_same_state(second, first, tolerance=0)
     run(second, tmp_path, 7)
     assert_same_state(second, whole[0])
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6, 7]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 6, 7]
     assert_same_losses(tmp_path, whole[1])
 
 
@@ -116,11 +117,11 @@ def test_ctrl_c_amid_an_epoch_writes_the_state_and_resumed_it_equals_uninterrupt
     """The epoch goes on where it was stopped, so that it ends, and is averaged, as if it had not been."""
     with pytest.raises(Interrupted, match="holds step 4; the same training with `resume` goes on"):
         run(make_trainer(), tmp_path, 7, callbacks=[Impatient(4)])
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 4]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 4]
     second = resumed(tmp_path)
     with pytest.raises(Interrupted, match="holds step 5"):
         run(second, tmp_path, 7, callbacks=[Impatient(5)])
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 5]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 5]
     run(second, tmp_path, 7)
     assert_same_state(second, whole[0])
     assert_same_losses(tmp_path, whole[1])
@@ -157,23 +158,23 @@ def test_stopped_before_the_first_state_a_training_can_be_resumed(tmp_path):
     trainer = resumed(tmp_path, eager=True)
     assert trainer.step == 1
     run(trainer, tmp_path, 4)
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 4]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 4]
 
 
 @pytest.mark.parametrize("left", ["nothing", "an older network", "a line too many"])
 def test_what_a_crash_between_two_files_left_is_mended_although_nothing_is_left_to_train(left, tmp_path):
     trainer = make_trainer(eager=True)
     run(trainer, tmp_path, 3)
-    rows = records.read_losses(tmp_path)
+    rows = run_folder.read_losses(tmp_path)
     if left == "nothing":
-        (tmp_path / records.NETWORK).unlink()
+        (tmp_path / run_folder.NETWORK).unlink()
     elif left == "an older network":
-        saved.save(make_trainer(seed=8).network, tmp_path / records.NETWORK)
+        serialization.save(make_trainer(seed=8).network, tmp_path / run_folder.NETWORK)
     else:
-        records.write_losses(tmp_path, [*rows, {"step": 6, "loss": 1.0}])
+        run_folder.write_losses(tmp_path, [*rows, {"step": 6, "loss": 1.0}])
     run(resumed(tmp_path, eager=True), tmp_path, 3)
-    assert records.read_losses(tmp_path) == rows
-    found = saved.load(tmp_path / records.NETWORK).get_weights()
+    assert run_folder.read_losses(tmp_path) == rows
+    found = serialization.load(tmp_path / run_folder.NETWORK).get_weights()
     for one, other in zip(found, trainer.network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -184,9 +185,9 @@ def test_a_crash_before_the_state_loses_no_line(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_state", lambda *args, **kwargs: None)
         run(resumed(tmp_path, eager=True), tmp_path, 6)
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 6]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 6]
     run(resumed(tmp_path, eager=True), tmp_path, 4)
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 4]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 4]
 
 
 def test_fewer_steps_than_were_made_are_refused(tmp_path):
@@ -198,21 +199,21 @@ def test_fewer_steps_than_were_made_are_refused(tmp_path):
 @pytest.mark.parametrize("text", [b"\xff\xfe\x00 no text", b"a picture, perhaps\n1\n", b"step,loss\n3,what\n"])
 def test_damaged_losses_are_one_line_before_the_training(text, tmp_path):
     run(make_trainer(eager=True), tmp_path, 3)
-    before = (tmp_path / records.STATE).read_bytes()
-    (tmp_path / records.LOSSES).write_bytes(text)
+    before = (tmp_path / run_folder.STATE).read_bytes()
+    (tmp_path / run_folder.LOSSES).write_bytes(text)
     with pytest.raises(OutputError, match=r"losses.csv: is damaged or no file of losses; move it away"):
         run(resumed(tmp_path, eager=True), tmp_path, 6)
-    assert (tmp_path / records.STATE).read_bytes() == before
+    assert (tmp_path / run_folder.STATE).read_bytes() == before
 
 
 def test_losses_that_are_empty_or_of_an_older_tfstyle_go_on(tmp_path):
     run(make_trainer(eager=True), tmp_path, 3)
-    (tmp_path / records.LOSSES).write_text("")
+    (tmp_path / run_folder.LOSSES).write_text("")
     run(resumed(tmp_path, eager=True), tmp_path, 4)
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [4]
-    (tmp_path / records.LOSSES).write_text("epoch,content,loss,step,style,val_loss\n0,0.5,1.5,3.0,1.0,NA\n")
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [4]
+    (tmp_path / run_folder.LOSSES).write_text("epoch,content,loss,step,style,val_loss\n0,0.5,1.5,3.0,1.0,NA\n")
     run(resumed(tmp_path, eager=True), tmp_path, 6)
-    lines = (tmp_path / records.LOSSES).read_text().splitlines()
+    lines = (tmp_path / run_folder.LOSSES).read_text().splitlines()
     assert lines[:2] == ["content,loss,step,style", "0.5,1.5,3,1.0"]
     assert [line.split(",")[2] for line in lines[1:]] == ["3", "6"]
 
@@ -233,12 +234,12 @@ class Stopper(keras.callbacks.Callback):
 
 def test_a_callback_may_stop_a_training_which_is_saved_as_it_stands(tmp_path):
     run(make_trainer(eager=True), tmp_path, 7, callbacks=[Stopper(2)])
-    assert saved.load(tmp_path / records.NETWORK).built
+    assert serialization.load(tmp_path / run_folder.NETWORK).built
     trainer = resumed(tmp_path, eager=True)
     assert trainer.step == 2
     run(trainer, tmp_path, 7, callbacks=[Stopper(5)])
     assert trainer.step == resumed(tmp_path).step == 5
-    assert [row["step"] for row in records.read_losses(tmp_path)] == [3, 5]
+    assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 5]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), OutputError("sheet: cannot be written.")])
@@ -266,7 +267,7 @@ def test_what_goes_wrong_with_the_pictures_is_one_line(error, expected, message,
         return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
 
     with pytest.raises(expected, match=message) as caught:
-        fitting.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
+        trainer.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
     assert "\n" not in str(caught.value)
     assert resumed(tmp_path).step == 2
 
@@ -282,18 +283,18 @@ def test_pictures_that_cannot_be_read_any_more_lose_no_step(tmp_path):
         return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
 
     with pytest.raises(InputError):
-        fitting.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
+        trainer.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
     assert resumed(tmp_path).step == 2
 
 
 def test_the_file_of_a_network_says_nothing_of_when_it_was_made(tmp_path):
     """So that equal trainings leave equal files."""
     network = make_trainer().network
-    saved.save(network, tmp_path / "x.keras")
+    serialization.save(network, tmp_path / "x.keras")
     with zipfile.ZipFile(tmp_path / "x.keras") as archive:
         assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert set(json.loads(archive.read("metadata.json"))) == {"keras_version"}
-    again = saved.load(tmp_path / "x.keras")
+    again = serialization.load(tmp_path / "x.keras")
     for one, other in zip(again.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -309,7 +310,7 @@ def test_a_diverging_training_keeps_the_state_before(tmp_path):
     with pytest.raises(DivergedError, match="not finite at step 5"):
         run(trainer, tmp_path / "a", 9)
     kept = make_trainer(keras.optimizers.SGD(1.0))
-    checkpoint.restore_state(kept, tmp_path / "a" / records.STATE, fixed=OPTIONS.fixed())
+    checkpoint.restore_state(kept, tmp_path / "a" / run_folder.STATE, fixed=OPTIONS.fixed())
     assert kept.step == 3
 
 
@@ -317,11 +318,11 @@ def test_a_step_that_ruins_the_weights_is_not_saved(tmp_path):
     """Its loss was finite; the next one's would not be."""
     trainer = make_trainer(keras.optimizers.SGD(0.1))
     run(trainer, tmp_path, 3)
-    before = (tmp_path / records.STATE).read_bytes(), (tmp_path / records.NETWORK).read_bytes()
+    before = (tmp_path / run_folder.STATE).read_bytes(), (tmp_path / run_folder.NETWORK).read_bytes()
     trainer.optimizer.learning_rate = math.nan
     with pytest.raises(DivergedError, match="weights are not finite at step 4"):
         run(trainer, tmp_path, 4)
-    assert ((tmp_path / records.STATE).read_bytes(), (tmp_path / records.NETWORK).read_bytes()) == before
+    assert ((tmp_path / run_folder.STATE).read_bytes(), (tmp_path / run_folder.NETWORK).read_bytes()) == before
 
 
 def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path):
@@ -331,8 +332,8 @@ def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path
         checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
     wider = Transformer((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
-    other = fitting.Trainer(wider, squares)
-    other.compile(fitting.adam(OPTIONS))
+    other = trainer.Trainer(wider, squares)
+    other.compile(trainer.adam(OPTIONS))
     with pytest.raises(WeightsError, match="of another network"):
         checkpoint.restore_state(other, path, fixed=OPTIONS.fixed())
     data = path.read_bytes()
@@ -357,7 +358,9 @@ def test_five_keras_callbacks_work_unchanged(tmp_path):
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
     assert list((tmp_path / "board").rglob("events*"))
     picture = tf.constant(image(np.random.default_rng(1), 33, 47))
-    np.testing.assert_allclose(saved.load(tmp_path / "best.keras")(picture), trainer.network(picture), atol=1e-6)
+    np.testing.assert_allclose(
+        serialization.load(tmp_path / "best.keras")(picture), trainer.network(picture), atol=1e-6
+    )
     again = make_trainer(seed=8)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     third = again.fit(batches_from(6), epochs=3, steps_per_epoch=3, callbacks=[backup], verbose=0, shuffle=False)
@@ -370,7 +373,7 @@ def test_five_keras_callbacks_work_unchanged(tmp_path):
 def test_mixed_precision_stays_finite_and_is_saved_in_float32(tmp_path):
     trainer = make_trainer(dtype="mixed_bfloat16")
     run(trainer, tmp_path, 4)
-    network = saved.load(tmp_path / records.NETWORK)
+    network = serialization.load(tmp_path / run_folder.NETWORK)
     assert network.dtype_policy.name == "float32"
     assert all(np.isfinite(weight.numpy()).all() for weight in network.weights)
     (batch,) = batches_from(9).take(1)

@@ -20,9 +20,9 @@ import numpy as np
 from tfstyle import containers, files, weights
 from tfstyle.environment import keras
 from tfstyle.errors import OutputError, WeightsError, unknown_name
-from tfstyle.feedforward.networks import AdaINDecoder
-from tfstyle.feedforward.players import Generator
-from tfstyle.feedforward.transformer import Transformer
+from tfstyle.feedforward.adain import AdaINDecoder
+from tfstyle.feedforward.generator import Generator
+from tfstyle.feedforward.transformer_net import Transformer
 from tfstyle.limits import MAX_BLOCKS, MAX_FILTERS, MAX_HEADER_BYTES, MAX_WEIGHT
 
 KINDS = (Transformer, Generator, AdaINDecoder)

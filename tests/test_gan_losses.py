@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from conftest import image
 
-from tfstyle.feedforward import adversarial
-from tfstyle.feedforward.options import GAN_LOSSES
+from tfstyle.training import gan_losses
+from tfstyle.training.options import GAN_LOSSES
 
 REAL, FAKE = np.array([2.0, -0.5], "float32"), np.array([0.5, -3.0], "float32")
 
@@ -33,18 +33,18 @@ LOSSES = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_both_players_losses_are_those_worked_by_hand(name):
-    kind = adversarial.family(name)
-    found = adversarial.discriminator_losses(kind, tf.constant(REAL), tf.constant(FAKE))
+    kind = gan_losses.family(name)
+    found = gan_losses.discriminator_losses(kind, tf.constant(REAL), tf.constant(FAKE))
     real, fake, fool = LOSSES[name]
     assert float(found["real"]) == pytest.approx(real, rel=1e-6)
     assert float(found["fake"]) == pytest.approx(fake, rel=1e-6)
-    assert float(adversarial.generator_loss(kind, tf.constant(FAKE))) == pytest.approx(fool, rel=1e-6)
+    assert float(gan_losses.generator_loss(kind, tf.constant(FAKE))) == pytest.approx(fool, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_players_pull_in_opposite_directions(name):
     """The discriminator wants higher answers to paintings and lower to painted ones, the generator higher."""
-    kind, answers = adversarial.family(name), tf.zeros([3]) + 0.25
+    kind, answers = gan_losses.family(name), tf.zeros([3]) + 0.25
 
     def slope(loss):
         with tf.GradientTape() as tape:
@@ -57,29 +57,29 @@ def test_the_players_pull_in_opposite_directions(name):
 
 
 def test_every_family_of_the_options_is_there():
-    assert tuple(adversarial.FAMILIES) == GAN_LOSSES == tuple(LOSSES)
+    assert tuple(gan_losses.FAMILIES) == GAN_LOSSES == tuple(LOSSES)
 
 
 def test_an_unknown_family_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'hinge'"):
-        adversarial.family("hinges")
+        gan_losses.family("hinges")
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2, 0.999])
 def test_entropy_is_its_definition(p):
-    found = adversarial.entropy(tf.constant([math.log(p / (1 - p))]))
+    found = gan_losses.entropy(tf.constant([math.log(p / (1 - p))]))
     assert float(found[0]) == pytest.approx(-p * math.log(p) - (1 - p) * math.log(1 - p), rel=1e-3)
 
 
 def test_entropy_is_greatest_at_zero_and_vanishes_far_away():
-    found = adversarial.entropy(tf.constant([-200.0, 0.0, 200.0])).numpy()
+    found = gan_losses.entropy(tf.constant([-200.0, 0.0, 200.0])).numpy()
     np.testing.assert_allclose(found, [0.0, math.log(2), 0.0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("bce", 0.5), ("lsgan", 0.75), ("wgan-gp", 0.5)])
 def test_accuracy_is_the_share_of_right_answers(name, expected):
     """Boundaries 0, ½ and the mean, −¼; right are 2 and −3 everywhere, ½ for lsgan, and −½ nowhere."""
-    found = adversarial.accuracy(adversarial.family(name), tf.constant(REAL), tf.constant(FAKE))
+    found = gan_losses.accuracy(gan_losses.family(name), tf.constant(REAL), tf.constant(FAKE))
     assert float(found) == expected
 
 
@@ -92,16 +92,16 @@ def test_penalties_of_a_linear_judge_are_known(rng):
     real, fake = pair(rng)
     weights = rng.normal(size=(1, 9, 12, 3)).astype("float32") * 0.3
     norm = np.linalg.norm(weights)
-    mixed = adversarial.mixture_penalty(linear(weights), real, fake, tf.constant([1, 2]))
+    mixed = gan_losses.mixture_penalty(linear(weights), real, fake, tf.constant([1, 2]))
     assert float(mixed) == pytest.approx((norm - 1.0) ** 2, rel=1e-4)
-    at_real = adversarial.real_penalty(linear(weights), real, fake, tf.constant([1, 2]))
+    at_real = gan_losses.real_penalty(linear(weights), real, fake, tf.constant([1, 2]))
     assert float(at_real) == pytest.approx(norm**2 / 2, rel=1e-5)
 
 
 def test_the_mixture_is_uniform_and_each_pairs_own(rng):
     real, fake = pair(rng, count=300, height=1, width=1)
     seen = []
-    adversarial.mixture_penalty(lambda x: seen.append(x) or tf.reduce_sum(x**2, (1, 2, 3)), real, fake, [3, 4])
+    gan_losses.mixture_penalty(lambda x: seen.append(x) or tf.reduce_sum(x**2, (1, 2, 3)), real, fake, [3, 4])
     share = ((seen[0] - fake) / (real - fake)).numpy().reshape(300, 3)
     np.testing.assert_allclose(share, share[:, :1].repeat(3, 1), atol=0.02)
     assert share.min() + 0.02 >= 0.0
@@ -109,7 +109,7 @@ def test_the_mixture_is_uniform_and_each_pairs_own(rng):
     assert np.histogram(share[:, 0], bins=4, range=(0, 1))[0].min() > 45
 
 
-@pytest.mark.parametrize("penalty", [adversarial.mixture_penalty, adversarial.real_penalty])
+@pytest.mark.parametrize("penalty", [gan_losses.mixture_penalty, gan_losses.real_penalty])
 def test_penalties_are_finite_where_fake_equals_real_and_nothing_slopes(penalty, rng):
     real, _ = pair(rng)
     scale = tf.Variable(0.0)
@@ -126,7 +126,7 @@ def test_spectral_norm_is_the_largest_singular_value(shape, rng):
     kernel = tf.constant(kernel)
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        sigma, vector = adversarial.spectral_norm(kernel, tf.ones([shape[-1]]), iterations=200)
+        sigma, vector = gan_losses.spectral_norm(kernel, tf.ones([shape[-1]]), iterations=200)
     assert float(sigma) == pytest.approx(values[0], rel=1e-5)
     assert abs(np.dot(vector, right[0])) == pytest.approx(1.0, rel=1e-4)
     gradient = tape.gradient(sigma, kernel).numpy().reshape(-1, shape[-1])
@@ -135,7 +135,7 @@ def test_spectral_norm_is_the_largest_singular_value(shape, rng):
 
 def test_spectral_norm_without_iterations_leaves_its_vector(rng):
     kernel, vector = tf.constant(rng.normal(size=(6, 4)).astype("float32")), tf.constant([3.0, 0.0, 0.0, 4.0])
-    sigma, same = adversarial.spectral_norm(kernel, vector)
+    sigma, same = gan_losses.spectral_norm(kernel, vector)
     np.testing.assert_allclose(same, [0.6, 0.0, 0.0, 0.8], rtol=1e-6)
     assert float(sigma) == pytest.approx(np.linalg.norm(kernel.numpy() @ same.numpy()), rel=1e-5)
 
@@ -144,10 +144,10 @@ def test_augmentation_is_the_same_for_the_same_seed_and_differentiable(rng):
     pictures = tf.constant(np.concatenate([image(rng, 32, 40)] * 2))
     with tf.GradientTape() as tape:
         tape.watch(pictures)
-        one = adversarial.augment(pictures, tf.constant([1, 2]))
-    other = adversarial.augment(pictures, tf.constant([1, 2]))
+        one = gan_losses.augment(pictures, tf.constant([1, 2]))
+    other = gan_losses.augment(pictures, tf.constant([1, 2]))
     np.testing.assert_array_equal(one, other)
-    assert np.abs(one - adversarial.augment(pictures, tf.constant([1, 3]))).max() > 0.1
+    assert np.abs(one - gan_losses.augment(pictures, tf.constant([1, 3]))).max() > 0.1
     assert np.abs(one[0] - one[1]).max() > 0.1  # Each of a batch in its own way.
     gradient = tape.gradient(one, pictures)
     assert gradient.shape == pictures.shape
@@ -156,7 +156,7 @@ def test_augmentation_is_the_same_for_the_same_seed_and_differentiable(rng):
 
 def test_augmentation_keeps_the_range_nearly_and_hides_at_most_a_quarter(rng):
     pictures = tf.constant(np.concatenate([0.9 * image(rng, 32, 48)] * 40))
-    found = adversarial.augment(pictures, tf.constant([0, 5])).numpy()
+    found = gan_losses.augment(pictures, tf.constant([0, 5])).numpy()
     assert found.min() > -0.5
     assert found.max() < 1.5
     hidden = np.all(found == 0.5, axis=-1).mean(axis=(1, 2))
@@ -172,7 +172,7 @@ def numbered(first, batch=2):
 def shown_and_kept(steps, seed=7):
     pool, shown = tf.zeros([6, 4, 5, 3]), []
     for step in range(steps):
-        now, pool = adversarial.replay(pool, numbered(2 * step + 1), step, seed)
+        now, pool = gan_losses.replay(pool, numbered(2 * step + 1), step, seed)
         shown.append(now.numpy()[:, 0, 0, 0])
     return np.array(shown), pool.numpy()[:, 0, 0, 0]
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import losses, objective
+from tfstyle import losses, objective, total_variation
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward import adversarial, dataset, fitting
-from tfstyle.feedforward.options import GANOptions
-from tfstyle.feedforward.players import Discriminator, Generator
-from tfstyle.feedforward.training import Run, file_names
-from tfstyle.feedforward.transformer import FILTERS
+from tfstyle.feedforward.generator import Discriminator, Generator
+from tfstyle.feedforward.transformer_net import FILTERS
 from tfstyle.model import StyleContentModel, policy
-from tfstyle.recipe import STYLE_LAYERS
+from tfstyle.training import dataset, gan_losses, trainer
+from tfstyle.training.options import GANOptions
+from tfstyle.training.perceptual import Run, file_names
+from tfstyle.vgg19 import STYLE_LAYERS
 
 CONTENT_LAYER = "block4_conv1"
 """Where the photograph's shapes are compared."""
@@ -58,14 +58,14 @@ def perception(model: StyleContentModel, options: GANOptions) -> Perception:
             return found | {"color": losses.color_difference(painted, photographs)}
         styled = {layer: statistic[: paintings.shape[0]] for layer, statistic in seen["style"].items()}
         found["style"] = mean_loss(styled, model(paintings)["style"], options.style_weight)
-        found["total_variation"] = options.tv_weight * losses.total_variation_squared(painted)
+        found["total_variation"] = options.tv_weight * total_variation.squared(painted)
         found["color"] = options.color_weight * losses.color_difference(painted, photographs)
         return found
 
     return terms
 
 
-class GANTrainer(fitting.Trainer):
+class GANTrainer(trainer.Trainer):
     """A generator and a discriminator that are trained against each other.
 
     Args:
@@ -100,7 +100,7 @@ class GANTrainer(fitting.Trainer):
         self.perceive, self.options = perceive, options
         self.discriminator_optimizer = discriminator_optimizer
         discriminator_optimizer.build(discriminator.trainable_variables)
-        self.family = adversarial.family(options.gan_loss)
+        self.family = gan_losses.family(options.gan_loss)
         slots = -(-options.pool // options.batch) * options.batch
         shape = (slots, options.size, options.size, 3)
         self.pool = self.add_weight(name="pool", shape=shape, initializer="zeros", trainable=False)
@@ -153,8 +153,8 @@ class GANTrainer(fitting.Trainer):
             with tape.stop_recording():
                 judged = self._judge(paintings, painted, step)
             terms = self.perceive(painted, photographs, followed)
-            answers = self.discriminator(adversarial.augment(painted, self._seed(step, _FOOL)))
-            terms["adversarial"] = options.adversarial_weight * adversarial.generator_loss(self.family, answers)
+            answers = self.discriminator(gan_losses.augment(painted, self._seed(step, _FOOL)))
+            terms["adversarial"] = options.adversarial_weight * gan_losses.generator_loss(self.family, answers)
             terms["code"] = options.code_weight * divergence
             terms["loss"] = objective.total(terms)
         self._move(self.optimizer, self.generator, tape, terms["loss"])
@@ -175,21 +175,21 @@ class GANTrainer(fitting.Trainer):
     def _judge(self, paintings: tf.Tensor, painted: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """The discriminator's step."""
         if self.options.pool:
-            shown, pool = adversarial.replay(self.pool, painted, step - self.options.pretraining, self.options.seed)
+            shown, pool = gan_losses.replay(self.pool, painted, step - self.options.pretraining, self.options.seed)
             self.pool.assign(pool)
         else:
             shown = painted
-        both = adversarial.augment(tf.concat([paintings, shown], axis=0), self._seed(step, _SHOW))
+        both = gan_losses.augment(tf.concat([paintings, shown], axis=0), self._seed(step, _SHOW))
         real, fake = tf.split(both, 2)
         self.discriminator.refine()
         with tf.GradientTape() as tape:
             answers = tf.split(self.discriminator(both), 2)
-            terms = adversarial.discriminator_losses(self.family, *answers)
+            terms = gan_losses.discriminator_losses(self.family, *answers)
             terms["penalty"] = self.family.penalty(self.discriminator, real, fake, self._seed(step, _SLOPE))
             loss = terms["real"] + terms["fake"] + self.options.entropy_weight * terms["entropy"]
             loss += self.options.penalty_weight * terms["penalty"]
         self._move(self.discriminator_optimizer, self.discriminator, tape, loss)
-        return terms | {"accuracy": adversarial.accuracy(self.family, *answers)}
+        return terms | {"accuracy": gan_losses.accuracy(self.family, *answers)}
 
     def _move(
         self, optimizer: keras.optimizers.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: tf.Tensor
@@ -241,10 +241,10 @@ def train_gan(
     discriminator = Discriminator()
     for network in (generator, discriminator):
         network.build((None, None, None, 3))
-        fitting.initialise(network, options.seed)
+        trainer.initialise(network, options.seed)
     model = StyleContentModel(STYLE_LAYERS, [CONTENT_LAYER], dtype=network_policy)
     of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_rate)
-    first, second = (fitting.adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))
+    first, second = (trainer.adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))
     trainer = GANTrainer(
         generator, discriminator, perception(model, options), discriminator_optimizer=second, options=options
     )

@@ -6,7 +6,7 @@ import tensorflow as tf
 from conftest import image, small_transformer
 
 from tfstyle.environment import keras
-from tfstyle.feedforward import transformer
+from tfstyle.feedforward import transformer_net
 
 
 def convolve(x, layer):
@@ -85,7 +85,7 @@ def test_its_own_statistics_given_change_nothing(rng):
 
 def test_instance_normalisation_worked_by_hand():
     # Channel values 1 and 3: mean 2, deviation 1.
-    layer = transformer.InstanceNormalisation()
+    layer = transformer_net.InstanceNormalisation()
     layer.build((None, None, None, 1))
     layer.shift.assign([10.0])
     layer.scale.assign([2.0])
@@ -94,7 +94,7 @@ def test_instance_normalisation_worked_by_hand():
 
 
 def test_instance_normalisation_stays_in_float32_under_a_mixed_policy():
-    layer = transformer.InstanceNormalisation(dtype="mixed_bfloat16")
+    layer = transformer_net.InstanceNormalisation(dtype="mixed_bfloat16")
     found = layer(tf.cast(tf.random.stateless_normal([1, 5, 7, 3], (1, 2)), tf.bfloat16))
     assert found.dtype == tf.float32
     assert layer.scale.dtype == "float32"
@@ -111,7 +111,7 @@ def test_a_global_policy_changes_nothing(rng):
 
 
 def test_widths_are_johnsons_and_half_of_them():
-    full, slim = (transformer.Transformer(transformer.FILTERS[width]) for width in ("full", "slim"))
+    full, slim = (transformer_net.Transformer(transformer_net.FILTERS[width]) for width in ("full", "slim"))
     for network in (full, slim):
         network.build((None, None, None, 3))
     assert full.filters == (32, 64, 128)

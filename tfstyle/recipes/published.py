@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tfstyle.errors import UsageError, lookup, unknown_name
-from tfstyle.recipe import Recipe, layer_names
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.vgg19 import layer_names
 
 WASSERSTEIN_WEIGHTS = tuple(weight / 341 for weight in (256, 64, 16, 4, 1))
 """Style layer weights of style-transfer-pytorch, over their sum."""

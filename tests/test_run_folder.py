@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tfstyle.errors import OutputError
-from tfstyle.feedforward import records
+from tfstyle.training import run_folder
 
 
 @pytest.fixture
 def folders(tmp_path):
     for name, file in (
-        ("trained", records.STATE),
-        ("failed", records.LOSSES),
+        ("trained", run_folder.STATE),
+        ("failed", run_folder.LOSSES),
         ("mine", "precious.txt"),
         ("empty", None),
     ):
@@ -39,7 +39,7 @@ def folders(tmp_path):
 )
 def test_a_folder_of_something_else_is_refused(folders, name, flags, message):
     with pytest.raises(OutputError, match=message):
-        records.check(folders / name, resume="resume" in flags, overwrite="overwrite" in flags)
+        run_folder.check(folders / name, resume="resume" in flags, overwrite="overwrite" in flags)
 
 
 @pytest.mark.parametrize(
@@ -47,100 +47,100 @@ def test_a_folder_of_something_else_is_refused(folders, name, flags, message):
     [("new", ""), ("empty", ""), ("trained", "resume"), ("trained", "overwrite"), ("failed", "overwrite")],
 )
 def test_a_folder_that_may_be_used_is_left_as_it_is(folders, name, flag):
-    records.check(folders / name, resume=flag == "resume", overwrite=flag == "overwrite")
+    run_folder.check(folders / name, resume=flag == "resume", overwrite=flag == "overwrite")
     assert not (folders / "new").exists()
 
 
 def test_going_on_and_beginning_anew_exclude_each_other(folders):
     with pytest.raises(ValueError, match="not both"):
-        records.check(folders / "trained", resume=True, overwrite=True)
+        run_folder.check(folders / "trained", resume=True, overwrite=True)
 
 
 def test_clearing_leaves_what_a_training_did_not_make(folders):
     folder = folders / "trained"
     (folder / "mine.txt").touch()
-    (folder / records.SHEETS).mkdir()
+    (folder / run_folder.SHEETS).mkdir()
     for name in ("000200.jpg", "holiday.jpg"):
-        (folder / records.SHEETS / name).touch()
-    records.clear(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", records.SHEETS]
-    assert [path.name for path in (folder / records.SHEETS).iterdir()] == ["holiday.jpg"]
-    records.clear(folders / "new")
+        (folder / run_folder.SHEETS / name).touch()
+    run_folder.clear(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", run_folder.SHEETS]
+    assert [path.name for path in (folder / run_folder.SHEETS).iterdir()] == ["holiday.jpg"]
+    run_folder.clear(folders / "new")
     assert (folders / "new").is_dir()
 
 
 @pytest.mark.parametrize("flag", ["resume", "overwrite"])
-@pytest.mark.parametrize("name", [records.NETWORK, records.LOSSES, records.CURVES, records.SHEETS])
+@pytest.mark.parametrize("name", [run_folder.NETWORK, run_folder.LOSSES, run_folder.CURVES, run_folder.SHEETS])
 def test_a_folder_in_place_of_a_file_or_a_file_of_a_folder_is_refused(folders, name, flag):
     place = folders / "trained" / name
-    place.touch() if name == records.SHEETS else place.mkdir()
-    kind = "file where the training makes a folder" if name == records.SHEETS else "folder where the training writes"
+    place.touch() if name == run_folder.SHEETS else place.mkdir()
+    kind = "file where the training makes a folder" if name == run_folder.SHEETS else "folder where the training writes"
     with pytest.raises(OutputError, match=f"{name}: is a {kind}"):
-        records.check(folders / "trained", resume=flag == "resume", overwrite=flag == "overwrite")
+        run_folder.check(folders / "trained", resume=flag == "resume", overwrite=flag == "overwrite")
 
 
 def test_damaged_losses_are_found_before_a_training_is_resumed_and_may_be_discarded(folders):
-    (folders / "trained" / records.LOSSES).write_bytes(b"\xff\xfe\x00")
+    (folders / "trained" / run_folder.LOSSES).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(OutputError, match=r"losses.csv: is damaged or no file of losses; move it away to go on"):
-        records.check(folders / "trained", resume=True, overwrite=False)
-    records.check(folders / "trained", resume=False, overwrite=True)
+        run_folder.check(folders / "trained", resume=True, overwrite=False)
+    run_folder.check(folders / "trained", resume=False, overwrite=True)
 
 
 def test_what_a_killed_training_left_half_written_is_in_nobodys_way(folders):
     """Killed at its first state, a training leaves a temporary file and nothing to resume."""
     (folders / "empty" / ".tfstyle.ab12").touch()
-    records.check(folders / "empty", resume=False, overwrite=False)
+    run_folder.check(folders / "empty", resume=False, overwrite=False)
     folder = folders / "trained"
-    (folder / records.SHEETS).mkdir()
-    for path in (folder / ".tfstyle.ab12", folder / records.SHEETS / ".tfstyle.cd34"):
+    (folder / run_folder.SHEETS).mkdir()
+    for path in (folder / ".tfstyle.ab12", folder / run_folder.SHEETS / ".tfstyle.cd34"):
         path.touch()
         Path(f"{path}.d").mkdir()
-    records.check(folder, resume=False, overwrite=True)
-    records.clear(folder)  # Whether they belong to a live process, `atomic` asks when it writes there.
+    run_folder.check(folder, resume=False, overwrite=True)
+    run_folder.clear(folder)  # Whether they belong to a live process, `atomic` asks when it writes there.
     assert len(list(folder.rglob(".tfstyle.*"))) == 4
-    assert not (folder / records.STATE).exists()
+    assert not (folder / run_folder.STATE).exists()
 
 
 def test_a_folder_that_cannot_be_made_or_read_is_one_line(folders, monkeypatch):
     with pytest.raises(OutputError, match="file/x: cannot be made"):
-        records.make(folders / "file" / "x")
+        run_folder.make(folders / "file" / "x")
 
     def refused(path):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(folders), "iterdir", refused)
     with pytest.raises(OutputError, match=r"trained: cannot be read \(Permission denied\)"):
-        records.check(folders / "trained", resume=True, overwrite=False)
+        run_folder.check(folders / "trained", resume=True, overwrite=False)
 
 
 def test_losses_are_written_and_read_as_they_are(tmp_path):
     rows = [{"step": 5, "loss": 1 / 3, "style": 1e-9}, {"step": 8, "loss": 0.1, "style": 2.0, "real": 0.5}]
-    records.write_losses(tmp_path, rows)
-    assert records.read_losses(tmp_path) == rows
-    first = (tmp_path / records.LOSSES).read_text()
+    run_folder.write_losses(tmp_path, rows)
+    assert run_folder.read_losses(tmp_path) == rows
+    first = (tmp_path / run_folder.LOSSES).read_text()
     assert first.startswith("step,loss,style,real\n5,0.3333333333333333,1e-09,NA\n")
-    records.write_losses(tmp_path, records.read_losses(tmp_path))
-    assert (tmp_path / records.LOSSES).read_text() == first
-    records.write_losses(tmp_path, [])
-    assert records.read_losses(tmp_path) == []
+    run_folder.write_losses(tmp_path, run_folder.read_losses(tmp_path))
+    assert (tmp_path / run_folder.LOSSES).read_text() == first
+    run_folder.write_losses(tmp_path, [])
+    assert run_folder.read_losses(tmp_path) == []
 
 
 def test_there_are_no_losses_before_the_first_line(tmp_path):
-    assert records.read_losses(tmp_path) == []
-    (tmp_path / records.LOSSES).touch()
-    assert records.read_losses(tmp_path) == []
+    assert run_folder.read_losses(tmp_path) == []
+    (tmp_path / run_folder.LOSSES).touch()
+    assert run_folder.read_losses(tmp_path) == []
 
 
 def test_losses_are_read_and_drawn(tmp_path):
     lines = ["epoch,content,loss,step,style,val_loss", "0,0.5,1.5,3.0,1.0,NA", "1,0.25,1.0,6.0,0.75,NA"]
-    (tmp_path / records.LOSSES).write_text("\n".join(lines))
-    rows = records.read_losses(tmp_path)
+    (tmp_path / run_folder.LOSSES).write_text("\n".join(lines))
+    rows = run_folder.read_losses(tmp_path)
     assert rows[1] == {"epoch": 1.0, "content": 0.25, "loss": 1.0, "step": 6.0, "style": 0.75}
-    records.draw_curves(tmp_path, rows)
-    assert (tmp_path / records.CURVES).read_bytes().startswith(b"\x89PNG")
+    run_folder.draw_curves(tmp_path, rows)
+    assert (tmp_path / run_folder.CURVES).read_bytes().startswith(b"\x89PNG")
 
 
 def test_damaged_losses_are_one_line(tmp_path):
-    (tmp_path / records.LOSSES).write_text("epoch,loss\n0,what")
+    (tmp_path / run_folder.LOSSES).write_text("epoch,loss\n0,what")
     with pytest.raises(OutputError, match="is damaged or no file of losses"):
-        records.read_losses(tmp_path)
+        run_folder.read_losses(tmp_path)

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageCms
 
-from tfstyle import profiles, samples
 from tfstyle.errors import InputError, MemoryLimitError, TfstyleError
 from tfstyle.limits import MAX_EXIF, MAX_PICTURE_MEMORY
-from tfstyle.opening import opened, shown
-from tfstyle.pixels import Deep, Plain, assembled, plain_mode
+from tfstyle.pictures import profiles, samples
+from tfstyle.pictures.opening import opened, shown
+from tfstyle.pictures.pixels import Deep, Plain, assembled, plain_mode
 
 _ORIENTATION = 0x0112
 _Conversion = TypeVar("_Conversion")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.adversarial import spectral_norm
-from tfstyle.feedforward.networks import describe, mirrored
-from tfstyle.feedforward.transformer import ENCODED, FILTERS, Transformer
+from tfstyle.feedforward.adain import describe, mirrored
+from tfstyle.feedforward.transformer_net import ENCODED, FILTERS, Transformer
+from tfstyle.training.gan_losses import spectral_norm
 
 _GENTLE = 0.2
 """Initial scale of the style modulation; small, so that all codes start alike."""

@@ -1,0 +1,1 @@
+"""Picture files → pixels: recognized within limits, decoded, converted to sRGB."""

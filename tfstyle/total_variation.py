@@ -1,0 +1,86 @@
+"""Image → how rough it is: the published forms of total variation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from tfstyle.environment import tf
+from tfstyle.errors import lookup
+
+
+def _differences(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Each pixel's lower neighbour less itself, and right neighbour less itself."""
+    return image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
+
+
+def squared(image: tf.Tensor) -> tf.Tensor:
+    """How rough an image is: mean squared vertical plus mean squared horizontal difference.
+
+    The form of TensorFlow's tutorial. A scalar ≥ 0, in squared units of the image, 0 for a constant one.
+    """
+    down, right = _differences(image)
+    return tf.reduce_mean(down**2) + tf.reduce_mean(right**2)
+
+
+def absolute(image: tf.Tensor) -> tf.Tensor:
+    """How rough an image is: half of mean absolute vertical plus mean absolute horizontal difference.
+
+    The form of Dive into Deep Learning, section 14.12. A scalar ≥ 0, in units of the image.
+    """
+    down, right = _differences(image)
+    return 0.5 * (tf.reduce_mean(tf.abs(down)) + tf.reduce_mean(tf.abs(right)))
+
+
+def power(image: tf.Tensor, *, exponent: float = 1.25) -> tf.Tensor:
+    """How rough an image is: sum over positions of (vertical² + horizontal²)^exponent.
+
+    The form of Keras' neural style transfer example; the last row and column count only as neighbours. A scalar ≥ 0
+    that grows with the picture's size.
+    """
+    down, right = _differences(image)
+    squares = down[:, :, :-1] ** 2 + right[:, :-1] ** 2
+    return tf.reduce_sum(squares**exponent)
+
+
+def absolute_sum(image: tf.Tensor) -> tf.Tensor:
+    """How rough an image is: sum of absolute vertical and horizontal differences.
+
+    The form of neural-style-pt. A scalar ≥ 0 that grows with the picture's size, in units of the image.
+    """
+    down, right = _differences(image)
+    return tf.reduce_sum(tf.abs(down)) + tf.reduce_sum(tf.abs(right))
+
+
+def nine_point(image: tf.Tensor) -> tf.Tensor:
+    """How rough an image is: mean squared differences to the lower, right and two lower diagonal neighbours.
+
+    The border is repeated; straight neighbours weigh 1/3, diagonal ones 1/12, and the mean is doubled. The form of
+    style-transfer-pytorch (K. Crowson). A scalar ≥ 0, in squared units of the image.
+    """
+    around = tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    right, down = around[:, 1:-1, 2:] - image, around[:, 2:, 1:-1] - image
+    diagonals = around[:, 2:, 2:] - image, around[:, 2:, :-2] - image
+    straight = right**2 + down**2
+    return 2.0 * tf.reduce_mean(straight / 3.0 + (diagonals[0] ** 2 + diagonals[1] ** 2) / 12.0)
+
+
+TOTAL_VARIATIONS: Mapping[str, Callable] = MappingProxyType(
+    {
+        "squared": squared,
+        "absolute": absolute,
+        "power": power,
+        "sum": absolute_sum,
+        "nine_point": nine_point,
+    }
+)
+"""The published forms of total variation, under the names recipes use."""
+
+
+def lookup_form(name: str) -> Callable:
+    """The form of total variation of that name.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    return lookup("total variation", name, TOTAL_VARIATIONS)

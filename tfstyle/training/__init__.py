@@ -1,0 +1,1 @@
+"""Trains the networks of `feedforward`: photographs and paintings → a network."""
