@@ -23,8 +23,8 @@ _HOMES = {
     "Transfer": "transfer",
     "Step": "transfer",
     "Recipe": "recipes.recipe",
-    "RECIPES": "recipes.published",
-    "get_recipe": "recipes.published",
+    "RECIPES": "recipes.catalog",
+    "get_recipe": "recipes.catalog",
     "write": "images",
     "stylize": "api",
     "fast": "one_pass",
@@ -91,8 +91,8 @@ if TYPE_CHECKING:
     from tfstyle.images import write as write
     from tfstyle.model import StyleContentModel as StyleContentModel
     from tfstyle.one_pass import fast as fast
-    from tfstyle.recipes.published import RECIPES as RECIPES
-    from tfstyle.recipes.published import get_recipe as get_recipe
+    from tfstyle.recipes.catalog import RECIPES as RECIPES
+    from tfstyle.recipes.catalog import get_recipe as get_recipe
     from tfstyle.recipes.recipe import Recipe as Recipe
     from tfstyle.serving.export import export_extractor as export_extractor
     from tfstyle.sweeps import sweep as sweep

@@ -12,16 +12,22 @@ import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observed
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
+from tfstyle.feedforward.adain import adain
+from tfstyle.feedforward.inference import paint
 from tfstyle.pictures.decoding import Picture
-from tfstyle.recipes.published import get_recipe
-from tfstyle.recipes.recipe import STARTS, Recipe
+from tfstyle.recipes.catalog import get_recipe
+from tfstyle.recipes.parts import STARTS, StyleSize
+from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe
 from tfstyle.transfer import Step, Transfer, memory_needed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _log = logging.getLogger("tfstyle")
 
@@ -37,7 +43,7 @@ def stylize(
     keep_alpha: bool = False,
     quality: int = 95,
     overwrite: bool = False,
-    **overrides: Any,
+    **overrides: Unpack[Overrides],
 ) -> tf.Tensor:
     """Paints a photograph in the manner of a painting.
 
@@ -46,7 +52,7 @@ def stylize(
     Args:
         content: the photograph: path, PIL image, array or tensor, as for `images.read`.
         style: the painting, likewise.
-        recipe: a name in `recipes.RECIPES`, or a `Recipe`.
+        recipe: a name in `RECIPES`, or a `Recipe`.
         output: where to write the result; None does not write. A `files.FreeName` takes the next free name when it
             is written.
         callbacks: called with a `Step` after every step; one that returns True ends the run, and the image so far is
@@ -55,8 +61,8 @@ def stylize(
         keep_alpha: give the written file the photograph's alpha.
         quality: of a written JPEG, WebP or AVIF, 1 to 100.
         overwrite: replace a file that is there.
-        **overrides: fields of the recipe to replace: `size`, `steps`, `style_weight`, … The photograph is enlarged
-            only if `size` is given.
+        **overrides: fields of the recipe and its parts to replace: `size`, `steps`, `style_weight`, … The content
+            image is enlarged only if `size` is given.
 
     Returns:
         float32 tensor [1, height, width, 3], sRGB, in [0, 1] if the recipe clips.
@@ -78,28 +84,30 @@ def stylize(
     environment.grow_gpu_memory()  # Before anything runs on it.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
-    photograph = images.read_and_log(content, background=background, long_side=chosen.size)
+    asked, start = chosen.pyramid.size, chosen.start.init
+    photograph = images.read_and_log(content, background=background, long_side=asked)
     height, width = photograph.full_size
     own = max(height, width)
-    long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)
+    long_side = own if not asked else asked if "size" in overrides else min(asked, own)
     photo_size = images.fitted_size(height, width, long_side)
-    wanted = math.ceil(max(photo_size) * chosen.style_scale) if chosen.style_fit == "long_side" else 0
-    painting = images.read_and_log(style, background=background, long_side=wanted)
-    start = None
-    if chosen.init not in STARTS:
-        start = images.read_and_log(chosen.init, background=background, long_side=max(photo_size)).image
-    painting_size = _painting_size(painting, photo_size, chosen)
+    painting = images.read_and_log(style, background=background, long_side=_needed_side(chosen.style_size, photo_size))
+    init: Any = _stylize_once if start == "adain" else None
+    if start not in STARTS:
+        init = images.read_and_log(start, background=background, long_side=max(photo_size)).image
+    proportions, longest = chosen.style_size.sides(painting.full_size, photo_size)
+    painting_size = images.fitted_size(*proportions, longest)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
-        _check_size(picture, size, chosen.smallest_side())
+        _check_size(picture, size, chosen.loss.smallest_side())
     needed = _check_memory(chosen, photo_size, painting_size)
     transfer = _transfer(chosen)
-    _warn_once(chosen.network_note(transfer.model.vgg.input_scale))
+    if difference := chosen.network.difference(transfer.model.vgg.input_scale):
+        _warn_once(f"{chosen.name} {difference}")
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
     carries_alpha = keep_alpha and photograph.alpha is not None
     alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
     del photograph, painting, picture  # Large ones would lie in memory through the whole run.
 
-    steps = observed(transfer.steps(small, target, chosen, init=start), callbacks)
+    steps = observed(transfer.steps(small, target, recipe=chosen, init=init), callbacks)
     result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
     environment.keeps_memory(needed)
     return result
@@ -158,25 +166,24 @@ def _save(result: _Result, image: tf.Tensor, what: str) -> str:
 
 
 @functools.cache
-def _warn_once(note: str | None) -> None:
-    """Says once a process that a recipe runs on another network than it was published for."""
-    if note:
-        _log.warning("%s", note)
+def _warn_once(note: str) -> None:
+    """Logs a warning once a process."""
+    _log.warning("%s", note)
 
 
 _building = threading.Lock()
 
 
 @functools.lru_cache(maxsize=8)
-def _cached_transfer(compiled: Recipe, _weights_modified: int) -> Transfer:
-    return Transfer(compiled)
+def _cached_transfer(key: GraphKey, _weights_modified: int) -> Transfer:
+    return Transfer(key)
 
 
 def _transfer(recipe: Recipe) -> Transfer:
     """The network and the compiled step of one of the last recipes, kept for the next picture."""
-    file = Path(recipe.weights)
+    file = Path(recipe.network.weights)
     with _building:  # Two threads would otherwise both build it.
-        transfer = _cached_transfer(recipe.compiled_part(), file.stat().st_mtime_ns if file.is_file() else 0)
+        transfer = _cached_transfer(recipe.graph_key, file.stat().st_mtime_ns if file.is_file() else 0)
     _log.info("computes in %(precision)s; gradients by flipped kernels: %(flip_kernels)s.", transfer.settings)
     return transfer
 
@@ -191,22 +198,14 @@ def clear_cache() -> None:
     gc.collect()  # Networks and graphs refer to each other.
 
 
-def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recipe) -> tuple[int, int]:
-    """The painting's size: the same long side as the result, so that its strokes keep their proportion to the picture.
+def _stylize_once(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
+    """The content image stylized in one pass, by AdaIN."""
+    return paint(adain(), content, [style])
 
-    Beside a narrow strip a painting as long would have far more pixels than the result; it gets at most twice as many.
-    Recipes that fit it to the result's width, or exactly to the result, are followed; `style_scale` then resizes it.
-    """
-    height, width = painting.full_size
-    if recipe.style_fit == "content":
-        height, width = photo_size
-    longest: float = max(photo_size)
-    aspect = max(height, width) / min(height, width)
-    if recipe.style_fit == "width":
-        longest = round(photo_size[1] * max(height, width) / width)
-    elif recipe.style_fit == "long_side":
-        longest = min(longest, math.sqrt(2 * math.prod(photo_size) * aspect))
-    return images.fitted_size(height, width, round(longest * recipe.style_scale))
+
+def _needed_side(style_size: StyleSize, photo_size: tuple[int, int]) -> int:
+    """Long side that is enough to read of the style image, where that can be said before it is opened; else 0."""
+    return math.ceil(max(photo_size) * style_size.style_scale) if style_size.style_resize == "long_side" else 0
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
@@ -222,7 +221,7 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> int:
     """Refuses a run that main memory could not hold, before it begins; returns the estimate of its peak in bytes."""
-    needed = memory_needed(recipe, result, painting)
+    needed = memory_needed(recipe.network, recipe.optimizer, result, painting)
     free = environment.lacks_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
         clear_cache()  # The networks of other recipes, too, can make room.

@@ -50,22 +50,40 @@ def option_fields(kind: type) -> tuple[dataclasses.Field, ...]:
 def check_fields(instance: Any) -> None:
     """Checks every field of a frozen dataclass and gives its value the annotated type.
 
-    NumPy's numbers, lists and paths are taken as well. Annotations are bool, int, float, str, or a tuple[…, ...] of one
-    of these.
+    NumPy's numbers, lists and paths are taken as well. Annotations are bool, int, float, str, a tuple[…, ...] of one of
+    these, or str | Callable[…], for a word or a function; fields of other types are left to the class itself.
 
     Raises:
         UsageError: if a value is of another type, or outside the field's choices or range.
     """
     for item in dataclasses.fields(instance):
         value, kind = getattr(instance, item.name), str(item.type)
-        if kind.startswith("tuple["):
-            kind = kind.removeprefix("tuple[").removesuffix(", ...]")
+        if kind.startswith("str | Callable"):
+            checked = value if callable(value) else _checked(item, value, "str")
+        elif kind.startswith("tuple[") and (kind := kind.removeprefix("tuple[").removesuffix(", ...]")) in _KINDS:
             if isinstance(value, str) or not isinstance(value, Iterable):
                 raise UsageError(f"`{item.name}` should be a list of {kind}, not {value!r}.")
-            checked: Any = tuple(_checked(item, entry, kind) for entry in value)
-        else:
+            checked = tuple(_checked(item, entry, kind) for entry in value)
+        elif kind in _KINDS:
             checked = _checked(item, value, kind)
+        else:
+            continue
         object.__setattr__(instance, item.name, checked)
+
+
+def check_number(name: str, value: Any, *, low: float) -> float:
+    """Returns a number as a float.
+
+    Raises:
+        UsageError: if it is not finite, or less than `low`.
+    """
+    try:
+        number = float(_number(value, kind=float, accepted=numbers.Real))
+    except (TypeError, OverflowError):
+        raise UsageError(f"`{name}` should be a finite float, not {value!r}.") from None
+    if number < low:
+        raise UsageError(f"`{name}` should be at least {low:g}, not {value!r}.")
+    return number
 
 
 def _bool(value: Any) -> bool:

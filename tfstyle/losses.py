@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError, lookup, unknown_name
-from tfstyle.wasserstein import NEWTON_SCHULZ, distance, gaussian
+from tfstyle.wasserstein import NEWTON_SCHULZ, gaussian
+from tfstyle.wasserstein import distance as wasserstein_distance
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -91,23 +92,39 @@ def reduction(name: str, kind: str, pixels: tf.Tensor) -> Callable[[tf.Tensor], 
     return lambda value: tf.cast(tf.size(value), pixels.dtype) / (36.0 * pixels**2)
 
 
-STYLE_LOSSES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
+class Distance(NamedTuple):
+    """A way to compare a statistic with that of the style image.
+
+    Attributes:
+        prepare: statistic of the style image → target, computed once.
+        compare: (statistic, target) → scalar.
+    """
+
+    prepare: Callable[[tf.Tensor], Any]
+    compare: Callable[[tf.Tensor, Any], tf.Tensor]
+
+
+DISTANCES: Mapping[str, Distance] = MappingProxyType(
     {
-        "squared_error": (tf.identity, squared_error),
-        "wasserstein": (gaussian, distance),
-        "wasserstein_newton_schulz": (gaussian, functools.partial(distance, polynomials=NEWTON_SCHULZ)),
+        "squared_error": Distance(tf.identity, squared_error),
+        "wasserstein": Distance(gaussian, wasserstein_distance),
+        "wasserstein_newton_schulz": Distance(
+            gaussian, functools.partial(wasserstein_distance, polynomials=NEWTON_SCHULZ)
+        ),
     }
 )
-"""How statistics are compared, under the names recipes use: (statistic → target, (statistic, target) → scalar)."""
+"""Distances under the names recipes use."""
 
 
-def style_loss(name: str) -> tuple[Callable, Callable]:
-    """The style loss of that name.
+def find_distance(distance: str | Distance | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Distance:
+    """Returns the distance of that name; a function (statistic, target statistic) → scalar of your own becomes one.
 
     Raises:
         UsageError: if there is none.
     """
-    return lookup("style loss", name, STYLE_LOSSES)
+    if isinstance(distance, Distance):
+        return distance
+    return Distance(tf.identity, distance) if callable(distance) else lookup("distance", distance, DISTANCES)
 
 
 def color_difference(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

@@ -8,13 +8,13 @@ factors, which give them the magnitude of the network that the recipe was publis
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
 from tfstyle import weights
-from tfstyle.recipes.recipe import Recipe
+from tfstyle.recipes.parts import Network
 from tfstyle.vgg19 import layer_names
 
 _RAW_SCALES = (
@@ -50,8 +50,8 @@ PIXEL_FACTORS: Mapping[str, float] = MappingProxyType({"torch": 1.0, "none": 0.2
 than normalised ones: features shrink to 0.26 to 0.29 in almost every layer, measured on the embedded network."""
 
 
-def feature_scales(recipe: Recipe) -> dict[str, float | np.ndarray]:
-    """What to multiply the features of a recipe's layers by; a layer that is not named keeps its features.
+def feature_scales(network: Network, layers: Iterable[str]) -> dict[str, float | np.ndarray]:
+    """What to multiply the features of some layers by; a layer that is not named keeps its features.
 
     Recipes of the raw network take one factor a layer. Those of torchvision's, which was trained anew, have each filter
     divided by its own root mean square before the ReLU, because rarely active filters of the embedded network, scaled
@@ -64,13 +64,11 @@ def feature_scales(recipe: Recipe) -> dict[str, float | np.ndarray]:
     Raises:
         WeightsError: if the embedded file of measured magnitudes is missing or damaged.
     """
-    if not recipe.is_rescaled():
+    if not network.is_rescaled():
         return {}
-    layers = dict.fromkeys(recipe.style_layers + recipe.content_layers)
-    if recipe.trained_on == "caffe":
+    if network.trained_on == "caffe":
         return {layer: RAW_SCALES[layer] for layer in layers}
     measured = weights.read_embedded("vgg19-magnitudes")
-    column, pixels = ("conv", "relu").index(recipe.taps), PIXEL_FACTORS[recipe.published_scale]
-    return {
-        layer: pixels * TORCHVISION_MAGNITUDES[layer][column] / measured[f"{layer}.{recipe.taps}"] for layer in layers
-    }
+    column, pixels = ("pre", "post").index(network.activation), PIXEL_FACTORS[network.published_scale]
+    measure = ("conv", "relu")[column]
+    return {layer: pixels * TORCHVISION_MAGNITUDES[layer][column] / measured[f"{layer}.{measure}"] for layer in layers}

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tfstyle import environment, statistics
+from tfstyle import environment
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
-from tfstyle.recipes.recipe import Recipe
-from tfstyle.statistics import sufficient_statistics
+from tfstyle.recipes.parts import Loss, Network
+from tfstyle.statistics import Statistic, SufficientStatistics, find_statistic, scale, sufficient_statistics
 from tfstyle.vgg import VGG, Blocks, load_vgg
 from tfstyle.vgg19 import VGG19_BLOCKS
 
@@ -24,7 +24,9 @@ class StyleContentModel(keras.Model):
     Args:
         style_layers: layers whose statistic describes the style.
         content_layers: layers whose features describe the content.
-        statistic: what is taken at the style layers, a name in `statistics.STATISTICS`.
+        other_layers: further layers that the network should reach, for losses of your own.
+        statistic: what is taken at the style layers: a name in `statistics.STATISTICS`, or a function of
+            `statistics.SufficientStatistics`; a model with the latter cannot be saved as a `.keras` file.
         feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
             published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
@@ -43,7 +45,8 @@ class StyleContentModel(keras.Model):
         style_layers: Sequence[str],
         content_layers: Sequence[str],
         *,
-        statistic: str = "gram",
+        other_layers: Sequence[str] = (),
+        statistic: str | Statistic = "gram",
         feature_scales: Mapping[str, float | Sequence[float] | np.ndarray] | None = None,
         weights: str | None = "embedded",
         taps: str | Mapping[str, str] = "relu",
@@ -57,9 +60,9 @@ class StyleContentModel(keras.Model):
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))  # Whatever the global policy says.
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
-        self._statistic = statistics.statistic(statistic)
+        self._statistic = find_statistic(statistic)
         self.feature_scales = {layer: np.ravel(scale).tolist() for layer, scale in (feature_scales or {}).items()}
-        layers = tuple(dict.fromkeys(self.style_layers + self.content_layers))
+        layers = tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *other_layers)))
         options: dict = {"taps": taps, "pooling": pooling, "rounding": rounding, "edge": edge, "blocks": blocks}
         options["dtype"] = self.dtype_policy
         if weights is None:
@@ -81,28 +84,21 @@ class StyleContentModel(keras.Model):
     def call(self, image: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         """Style statistics and content features of an image; see the class."""
         features = self.vgg(image)
-        return self.describe(features, {layer: sufficient_statistics(features[layer]) for layer in self.style_layers})
+        sums = {layer: sufficient_statistics(features[layer]) for layer in self.style_layers}
+        content = self.scale({layer: features[layer] for layer in self.content_layers})
+        return {"style": self.statistics(sums), "content": content}
 
-    def describe(
-        self, features: Mapping[str, tf.Tensor], sums: Mapping[str, statistics.SufficientStatistics]
-    ) -> dict[str, dict[str, tf.Tensor]]:
-        """What a call returns, from the features of the content layers and the moments of the style layers."""
-        return {
-            "style": {layer: self._describe(layer, sums[layer]) for layer in self.style_layers},
-            "content": {
-                layer: self._scaled(layer, tf.cast(features[layer], self.variable_dtype))
-                for layer in self.content_layers
-            },
-        }
+    def statistics(self, sums: Mapping[str, SufficientStatistics]) -> dict[str, tf.Tensor]:
+        """Layer → statistic, from sums over the features of the network."""
+        factors = self.feature_scales  # Sums are scaled instead of the features, which are far larger.
+        scaled = {layer: scale(s, factors[layer]) if layer in factors else s for layer, s in sums.items()}
+        return {layer: self._statistic(scaled[layer]) for layer in sums}
 
-    def _describe(self, layer: str, sums: statistics.SufficientStatistics) -> tf.Tensor:
-        """The statistic; its sums are scaled instead of the features, which are far larger."""
-        return self._statistic(
-            statistics.scale(sums, self.feature_scales[layer]) if layer in self.feature_scales else sums
-        )
-
-    def _scaled(self, layer: str, features: tf.Tensor) -> tf.Tensor:
-        return features * tf.constant(self.feature_scales[layer]) if layer in self.feature_scales else features
+    def scale(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Features of the network in float32, multiplied by `feature_scales`."""
+        wide = {layer: tf.cast(found, self.variable_dtype) for layer, found in features.items()}
+        factors = {layer: tf.constant(self.feature_scales[layer]) for layer in wide if layer in self.feature_scales}
+        return {layer: found * factors[layer] if layer in factors else found for layer, found in wide.items()}
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuses: Keras' own export cannot write nested outputs.
@@ -114,10 +110,13 @@ class StyleContentModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs but the weights, which the saved model carries itself."""
+        if not isinstance(self.statistic, str):
+            raise UsageError("a model with a statistic of your own cannot be saved; use tfstyle.export_extractor.")
         network = self.vgg.get_config()
         return super().get_config() | {
             "style_layers": list(self.style_layers),
             "content_layers": list(self.content_layers),
+            "other_layers": network["layers"],
             "statistic": self.statistic,
             "feature_scales": self.feature_scales,
             "weights": None,
@@ -125,33 +124,43 @@ class StyleContentModel(keras.Model):
         }
 
 
-def model_for(recipe: Recipe) -> StyleContentModel:
-    """The network a recipe looks through.
+def build_model(network: Network, loss: Loss) -> StyleContentModel:
+    """Builds the model a recipe looks through.
+
+    Args:
+        network: says which network, and how it computes.
+        loss: says which layers are looked at, and the statistic.
 
     Raises:
-        WeightsError: if the recipe's weights cannot be used.
+        WeightsError: if the network's weights cannot be used.
     """
     model = StyleContentModel(
-        recipe.style_layers,
-        recipe.content_layers,
-        statistic=recipe.statistic,
-        feature_scales=feature_scales(recipe),
-        weights=recipe.weights,
-        taps=recipe.taps,
-        pooling=recipe.pooling,
-        rounding=recipe.rounding,
-        input_scale=recipe.input_scale,
-        edge=recipe.edge,
-        dtype=policy(recipe.precision),
+        tuple(loss.style_layers),
+        tuple(loss.content_layers),
+        other_layers=loss.layers(),
+        statistic=loss.statistic,
+        feature_scales=feature_scales(network, loss.layers()),
+        weights=network.weights,
+        taps={"post": "relu", "pre": "conv"}[network.activation],
+        pooling=network.pooling,
+        rounding="ceil" if network.ceil_mode else "floor",
+        input_scale=network.input_scale,
+        edge=network.padding_mode,
+        dtype=policy(network.precision),
     )
-    if recipe.input_scale == "auto" and model.vgg.input_scale == "torch" and recipe.trained_on == "torchvision":
-        model.vgg.input_scale = recipe.published_scale  # Its source may have left out torch's mean and deviation.
+    if network.input_scale == "auto" and model.vgg.input_scale == "torch" and network.trained_on == "torchvision":
+        model.vgg.input_scale = network.published_scale  # Its source may have left out torch's mean and deviation.
     return model
 
 
-def gradient_kernels(model: StyleContentModel, recipe: Recipe) -> dict[str, tf.Tensor]:
-    """The flipped kernels a run takes its gradients by, as the weights are now; {} where TensorFlow's own serve."""
-    flips = environment.flips_kernels(recipe.flip_kernels) and model.compute_dtype == "float32"
+def gradient_kernels(model: StyleContentModel, setting: str) -> dict[str, tf.Tensor]:
+    """The flipped kernels a run takes its gradients by, as the weights are now; {} where TensorFlow's own serve.
+
+    Args:
+        model: whose network is used.
+        setting: `Network.flip_kernels`.
+    """
+    flips = environment.flips_kernels(setting) and model.compute_dtype == "float32"
     return model.vgg.flipped_kernels() if flips else {}
 
 

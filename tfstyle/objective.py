@@ -10,16 +10,15 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tfstyle import losses, statistics, total_variation
+from tfstyle import losses, total_variation
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
-from tfstyle.recipes.recipe import Recipe
-from tfstyle.statistics import sufficient_statistics
-from tfstyle.vgg import scale_pixels, unscale_pixels, with_pullback
+from tfstyle.pixel_range import from_space
+from tfstyle.recipes.parts import Loss
+from tfstyle.statistics import sufficient_statistics, sums_gradient
+from tfstyle.vgg import with_pullback
 
 Targets = Mapping[str, Mapping[str, Any]]
-
-_SPACES = {"unit": "none", "torch": "torch", "caffe": "keras"}
 
 
 class Evaluation(NamedTuple):
@@ -33,72 +32,85 @@ class Evaluation(NamedTuple):
 Objective = Callable[[tf.Tensor], Evaluation]
 
 
-def to_space(image: tf.Tensor, space: str) -> tf.Tensor:
-    """An sRGB image in [0, 1] as a recipe's variable: "unit", "torch" or "caffe"."""
-    return scale_pixels(image, _SPACES[space])
+class Pictured(NamedTuple):
+    """An image and its features, as a `recipes.Term` is given them.
+
+    Attributes:
+        image: float32 [1, height, width, 3] in [0, 1].
+        features: layer → float32 [1, height', width', channels].
+    """
+
+    image: tf.Tensor
+    features: Mapping[str, tf.Tensor]
 
 
-def from_space(variable: tf.Tensor, space: str) -> tf.Tensor:
-    """A recipe's variable as an sRGB image, in [0, 1] if the recipe clips."""
-    return unscale_pixels(variable, _SPACES[space])
-
-
-def make_targets(model: StyleContentModel, recipe: Recipe, content: tf.Tensor, style: tf.Tensor) -> Targets:
+def make_targets(model: StyleContentModel, loss: Loss, content: tf.Tensor, style: tf.Tensor) -> Targets:
     """Computes what the image is compared with: the content's features and the style's statistics.
 
     Args:
-        model: describes the pictures.
-        recipe: says how statistics are compared.
+        model: describes the images.
+        loss: says how statistics are compared.
         content, style: float32 [1, height, width, 3] in [0, 1].
 
     Returns:
-        {"content": {layer: features}, "style": {layer: statistic, as the style loss wants it}}.
+        {"content": {layer: features}, "style": {layer: statistic, as the distance wants it}, "terms": {name: target of
+        a term of your own}}.
     """
-    prepare, _ = losses.style_loss(recipe.style_loss)
-    statistics = model(style)["style"]
+    prepare = losses.find_distance(loss.distance).prepare
+    of_content, of_style = model.scale(model.vgg(content)), model.vgg(style)
+    sums = {layer: sufficient_statistics(of_style[layer]) for layer in model.style_layers}
+    pictured = Pictured(content, of_content), Pictured(style, model.scale(of_style))
     return {
-        "content": model(content)["content"],
-        "style": {layer: prepare(statistic) for layer, statistic in statistics.items()},
+        "content": {layer: of_content[layer] for layer in model.content_layers},
+        "style": {layer: prepare(statistic) for layer, statistic in model.statistics(sums).items()},
+        "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
 
 
 def loss_terms(
-    recipe: Recipe,
-    described: Mapping[str, Mapping[str, tf.Tensor]],
-    variable: tf.Tensor,
+    loss: Loss,
+    features: Mapping[str, tf.Tensor],
+    statistics: Mapping[str, tf.Tensor],
+    image: tf.Tensor,
     targets: Targets,
     weights: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
     """Computes the loss of an image, term by term.
 
     Args:
-        recipe: gives the layers, their weights and the losses.
-        described: what the model returns for the image.
-        variable: the image [batch, height, width, 3] in the recipe's space.
-        targets: as from `make_targets`; one painting's statistics serve a whole batch.
-        weights: factors of the terms "content", "style" and "total_variation"; a term whose weight in the recipe is 0
-            is left out.
+        loss: gives the layers, their weights and how they are compared.
+        features: layer → features of the image, scaled as the model scales them.
+        statistics: layer → statistic of the image.
+        image: [batch, height, width, 3] in the recipe's space.
+        targets: as from `make_targets`; one style image's statistics serve a whole batch.
+        weights: factors of the terms "content", "style" and "total_variation"; a term without one is left out.
 
     Returns:
-        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", and "total_variation".
+        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "total_variation", and terms of
+        your own under their names.
     """
-    layers = {
-        "content": dict(zip(recipe.content_layers, recipe.content_layer_weights, strict=True)),
-        "style": dict(zip(recipe.style_layers, recipe.style_layer_weights, strict=True)),
+    compared = {
+        "content": (features, loss.content_layers, losses.squared_error),
+        "style": (statistics, loss.style_layers, losses.find_distance(loss.distance).compare),
     }
-    compare = {"content": losses.squared_error, "style": losses.style_loss(recipe.style_loss)[1]}
-    pixels = tf.cast(tf.size(variable[..., 0]), variable.dtype)
+    pixels = tf.cast(tf.size(image[..., 0]), image.dtype)
     terms: dict[str, tf.Tensor] = {}
-    for kind in layers:
-        if not getattr(recipe, f"{kind}_weight"):
+    for kind, (values, layers, compare) in compared.items():
+        if kind not in weights:
             continue
-        factor = losses.reduction(recipe.reduction, kind, pixels)
-        by_layer = losses.layer_losses(described[kind], targets[kind], layers[kind], compare=compare[kind])
-        for layer, loss in by_layer.items():
-            terms[f"{kind}/{layer}"] = weights[kind] * factor(described[kind][layer]) * loss
+        factor = losses.reduction(loss.reduction, kind, pixels)
+        by_layer = losses.layer_losses(values, targets[kind], layers, compare=compare)
+        for layer, value in by_layer.items():
+            terms[f"{kind}/{layer}"] = weights[kind] * factor(values[layer]) * value
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
-    if recipe.tv_weight:
-        terms["total_variation"] = weights["total_variation"] * total_variation.lookup_form(recipe.tv_form)(variable)
+    if "total_variation" in weights:
+        variation = total_variation.find_form(loss.total_variation)
+        terms["total_variation"] = weights["total_variation"] * variation(image)
+    for term in loss.terms:
+        if term.weight:
+            target = targets["terms"][term.name]
+            sums = term.sums({layer: features[layer] for layer in term.layers}, target)
+            terms[term.name] = term.weight * term.loss(sums, target)
     return terms
 
 
@@ -109,52 +121,56 @@ def total(terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
 
 def make_objective(
     model: StyleContentModel,
-    recipe: Recipe,
+    loss: Loss,
     targets: Targets,
     weights: Mapping[str, Any],
     *,
+    space: str = "unit",
     flipped: Mapping[str, tf.Tensor] | None = None,
 ) -> Objective:
     """Makes the function of the image that a run minimizes.
 
-    The gradient is taken in three parts: of the loss towards features and moments, of the moments towards features,
-    and of the features towards the image, from the deepest layer up, so that the gradient of one layer's statistic is
-    held at a time.
+    The gradient is taken in three parts: of the loss towards features and sums, of the sums towards features, and of
+    the features towards the image, from the deepest layer up, so that the gradient of one layer's statistic is held at
+    a time.
 
     Args:
         model: describes the image.
-        recipe: gives the layers, their weights, the losses and the space.
+        loss: what is compared, and how.
         targets: from `make_targets`.
         weights: as for `loss_terms`.
+        space: where the image lives, as for `to_space`.
         flipped: as for `VGG.features_and_pullback`.
 
     Returns:
-        A function of images [batch, height, width, 3] in the recipe's space that returns its `Evaluation`.
+        A function of images [batch, height, width, 3] in that space that returns their `Evaluation`.
     """
-    style = model.style_layers if recipe.style_weight else ()
-    content = model.content_layers if recipe.content_weight else ()
+    style = model.style_layers if "style" in weights else ()
+    content = model.content_layers if "content" in weights else ()
+    own = (layer for term in loss.terms if term.weight for layer in term.layers)
+    local = tuple(dict.fromkeys((*content, *own)))
 
     def evaluate(variable: tf.Tensor) -> Evaluation:
-        image, image_to_variable = with_pullback(lambda v: from_space(v, recipe.space), variable)
+        image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
-        kept = {layer: features[layer] for layer in model.content_layers}
-        sums = {layer: sufficient_statistics(features[layer]) for layer in model.style_layers}
+        kept = {layer: features[layer] for layer in local}
+        sums = {layer: sufficient_statistics(features[layer]) for layer in style}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums))
-            terms = loss_terms(recipe, model.describe(kept, sums), variable, targets, weights)
-            loss = total(terms)
-        of_variable, of_kept, of_sums = tape.gradient(loss, (variable, kept, sums), unconnected_gradients="zero")
+            terms = loss_terms(loss, model.scale(kept), model.statistics(sums), variable, targets, weights)
+            value = total(terms)
+        of_variable, of_kept, of_sums = tape.gradient(value, (variable, kept, sums), unconnected_gradients="zero")
 
         def gradient_at(layer: str) -> tf.Tensor:
-            gradients = [of_kept[layer]] if layer in content else []
+            gradients = [of_kept[layer]] if layer in local else []
             if layer in style:
-                gradients.append(statistics.sums_gradient(features[layer], of_sums[layer]))
+                gradients.append(sums_gradient(features[layer], of_sums[layer]))
             return tf.add_n(gradients)
 
-        towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *content)}
+        towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *local)}
         gradient = image_to_variable(features_to_image(towards))
-        if recipe.tv_weight:
+        if "total_variation" in weights:
             gradient += of_variable
-        return Evaluation(loss, gradient, terms | {"total": loss})
+        return Evaluation(value, gradient, terms | {"total": value})
 
     return evaluate

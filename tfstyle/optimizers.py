@@ -7,12 +7,13 @@ scale. So runs share an optimizer and its graph, and each owns its state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from tfstyle.environment import tf
-from tfstyle.recipes.recipe import Recipe
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
 
@@ -42,7 +43,7 @@ def _project(projection: Projection | None, image: tf.Tensor) -> tf.Tensor:
 
 
 class AdamState(NamedTuple):
-    """State of `Adam`.
+    """State of `AdamOptimizer`.
 
     Attributes:
         steps: steps made, int32.
@@ -54,23 +55,20 @@ class AdamState(NamedTuple):
     square: tf.Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adam:
+@dataclass(frozen=True)
+class AdamOptimizer:
     """Adam, as Keras computes it.
 
     Attributes:
-        learning_rate: function of the number of steps made.
-        beta_1, beta_2, epsilon: as in the paper, section 2, last paragraph.
+        options: its numbers.
         project: applied to the image after each step; None leaves it.
 
     References:
-        Kingma, Ba: Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1.
+        Kingma, Ba: Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1; with the step size of section
+        2, last paragraph.
     """
 
-    learning_rate: Callable[[tf.Tensor], tf.Tensor]
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-7
+    options: Adam = Adam()
     project: Projection | None = None
 
     def init(self, image: tf.Tensor) -> AdamState:
@@ -79,11 +77,13 @@ class Adam:
 
     def update(self, state: AdamState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[AdamState, tf.Tensor]:
         """Takes one step: returns the next state and the next image."""
+        beta_1, beta_2 = self.options.beta_1, self.options.beta_2
         t = tf.cast(state.steps + 1, image.dtype)
-        m = state.mean + (gradient - state.mean) * (1.0 - self.beta_1)
-        v = state.square + (gradient**2 - state.square) * (1.0 - self.beta_2)
-        alpha = self.learning_rate(state.steps) * tf.sqrt(1.0 - self.beta_2**t) / (1.0 - self.beta_1**t)
-        moved = image - alpha * m / (tf.sqrt(v) + self.epsilon)
+        m = state.mean + (gradient - state.mean) * (1.0 - beta_1)
+        v = state.square + (gradient**2 - state.square) * (1.0 - beta_2)
+        rate = decayed(self.options.learning_rate, self.options.decay, state.steps)
+        alpha = rate * tf.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+        moved = image - alpha * m / (tf.sqrt(v) + self.options.epsilon)
         return AdamState(state.steps + 1, m, v), _project(self.project, moved)
 
     def resize(self, state: AdamState, height: int, width: int) -> AdamState:
@@ -96,21 +96,21 @@ class Adam:
 
 
 class SGDState(NamedTuple):
-    """State of `SGD`: the number of steps made, int32."""
+    """State of `SGDOptimizer`: the number of steps made, int32."""
 
     steps: tf.Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class SGD:
+@dataclass(frozen=True)
+class SGDOptimizer:
     """Gradient descent.
 
     Attributes:
-        learning_rate: function of the number of steps made.
+        options: its numbers.
         project: applied to the image after each step; None leaves it.
     """
 
-    learning_rate: Callable[[tf.Tensor], tf.Tensor]
+    options: SGD = SGD()
     project: Projection | None = None
 
     def init(self, image: tf.Tensor) -> SGDState:
@@ -119,7 +119,7 @@ class SGD:
 
     def update(self, state: SGDState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[SGDState, tf.Tensor]:
         """Takes one step: returns the next state and the next image."""
-        moved = image - self.learning_rate(state.steps) * gradient
+        moved = image - decayed(self.options.learning_rate, self.options.decay, state.steps) * gradient
         return SGDState(state.steps + 1), _project(self.project, moved)
 
     def resize(self, state: SGDState, height: int, width: int) -> SGDState:
@@ -128,7 +128,7 @@ class SGD:
 
 
 class LBFGSState(NamedTuple):
-    """State of `LBFGS` for an image [1, height, width, channels].
+    """State of `LBFGSOptimizer` for an image [1, height, width, channels].
 
     Attributes:
         pairs: [2 history, height, width, channels], the steps s, then the changes of gradient y; a ring.
@@ -149,26 +149,21 @@ class LBFGSState(NamedTuple):
     steps: tf.Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class LBFGS:
+@dataclass(frozen=True)
+class LBFGSOptimizer:
     """Limited-memory BFGS without line search: one evaluation of the objective a step.
 
-    The inverse Hessian is approximated from the last `history` pairs of a step s and the change of gradient y over it.
-    The scalar products between all of them are kept, so that a direction costs two passes over the pairs: one for the
-    products with the new vectors, one for the linear combination.
-
-    Attributes:
-        learning_rate: length of a step as a share of the quasi-Newton step.
-        history: how many pairs are remembered.
-        true_steps: with `project`, remember as s the step really made; False remembers the step before projection, as
-            users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
-        longest_step: a step whose root mean square is greater is shortened to it, in units of the image; 0 takes steps
-            of any length.
-        project: applied to the image after each step; None leaves it.
+    The inverse Hessian is approximated from the last pairs of a step s and the change of gradient y over it. The scalar
+    products between all of them are kept, so that a direction costs two passes over the pairs: one for the products
+    with the new vectors, one for the linear combination.
 
     The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
     is not above `MIN_CURVATURE` is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at
     first 1.
+
+    Attributes:
+        options: its numbers.
+        project: applied to the image after each step; None leaves it.
 
     References:
         Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Byrd, Nocedal, Schnabel: Representations
@@ -176,15 +171,12 @@ class LBFGS:
         `torch.optim.LBFGS` for the first step.
     """
 
-    learning_rate: float = 1.0
-    history: int = 10
-    true_steps: bool = True
-    longest_step: float = 0.0
+    options: LBFGS = LBFGS()
     project: Projection | None = None
 
     def init(self, image: tf.Tensor) -> LBFGSState:
         """Makes the state of a run that begins at an image."""
-        rows = 2 * self.history
+        rows = 2 * self.options.history
         return LBFGSState(
             pairs=tf.zeros([rows, *image.shape[1:]]),
             products=tf.zeros([rows, rows]),
@@ -200,13 +192,13 @@ class LBFGS:
         state = self._remember(state, gradient)
         direction = tf.reshape(self._direction(state, tf.reshape(gradient, [-1])), tf.shape(image))
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
-        length = self.learning_rate * tf.where(state.count + state.steps > 0, 1.0, first)
-        if self.longest_step:
+        length = self.options.learning_rate * tf.where(state.count + state.steps > 0, 1.0, first)
+        if self.options.max_step_rms:
             size = tf.sqrt(tf.reduce_mean(direction**2))
-            length = tf.minimum(length, self.longest_step / tf.maximum(size, 1e-30))
+            length = tf.minimum(length, self.options.max_step_rms / tf.maximum(size, 1e-30))
         moved = image + length * direction
         after = _project(self.project, moved)
-        step = (after if self.true_steps else moved) - image
+        step = (after if self.options.store_projected_step else moved) - image
         return state._replace(gradient=gradient, step=step, steps=state.steps + 1), after
 
     def resize(self, state: LBFGSState, height: int, width: int) -> LBFGSState:
@@ -221,7 +213,7 @@ class LBFGS:
         curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * ratio
         keep = tf.cast(curvature > MIN_CURVATURE, steps.dtype)
         pairs = tf.concat([keep * steps, keep * ratio * changes], axis=0)
-        flat = tf.reshape(pairs, [2 * self.history, -1])
+        flat = tf.reshape(pairs, [2 * self.options.history, -1])
         nothing = tf.zeros([1, height, width, before[3]])
         return LBFGSState(
             pairs=pairs,
@@ -235,17 +227,17 @@ class LBFGS:
 
     def _remember(self, state: LBFGSState, gradient: tf.Tensor) -> LBFGSState:
         """Puts the last step and the change of gradient over it into the ring, if the curvature is positive."""
-        slot = state.count % self.history
-        rows = tf.stack([slot, slot + self.history])[:, None]
+        slot = state.count % self.options.history
+        rows = tf.stack([slot, slot + self.options.history])[:, None]
         new = tf.concat([state.step, gradient - state.gradient], axis=0)
         accept = tf.reduce_sum(new[0] * new[1]) > MIN_CURVATURE  # The first step has no previous pair.
         new = tf.where(accept, new, tf.gather_nd(state.pairs, rows))
         pairs = tf.tensor_scatter_nd_update(state.pairs, rows, new)
-        flat = tf.reshape(pairs, [2 * self.history, -1])
+        flat = tf.reshape(pairs, [2 * self.options.history, -1])
         columns = tf.transpose(tf.linalg.matmul(flat, tf.reshape(new, [2, -1]), transpose_b=True))  # [2, 2m]
         products = tf.transpose(tf.tensor_scatter_nd_update(state.products, rows, columns))
         products = tf.transpose(tf.tensor_scatter_nd_update(products, rows, columns))
-        gamma = tf.where(accept, columns[1, slot] / columns[1, slot + self.history], state.gamma)
+        gamma = tf.where(accept, columns[1, slot] / columns[1, slot + self.options.history], state.gamma)
         count = state.count + tf.cast(accept, tf.int32)
         return state._replace(pairs=pairs, products=products, gamma=gamma, count=count)
 
@@ -256,7 +248,7 @@ class LBFGS:
         inverse Hessian, a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), it is γYa − Sb − γg. Rows of zeros in S and Y give
         zeros in a and b.
         """
-        m = self.history
+        m = self.options.history
         pairs = tf.reshape(state.pairs, [2 * m, -1])
         products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.count] * 2, [1, 3])
         along_steps, along_changes = tf.unstack(
@@ -271,42 +263,44 @@ class LBFGS:
         return tf.linalg.matvec(pairs, coefficients, transpose_a=True) - state.gamma * gradient
 
 
-def make_optimizer(recipe: Recipe, *, project: Projection | None) -> Optimizer:
-    """Makes the optimizer that a recipe names.
+@dataclass(frozen=True)
+class _Projected:
+    """An optimizer of the user's, with the projection applied after its step."""
+
+    optimizer: Optimizer
+    project: Projection
+
+    def init(self, image: tf.Tensor) -> Any:
+        return self.optimizer.init(image)
+
+    def update(self, state: Any, image: tf.Tensor, gradient: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        state, moved = self.optimizer.update(state, image, gradient)
+        return state, self.project(moved)
+
+    def resize(self, state: Any, height: int, width: int) -> Any:
+        return self.optimizer.resize(state, height, width)
+
+
+_BY_OPTIONS: Mapping[type, Callable[..., Optimizer]] = MappingProxyType(
+    {Adam: AdamOptimizer, SGD: SGDOptimizer, LBFGS: LBFGSOptimizer}
+)
+
+
+def make_optimizer(options: Any, *, project: Projection | None = None) -> Optimizer:
+    """Makes the optimizer of a recipe.
 
     Args:
-        recipe: names the optimizer and its options.
+        options: `recipes.Adam`, `SGD` or `LBFGS`, or an `Optimizer` of your own.
         project: applied to the image after each step, or None.
     """
-    if recipe.optimizer == "lbfgs":
-        return LBFGS(
-            learning_rate=recipe.learning_rate,
-            history=recipe.history,
-            true_steps=recipe.true_steps,
-            longest_step=recipe.longest_step,
-            project=project,
-        )
-    rate = exponential_decay(
-        recipe.learning_rate, recipe.decay_rate, steps=recipe.decay_steps, staircase=recipe.staircase
-    )
-    if recipe.optimizer == "adam":
-        return Adam(
-            learning_rate=rate,
-            beta_1=recipe.beta_1,
-            beta_2=recipe.beta_2,
-            epsilon=recipe.epsilon,
-            project=project,
-        )
-    return SGD(learning_rate=rate, project=project)
+    if type(options) in _BY_OPTIONS:
+        return _BY_OPTIONS[type(options)](options, project)
+    return options if project is None else _Projected(options, project)
 
 
-def exponential_decay(
-    first: float, rate: float, *, steps: int, staircase: bool = False
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Makes a learning rate that is multiplied by `rate` every `steps` steps: smoothly, or at once (`staircase`)."""
-
-    def learning_rate(done: tf.Tensor) -> tf.Tensor:
-        periods = tf.cast(done, tf.float32) / steps
-        return first * rate ** (tf.floor(periods) if staircase else periods)
-
-    return learning_rate
+def decayed(first: float, decay: Decay | None, done: tf.Tensor) -> float | tf.Tensor:
+    """The learning rate after some steps."""
+    if decay is None:
+        return first
+    periods = tf.cast(done, tf.float32) / decay.steps
+    return first * decay.rate ** (tf.floor(periods) if decay.staircase else periods)

@@ -165,7 +165,9 @@ def mean_gram(sums: SufficientStatistics) -> tf.Tensor:
     return tf.concat([mean(sums)[:, None], gram(sums)], axis=1)
 
 
-STATISTICS: Mapping[str, Callable[[SufficientStatistics], tf.Tensor]] = MappingProxyType(
+Statistic = Callable[[SufficientStatistics], tf.Tensor]
+
+STATISTICS: Mapping[str, Statistic] = MappingProxyType(
     {
         "gram": gram,
         "summed_gram": summed_gram,
@@ -177,10 +179,10 @@ STATISTICS: Mapping[str, Callable[[SufficientStatistics], tf.Tensor]] = MappingP
 """The statistics a style can be compared by, under the names recipes use."""
 
 
-def statistic(name: str) -> Callable[[SufficientStatistics], tf.Tensor]:
-    """The statistic of that name.
+def find_statistic(statistic: str | Statistic) -> Statistic:
+    """Returns the statistic of that name; a function of your own is returned as it is.
 
     Raises:
         UsageError: if there is none.
     """
-    return lookup("statistic", name, STATISTICS)
+    return statistic if callable(statistic) else lookup("statistic", statistic, STATISTICS)

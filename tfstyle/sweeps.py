@@ -11,8 +11,8 @@ from tfstyle import api, plots
 from tfstyle.callbacks import Callback, History
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError
-from tfstyle.recipes.published import get_recipe
-from tfstyle.recipes.recipe import Recipe
+from tfstyle.recipes.catalog import get_recipe
+from tfstyle.recipes.recipe import Recipe, replace
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict
         vary: field of the recipe → values.
 
     Returns:
-        One dictionary a combination. Every one has been checked: `dataclasses.replace(recipe, **values)` is valid.
+        One dictionary a combination. Every one has been checked: `get_recipe(recipe, **values)` is valid.
 
     Raises:
         UsageError: if a field is unknown, or a value is not valid or there twice.
@@ -49,7 +49,7 @@ def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict
         if len({repr(option) for option in options}) < len(options):
             raise UsageError(f"`{name}` is to be varied to one value twice: {', '.join(map(_short, options))}.")
     every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
-    graphs = [get_recipe(recipe, **values).compiled_part() for values in every]
+    graphs = [replace(recipe, values).graph_key for values in every]
     order = {graph: number for number, graph in reversed(list(enumerate(graphs)))}
     return [values for _, values in sorted(zip(graphs, every, strict=True), key=lambda pair: order[pair[0]])]
 

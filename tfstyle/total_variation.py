@@ -65,22 +65,24 @@ def nine_point(image: tf.Tensor) -> tf.Tensor:
     return 2.0 * tf.reduce_mean(straight / 3.0 + (diagonals[0] ** 2 + diagonals[1] ** 2) / 12.0)
 
 
-TOTAL_VARIATIONS: Mapping[str, Callable] = MappingProxyType(
+TotalVariation = Callable[[tf.Tensor], tf.Tensor]
+
+FORMS: Mapping[str, TotalVariation] = MappingProxyType(
     {
         "squared": squared,
         "absolute": absolute,
         "power": power,
-        "sum": absolute_sum,
+        "absolute_sum": absolute_sum,
         "nine_point": nine_point,
     }
 )
 """The published forms of total variation, under the names recipes use."""
 
 
-def lookup_form(name: str) -> Callable:
-    """The form of total variation of that name.
+def find_form(form: str | TotalVariation) -> TotalVariation:
+    """Returns the form of total variation of that name; a function of your own is returned as it is.
 
     Raises:
         UsageError: if there is none.
     """
-    return lookup("total variation", name, TOTAL_VARIATIONS)
+    return form if callable(form) else lookup("total variation", form, FORMS)

@@ -10,18 +10,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
-from tfstyle.feedforward.adain import adain
-from tfstyle.feedforward.inference import paint
-from tfstyle.model import gradient_kernels, model_for, policy
-from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
-from tfstyle.optimizers import make_optimizer
-from tfstyle.recipes.published import get_recipe
-from tfstyle.recipes.recipe import STARTS, Recipe, scale_sizes, steps_per_scale
+from tfstyle.iterate import RunState, make_iterate
+from tfstyle.model import build_model, gradient_kernels, policy
+from tfstyle.objective import Targets, make_objective, make_targets
+from tfstyle.recipes.parts import LBFGS, Network
+from tfstyle.recipes.recipe import GraphKey, Recipe
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras policy → peak memory of one evaluation, value and gradient, for each pixel."""
@@ -59,33 +57,18 @@ class Step:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class RunState(NamedTuple):
-    """Everything that a run's next step depends on.
-
-    Attributes:
-        image: float32 [1, height, width, 3] in the recipe's space.
-        optimizer: of the optimizer's own kind.
-        average: sum of the iterates, weighted, of the image's shape; a scalar 0 where the recipe takes no average.
-        weight: sum of these weights, 0 to 1.
-    """
-
-    image: tf.Tensor
-    optimizer: Any
-    average: tf.Tensor
-    weight: tf.Tensor
-
-
 class Transfer:
-    """Runs recipes that share one compiled part: same network, layers and optimizer.
+    """Runs recipes that share a graph: same network, loss, optimizer and parametrization.
 
     A transfer holds the network and the graphs, compiled once for all sizes. Each run owns its state, so several may
     go on at a time, in one thread or in many.
 
     Args:
-        recipe: what to share; its sizes, steps, seed and weights of terms may differ from run to run.
+        recipe: what to run; or its graph key alone, where `steps` is given the recipe.
 
     Attributes:
-        recipe: the compiled part.
+        recipe: the one that runs unless `steps` is given another; None if there is none.
+        graph_key: what the graphs depend on; recipes with an equal one may be run.
         model: the network.
         settings: what was chosen for this machine: "precision" and "flip_kernels".
 
@@ -93,79 +76,98 @@ class Transfer:
         WeightsError: if the recipe's network weights cannot be used.
     """
 
-    def __init__(self, recipe: str | Recipe) -> None:
-        recipe = get_recipe(recipe)
-        self.recipe = recipe.compiled_part()
-        self.model = model_for(recipe)
-        kernels = gradient_kernels(self.model, self.recipe)
+    def __init__(self, recipe: Recipe | GraphKey) -> None:
+        self.recipe = None if isinstance(recipe, GraphKey) else recipe
+        self.graph_key = recipe if isinstance(recipe, GraphKey) else recipe.graph_key
+        network, loss, terms, optimizer, parametrization = self.graph_key
+        self.model = build_model(network, loss)
+        kernels = gradient_kernels(self.model, network.flip_kernels)
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
-        self._optimizer = make_optimizer(self.recipe, project=_clip if self.recipe.clip else None)
-        any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all scales and pictures.
+        self._iterate = make_iterate(optimizer, parametrization)
+        any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
         self._targets = _compile(
-            lambda content, style: make_targets(self.model, self.recipe, content, style), any_size, any_size
+            lambda content, style: make_targets(self.model, loss, content, style), any_size, any_size
         )
         targets = _any_size(self._targets.structured_outputs)
-        weights = {name: tf.TensorSpec([]) for name in _term_weights(recipe)}
+        weights = {name: tf.TensorSpec([]) for name in terms}
         shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
-        state = _any_size(self._begin(tf.zeros([1, 1, 1, 3])))
+        state = _any_size(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
         self._step = _compile(self._take_step, targets, weights, shapes, state)
 
     def steps(
-        self, content: tf.Tensor, style: tf.Tensor, recipe: str | Recipe, *, init: tf.Tensor | None = None
+        self,
+        content: tf.Tensor,
+        style: tf.Tensor,
+        *,
+        recipe: Recipe | None = None,
+        init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     ) -> Iterator[Step]:
-        """Runs a recipe: yields after every step, coarse scale to fine.
+        """Runs a recipe: yields after every step, coarse level to fine.
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of the size of the result.
             style: the same, of any size: its size beside the content's decides how large the brush strokes become.
-            recipe: of the same compiled part as this transfer's.
-            init: the image to start from, of any size; None follows `recipe.init` (a word of `recipe.STARTS`).
+            recipe: another one of the same graph; None runs the transfer's own.
+            init: the image to start from, of any size, or a function (content, style) → image that is called with those
+                of the coarsest level; None follows the recipe, which names "content" or "noise".
 
         Yields:
             A `Step` after every step.
 
         Raises:
-            UsageError: if the recipe has another compiled part, or an image is not as described.
+            UsageError: if the recipe needs another graph, or an image is not as described.
             InputError: if a picture is too small for the network.
             DivergedError: if the loss or the last image is not finite.
             MemoryLimitError: if TensorFlow runs out of memory.
         """
-        recipe = get_recipe(recipe)
-        if recipe.compiled_part() != self.recipe:
+        recipe = recipe or self.recipe
+        if recipe is None:
+            raise UsageError("the Transfer was made from a graph key alone; pass the `recipe` to run.")
+        if recipe.graph_key != self.graph_key:
             raise UsageError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
         content, style = (images.as_image(image, name) for image, name in ((content, "content"), (style, "style")))
-        image = None if init is None else images.as_image(init, "init")
-        if image is None and recipe.init not in STARTS:
-            raise UsageError(f"the recipe starts from the file {recipe.init}; read it and pass it as `init`.")
+        if init is not None and not callable(init):
+            init = images.as_image(init, "init")
+        if init is None and recipe.start.init not in ("content", "noise"):
+            raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter()
         height, width = content.shape[1:3]
-        trimmed = _trimmed(style, recipe.style_margin)
-        sizes = scale_sizes(recipe, max(height, width), min(height, width, *trimmed.shape[1:3]))
-        counts = steps_per_scale(recipe, len(sizes))
-        work, done = sum(count * size**2 for size, count in zip(sizes, counts, strict=True)), 0
-        weights, kernels = _term_weights(recipe), gradient_kernels(self.model, self.recipe)
-        state, index = None, 0
-        for scale, (size, count) in enumerate(zip(sizes, counts, strict=True), 1):
-            if not count:
-                continue
+        cropped = _crop(style, recipe.style_size.style_crop)
+        levels = recipe.pyramid.levels(max(height, width), min(height, width, *cropped.shape[1:3]))
+        total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
+        factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
+        kernels = gradient_kernels(self.model, recipe.network.flip_kernels)
+        state, index, done = None, 0, 0
+        for level, (size, count) in enumerate(levels, 1):
             try:
-                small, painting = (_resized(picture, size / sizes[-1]) for picture in (content, style))
-                targets = self.targets(small, _trimmed(painting, recipe.style_margin))
-                if state is not None and recipe.add_detail and recipe.content_weight:
-                    image = _with_detail(image, small)
-                state = self._begin(_start_image(recipe, small, painting, image), state if recipe.warm_start else None)
-                for _ in range(count):
-                    state, terms = self._step(targets, weights, kernels, state)
-                    index, done = index + 1, done + size**2
-                    values = _checked(_to_floats(terms), index)
-                    image = self._image(state)
+                pictures = (_resized(picture, size / max(height, width)) for picture in (content, style))
+                targets, state = self._begin_level(recipe, *pictures, state=state, init=init)
+                for index in range(index + 1, index + count + 1):
+                    state, terms = self._step(targets, factors, kernels, state)
+                    done += size**2
+                    values, image = _checked(_to_floats(terms), index), self._iterate.image(state)
                     seconds = time.perf_counter() - began
-                    place = (index, sum(counts), scale, len(sizes))
+                    place = (index, total, level, len(levels))
                     yield Step(*place, image, values, seconds, done / work, self.settings)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
-                    f"memory ran out at scale {scale} of {len(sizes)}, for {width}x{height}; choose a smaller `size`."
+                    f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
                 ) from error
+
+    def _begin_level(
+        self, recipe: Recipe, content: tf.Tensor, style: tf.Tensor, *, state: RunState | None, init: Any
+    ) -> tuple[Targets, RunState]:
+        """Targets and state at the start of a level, from the state at the end of the level before if there is one."""
+        targets = self.targets(content, _crop(style, recipe.style_size.style_crop))
+        pyramid = recipe.pyramid
+        if state is None:
+            image = init(content, style) if callable(init) else init
+        else:
+            image = self._iterate.image(state)
+            if pyramid.add_detail and recipe.term_weights.content_weight:
+                image = _with_detail(image, content)
+        variable = self._iterate.start(recipe.start, content, image)
+        return targets, self._iterate.begin(variable, state if pyramid.warm_start else None)
 
     def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
         """Computes what the image is compared with, as `objective.make_targets`.
@@ -177,17 +179,6 @@ class Transfer:
         self.model.vgg.check_size(style, "the style")
         return self._targets(content, style)
 
-    def _begin(self, image: tf.Tensor, previous: RunState | None = None) -> RunState:
-        """The state at the start of a scale, with the optimizer's state of the scale before if there is one."""
-        if self.recipe.clip:
-            image = _clip(image)
-        if previous is None:
-            optimizer = self._optimizer.init(image)
-        else:
-            optimizer = self._optimizer.resize(previous.optimizer, *image.shape[1:3])
-        nothing = tf.zeros_like(image) if self.recipe.average else tf.constant(0.0)
-        return self._averaged(RunState(image, optimizer, nothing, tf.constant(0.0)))
-
     def _take_step(
         self,
         targets: Targets,
@@ -196,28 +187,12 @@ class Transfer:
         state: RunState,
     ) -> tuple[RunState, dict[str, tf.Tensor]]:
         """The train step: the next state, the loss terms before it, and whether the next image is finite, 0 or 1."""
-        evaluate = make_objective(self.model, self.recipe, targets, weights, flipped=kernels)
+        _, loss, _, _, parametrization = self.graph_key
+        evaluate = make_objective(self.model, loss, targets, weights, space=parametrization.space, flipped=kernels)
         evaluation = evaluate(state.image)
-        optimizer, image = self._optimizer.update(state.optimizer, state.image, evaluation.gradient)
-        finite = tf.cast(tf.reduce_all(tf.math.is_finite(image)), tf.float32)
-        state = self._averaged(state._replace(image=image, optimizer=optimizer))
+        state = self._iterate.update(state, evaluation.gradient)
+        finite = tf.cast(tf.reduce_all(tf.math.is_finite(state.image)), tf.float32)
         return state, evaluation.terms | {_FINITE: finite}
-
-    def _averaged(self, state: RunState) -> RunState:
-        """Updates the exponential moving average and its bias correction with the image."""
-        decay = self.recipe.average
-        if not decay:
-            return state
-        average = decay * state.average + (1.0 - decay) * state.image
-        return state._replace(average=average, weight=decay * state.weight + (1.0 - decay))
-
-    def _image(self, state: RunState) -> tf.Tensor:
-        """The image as it stands, sRGB: the average of the iterates where the recipe takes one."""
-        return from_space(state.average / state.weight if self.recipe.average else state.image, self.recipe.space)
-
-
-def _clip(image: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(image, 0.0, 1.0)
 
 
 def _compile(function: Callable[..., Any], *specs: Any) -> Any:
@@ -238,20 +213,6 @@ def _any_size(tensors: Any) -> Any:
     return tf.nest.map_structure(spec, tensors)
 
 
-def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf.Tensor | None) -> tf.Tensor:
-    """Where a scale begins, in the recipe's space: at the image so far, or as the recipe says."""
-    height, width = content.shape[1:3]
-    if image is not None:
-        return to_space(images.resize(image, height, width), recipe.space)
-    if recipe.init == "adain":
-        return to_space(paint(adain(), content, [style]), recipe.space)
-    if recipe.init != "noise":
-        return to_space(content, recipe.space)
-    if recipe.noise:
-        return recipe.noise * tf.random.stateless_normal(content.shape, seed=(recipe.seed, 0))
-    return to_space(tf.random.stateless_uniform(content.shape, seed=(recipe.seed, 0)), recipe.space)
-
-
 def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     """An image enlarged to the photograph's size, and on it what the photograph loses at the image's own.
 
@@ -262,22 +223,23 @@ def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     return images.resize(image, height, width) + content - held
 
 
-def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
+def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> int:
     """Estimates the peak memory of a run on a CPU beyond the imported library.
 
     What the gradient needs of VGG-19's layers for each pixel of the largest picture, measured as a process's peak at
     512 and 1024 pixels, and the optimizer's state for each pixel of the result, which an update holds twice.
 
     Args:
-        recipe: gives precision and optimizer.
+        network: gives the precision.
+        optimizer: the recipe's.
         *sizes: (height, width) of the result first, then of the other pictures.
 
     Returns:
         Bytes.
     """
     pixels = [height * width for height, width in sizes]
-    state = 12 * (2 * recipe.history if recipe.optimizer == "lbfgs" else 4) * pixels[0]
-    evaluation = BYTES_PER_PIXEL[policy(recipe.precision)] * max(pixels) + 72 * pixels[0]
+    state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
+    evaluation = BYTES_PER_PIXEL[policy(network.precision)] * max(pixels) + 72 * pixels[0]
     return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
 
 
@@ -286,17 +248,11 @@ def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
     return images.fit(image, round(max(image.shape[1:3]) * factor))
 
 
-def _trimmed(image: tf.Tensor, margin: float) -> tf.Tensor:
+def _crop(image: tf.Tensor, margin: float) -> tf.Tensor:
     """An image without a share of its short side at each edge."""
     height, width = image.shape[1:3]
     edge = round(margin * min(height, width))
     return image[:, edge : height - edge, edge : width - edge]
-
-
-def _term_weights(recipe: Recipe) -> dict[str, tf.Tensor]:
-    """The factors of the three terms, as tensors: another value needs no other graph."""
-    values = {"content": recipe.content_weight, "style": recipe.style_weight, "total_variation": recipe.tv_weight}
-    return {name: tf.constant(value, tf.float32) for name, value in values.items()}
 
 
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:

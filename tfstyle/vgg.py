@@ -1,7 +1,7 @@
 """Image → features: a frozen VGG-19, cut after the deepest layer asked for.
 
-The only module that knows what pixels a network was trained on (BGR or RGB, 255 or 1, means); everywhere else an image
-is float32 [batch, height, width, 3], sRGB, in [0, 1].
+An image is float32 [batch, height, width, 3], sRGB, in [0, 1]; the network itself converts it to the pixels it was
+trained on.
 
 References:
     Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition (ICLR 2015), table 1.
@@ -16,14 +16,8 @@ from typing import Any
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
+from tfstyle.pixel_range import scale_pixels
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names, smallest_side
-
-CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
-"""Mean ImageNet pixel of the Caffe networks, 0-255 (Simonyan & Zisserman's model card; Keras uses the same)."""
-
-TORCH_MEAN = (0.485, 0.456, 0.406)
-TORCH_DEVIATION = (0.229, 0.224, 0.225)
-"""Mean and deviation of ImageNet pixels, RGB, 0-1 (torchvision's documentation)."""
 
 INPUT_SCALES = ("keras", "torch", "none")
 POOLINGS = ("max", "average")
@@ -35,34 +29,6 @@ Blocks = Sequence[Sequence[int]]
 
 Pullback = Callable[[Mapping[str, Callable[[], tf.Tensor]]], tf.Tensor]
 """{layer: () → gradient at its features} → gradient at the image."""
-
-
-def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
-    """Gives pixels the range and order a network was trained on.
-
-    Args:
-        image: float32 [batch, height, width, 3] in [0, 1].
-        input_scale: "keras" (BGR, 0-255, less the mean pixel), "torch" (RGB, less the mean, over the deviation) or
-            "none" (unchanged).
-
-    Returns:
-        A tensor of the same shape.
-    """
-    image = tf.convert_to_tensor(image)
-    if input_scale == "keras":
-        return image[..., ::-1] * 255.0 - tf.constant(CAFFE_MEAN_BGR, image.dtype)
-    if input_scale == "torch":
-        return (image - tf.constant(TORCH_MEAN, image.dtype)) / tf.constant(TORCH_DEVIATION, image.dtype)
-    return image
-
-
-def unscale_pixels(pixels: tf.Tensor, input_scale: str) -> tf.Tensor:
-    """The inverse of `scale_pixels`."""
-    if input_scale == "keras":
-        return ((pixels + tf.constant(CAFFE_MEAN_BGR, pixels.dtype)) / 255.0)[..., ::-1]
-    if input_scale == "torch":
-        return pixels * tf.constant(TORCH_DEVIATION, pixels.dtype) + tf.constant(TORCH_MEAN, pixels.dtype)
-    return pixels
 
 
 def _one_of(kind: str, value: str, choices: Sequence[str]) -> str:

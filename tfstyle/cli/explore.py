@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,37 @@ from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import checked_pictures, shown_steps, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
-from tfstyle.fields import option_fields
 from tfstyle.pictures import decoding
-from tfstyle.recipes.published import RECIPES, get_recipe
-from tfstyle.recipes.recipe import Recipe
+from tfstyle.recipes.catalog import RECIPES, get_recipe
+from tfstyle.recipes.recipe import OPTIONS, Overrides, replace
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
 
 def recipes(options: argparse.Namespace) -> None:
     """Prints every recipe with one line about it, or every value of one."""
     if options.name is not None:
-        values = dataclasses.asdict(get_recipe(options.name))
+        record = get_recipe(options.name).record()
         if options.json:
-            print(json.dumps(values))
-        for name, value in () if options.json else values.items():
-            print(f"{name:<23}{' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+            print(json.dumps(record))
+        for line in () if options.json else _lines(record):
+            print(line)
         return
     for recipe in RECIPES.values():
         summary = {"name": recipe.name, "summary": recipe.summary}
         print(json.dumps(summary) if options.json else f"{recipe.name:<21}{recipe.summary}")
+
+
+def _lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """A recipe's record as text: a line a value, those of a part indented below its name."""
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list):
+            whole = [", ".join(map(str, value))] if value and not isinstance(value[0], str) else value
+            yield from (f"{indent}{name if not number else '':<22}{entry}" for number, entry in enumerate(whole))
+        else:
+            yield f"{indent}{name:<22}{value}"
 
 
 def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -88,12 +100,12 @@ def features(options: argparse.Namespace) -> None:
 
 def _varied(words: list[str]) -> dict[str, list[Any]]:
     """`field=a,b,c` for each word, values of the field's type."""
-    kinds = {item.name: item.metadata["kind"] for item in option_fields(Recipe)}
+    kinds = {name: item.metadata["kind"] for name, item in OPTIONS.items()}
     vary = {}
     for word in words:
         name, _, values = word.partition("=")
         name = name.replace("-", "_")
-        if name in {item.name for item in dataclasses.fields(Recipe)} - set(kinds):
+        if name in Overrides.__annotations__ and name not in kinds:
             raise UsageError(f"{name} cannot be varied, only a number that is an option: {', '.join(kinds)}.")
         if name not in kinds:
             raise UsageError(unknown_name("field to vary", name, kinds))
@@ -111,7 +123,7 @@ def sweep(options: argparse.Namespace) -> None:
     content, style = checked_pictures(options, recipe)
     for name in ("init", "weights"):  # Those that may name a file.
         for value in vary.get(name, ()):
-            checked_pictures(options, get_recipe(recipe, **{name: value}))
+            checked_pictures(options, replace(recipe, {name: value}))
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps

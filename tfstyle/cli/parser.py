@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import os
 import re
@@ -15,8 +16,9 @@ import tfstyle
 from tfstyle.cli import events, streams
 from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import option_fields
-from tfstyle.recipes.published import RECIPES
-from tfstyle.recipes.recipe import STARTS, Recipe
+from tfstyle.recipes.catalog import RECIPES
+from tfstyle.recipes.parts import STARTS
+from tfstyle.recipes.recipe import OPTIONS
 from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions
 
 EXIT_CODES = (
@@ -247,7 +249,7 @@ def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
     )
     command.add_argument("--resume", action="store_true", help="continue the training in the folder")
     command.add_argument("--overwrite", action="store_true", help="discard the training in the folder and start again")
-    _add_fields(command.add_argument_group("training", "hyperparameters"), numbers, defaults=True)
+    _add_fields(command.add_argument_group("training", "hyperparameters"), option_fields(numbers), defaults=True)
 
 
 def _add_pictures(command: argparse.ArgumentParser) -> None:
@@ -283,12 +285,12 @@ def _add_recipe_options(command: argparse.ArgumentParser) -> None:
     """The recipe's name, and an option for each field that is one."""
     recipe = command.add_argument_group("recipe", "each option replaces one number of the recipe")
     recipe.add_argument("--recipe", metavar="NAME", default="default", help=f"one of {', '.join(RECIPES)} [balanced]")
-    _add_fields(recipe, Recipe)
+    _add_fields(recipe, OPTIONS.values())
 
 
-def _add_fields(group: Any, fields_of: type, *, defaults: bool = False) -> None:
-    """An option for each field of a dataclass that is one; what is not typed is not in the result."""
-    for item in option_fields(fields_of):
+def _add_fields(group: Any, fields: Iterable[dataclasses.Field], *, defaults: bool = False) -> None:
+    """An option for each field; what is not typed is not in the result."""
+    for item in fields:
         kind, choices = item.metadata["kind"], item.metadata["choices"]
         group.add_argument(
             f"--{item.name.replace('_', '-')}",

@@ -15,10 +15,10 @@ from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
-from tfstyle.fields import option_fields
 from tfstyle.pictures import decoding
-from tfstyle.recipes import published
-from tfstyle.recipes.recipe import STARTS, Recipe
+from tfstyle.recipes.catalog import get_recipe
+from tfstyle.recipes.parts import STARTS
+from tfstyle.recipes.recipe import OPTIONS, Recipe, replace
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> None:
 
 def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
     """Emits the event that a run of a recipe begins."""
-    chosen = {"recipe": recipe.name, "size": recipe.size, "seed": recipe.seed, "precision": recipe.precision}
-    events.start(options, **facts, **chosen)
+    chosen = {"size": recipe.pyramid.size, "seed": recipe.start.seed, "precision": recipe.network.precision}
+    events.start(options, **facts, recipe=recipe.name, **chosen)
 
 
 def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
@@ -120,12 +120,11 @@ def _check_records(options: argparse.Namespace, output: Path) -> None:
 
 def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     """The recipe with what was typed; the size is kept apart, since a typed one may enlarge the photograph."""
-    typed = {item.name for item in option_fields(Recipe)} & set(vars(options))
-    overrides = {name: getattr(options, name) for name in typed}
+    overrides = {name: getattr(options, name) for name in OPTIONS if name in vars(options)}
     if overrides.get("steps") == 0:
         raise UsageError("--steps should be at least 1, not 0.")
-    recipe = published.get_recipe(options.recipe, **overrides)
-    return recipe, {"size": recipe.size} if "size" in typed else {}
+    recipe = replace(get_recipe(options.recipe), overrides)
+    return recipe, {"size": recipe.pyramid.size} if "size" in overrides else {}
 
 
 def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path]:
@@ -137,9 +136,9 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
     style = images.SAMPLES / "starry_night.jpg" if options.style is None else Path(options.style)
     if content.is_dir():
         raise InputError(f"{content}: is a folder; give a picture, or let tfstyle fast paint the whole folder.")
-    for path in (content, style) + (() if recipe.init in STARTS else (Path(recipe.init),)):
+    for path in (content, style) + (() if recipe.start.init in STARTS else (Path(recipe.start.init),)):
         decoding.probe(path, long_side=1)
-    weights.check(recipe.weights)
+    weights.check(recipe.network.weights)
     return content, style
 
 

@@ -1,65 +1,36 @@
-"""Names → recipes: what the papers and tutorials used, as frozen values, each number beside its source."""
+"""Published recipes: what papers, tutorials and well-known programs use, each number beside its source."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
 
-from tfstyle.errors import UsageError, lookup, unknown_name
+from tfstyle.recipes.parts import (
+    LBFGS,
+    SGD,
+    Adam,
+    Decay,
+    Loss,
+    Network,
+    Parametrization,
+    Start,
+    StyleSize,
+    TermWeights,
+)
+from tfstyle.recipes.presets import WASSERSTEIN_WEIGHTS
+from tfstyle.recipes.pyramid import Pyramid
 from tfstyle.recipes.recipe import Recipe
-from tfstyle.vgg19 import layer_names
+from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
-WASSERSTEIN_WEIGHTS = tuple(weight / 341 for weight in (256, 64, 16, 4, 1))
-"""Style layer weights of style-transfer-pytorch, over their sum."""
 
-BALANCED = Recipe(
-    name="balanced",
-    summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
-    # The style loss and its layer weights are those of `crowson`, but for the iteration that finds the root.
-    source="tfstyle, tuned by the figures of metrics.compare and by eye on 6 to 12 pairs",
-    content_layers=("block4_conv2",),
-    style_layer_weights=WASSERSTEIN_WEIGHTS,
-    statistic="mean_gram",
-    style_loss="wasserstein",
-    edge="replicate",
-    rounding="ceil",  # With "floor", and with the painting's own edges, pale bands came out at the lower edge.
-    style_margin=0.02,
-    optimizer="lbfgs",
-    learning_rate=1.0,
-    longest_step=0.04,  # Without it an early step can be so long that light and dark end exchanged, or a sky has spots.
-    scale_start=90,  # From 128 / √2, so that sizes near 512 and 256 have as many scales as these.
-    scale_steps=(60, 40, 28),
-    first_steps=40,  # So that a picture of less than 180 px, at one scale, is worked on as much as one a little larger.
-    add_detail=True,  # Straight lines stay straight, and the loss falls as far in three quarters of the evaluations.
-    warm_start=True,
-    content_weight=0.0125,
-    tv_weight=2.0,
-)
+def _over_squared_filters(first: float, layers: tuple[str, ...], filters: tuple[int, ...]) -> dict[str, float]:
+    """Weights of layers, each over the square of its number of filters."""
+    return {layer: first / count**2 for layer, count in zip(layers, filters, strict=True)}
 
-DRAFT = dataclasses.replace(
-    BALANCED,
-    name="draft",
-    summary="ours, a preview: a third of the time, in bfloat16 where that is faster; some ten seconds at 512 px",
-    precision="auto",
-    scale_steps=(20, 12, 8),
-    first_steps=12,
-)
 
-BEST = dataclasses.replace(
-    BALANCED,
-    name="best",
-    summary="ours, highest quality: truer to shapes and colors, in three times the time",
-    scale_steps=(150, 80, 110),
-    first_steps=80,
-    content_weight=0.0135,
-)
-
-FIRST_FIVE = layer_names()[:5]
-FIRST_FIVE_FILTERS = (64, 64, 128, 128, 256)
 STYLE_FILTERS = (64, 128, 256, 512, 512)
+
+FIRST_FIVE_LAYERS = _over_squared_filters(1.0, layer_names()[:5], (64, 64, 128, 128, 256))
+"""Gram / (b c h w), as in PyTorch's tutorial."""
 
 PYTORCH_LBFGS = Recipe(
     name="pytorch-lbfgs",
@@ -72,38 +43,26 @@ PYTORCH_LBFGS = Recipe(
         "A step of L-BFGS changes the pixels by at most 0.2 (root mean square, of 0 to 1); torch's has no bound, and "
         "on the embedded network its second step can lose the photograph for the next hundred.",
     ),
-    content_layers=("block2_conv2",),
-    style_layers=FIRST_FIVE,
-    style_layer_weights=tuple(1.0 / filters**2 for filters in FIRST_FIVE_FILTERS),  # Gram / (b c h w).
-    taps="conv",
-    trained_on="torchvision",
-    optimizer="lbfgs",
-    learning_rate=1.0,
-    history=100,
-    true_steps=False,
-    longest_step=0.2,
-    style_fit="content",
-    size=0,
-    style_weight=1e6,
+    loss=Loss(content_layers={"block2_conv2": 1.0}, style_layers=FIRST_FIVE_LAYERS),
+    term_weights=TermWeights(style_weight=1e6),
+    network=Network(activation="pre", trained_on="torchvision"),
+    optimizer=LBFGS(history=100, store_projected_step=False, max_step_rms=0.2),
+    pyramid=Pyramid(size=0),
+    style_size=StyleSize(style_resize="content"),
 )
 
-AVGPOOL_NOISE = dataclasses.replace(
-    PYTORCH_LBFGS,
+AVGPOOL_NOISE = Recipe(
     name="avgpool-noise",
     summary="the same layers with average pooling, from noise: 128 px, 180 Adam steps at rate 0.1",
     # The owner's variant, with its exercises: style weights 1e5 (6 steps), 1e6 and 1e7 (600 steps), both starts.
     source="this project's owner",
-    departures=(),
-    published_scale="none",
-    optimizer="adam",
-    learning_rate=0.1,
-    true_steps=True,
-    longest_step=0.0,
-    noise=1.0,
-    scale_steps=(180,),
-    size=128,
-    init="noise",
-    pooling="average",
+    loss=PYTORCH_LBFGS.loss,
+    term_weights=PYTORCH_LBFGS.term_weights,
+    network=Network(activation="pre", trained_on="torchvision", published_scale="none", pooling="average"),
+    optimizer=Adam(learning_rate=0.1),
+    pyramid=Pyramid(size=128, scale_steps=(180,)),
+    start=Start(init="noise", noise=1.0),
+    style_size=PYTORCH_LBFGS.style_size,
 )
 
 TENSORFLOW_TUTORIAL = Recipe(
@@ -115,22 +74,16 @@ TENSORFLOW_TUTORIAL = Recipe(
         "600 px, 100 steps and 1e8 times the mean squared differences as total variation, as this project's owner ran "
         "it; the notebook has 512 px, 1000 steps and 30 times tf.image.total_variation.",
     ),
-    content_layers=("block5_conv2",),
-    style_layer_weights=(0.2,) * 5,  # The tutorial takes the mean over its five layers.
-    trained_on="caffe",
-    optimizer="adam",
-    learning_rate=0.02,
-    beta_1=0.99,
-    epsilon=0.1,
-    size=600,
-    content_weight=1e4,
-    style_weight=1e-2,
-    tv_weight=1e8,
+    loss=Loss(content_layers={"block5_conv2": 1.0}),  # The tutorial takes the mean over its five style layers.
+    term_weights=TermWeights(content_weight=1e4, style_weight=1e-2, tv_weight=1e8),
+    network=Network(trained_on="caffe"),
+    optimizer=Adam(learning_rate=0.02, beta_1=0.99, epsilon=0.1),
+    pyramid=Pyramid(size=600),
 )
 
 D2L = Recipe(
     name="d2l",
-    summary="Dive into Deep Learning 14.12: 500 Adam steps at rate 0.3 on the normalised image",
+    summary="Dive into Deep Learning 14.12: 500 Adam steps at rate 0.3 on the normalized image",
     # https://d2l.ai/chapter_computer-vision/neural-style.html
     source="A. Zhang et al.: Dive into Deep Learning, section 14.12, as run by this project's owner",
     departures=(
@@ -138,23 +91,17 @@ D2L = Recipe(
         "and every 50.",
         "Keeps the photograph's shape; the book resizes every photograph to one shape.",
     ),
-    content_layers=("block4_conv4",),
-    style_layer_weights=tuple(1.0 / filters**2 for filters in STYLE_FILTERS),  # Gram / (c h w).
-    tv_form="absolute",
-    taps="conv",
-    trained_on="torchvision",
-    space="torch",
-    optimizer="adam",
-    learning_rate=0.3,
-    decay_rate=0.8,
-    decay_steps=200,
-    staircase=True,
-    clip=False,
-    style_fit="content",
-    scale_steps=(500,),
-    size=500,
-    style_weight=1e4,
-    tv_weight=10.0,
+    loss=Loss(
+        content_layers={"block4_conv4": 1.0},
+        style_layers=_over_squared_filters(1.0, STYLE_LAYERS, STYLE_FILTERS),  # Gram / (c h w).
+        total_variation="absolute",
+    ),
+    term_weights=TermWeights(style_weight=1e4, tv_weight=10.0),
+    network=Network(activation="pre", trained_on="torchvision"),
+    optimizer=Adam(learning_rate=0.3, decay=Decay(rate=0.8, steps=200, staircase=True)),
+    parametrization=Parametrization(space="torch", clip=False),
+    pyramid=Pyramid(size=500, scale_steps=(500,)),
+    style_size=StyleSize(style_resize="content"),
 )
 
 JOHNSON = Recipe(
@@ -162,27 +109,23 @@ JOHNSON = Recipe(
     summary="neural-style (J. Johnson) in its PyTorch form: noise start, L-BFGS with history 100, 1000 evaluations",
     # https://github.com/ProGamerGov/neural-style-pt, defaults; its Lua original divides the total variation otherwise.
     source="J. Johnson: neural-style; ProGamerGov: neural-style-pt",
-    content_layers=("block4_conv2",),
-    style_layer_weights=tuple(1.0 / filters**2 for filters in STYLE_FILTERS),  # Gram / (C H W).
-    tv_form="sum",
-    trained_on="caffe",
-    space="caffe",
-    optimizer="lbfgs",
-    learning_rate=1.0,
-    history=100,
-    clip=False,
-    noise=0.001,
-    scale_steps=(1000,),
-    content_weight=5.0,
-    style_weight=100.0,
-    tv_weight=1e-3,
-    init="noise",
+    loss=Loss(
+        content_layers={"block4_conv2": 1.0},
+        style_layers=_over_squared_filters(1.0, STYLE_LAYERS, STYLE_FILTERS),  # Gram / (C H W).
+        total_variation="absolute_sum",
+    ),
+    term_weights=TermWeights(content_weight=5.0, style_weight=100.0, tv_weight=1e-3),
+    network=Network(trained_on="caffe"),
+    optimizer=LBFGS(history=100),
+    parametrization=Parametrization(space="caffe", clip=False),
+    pyramid=Pyramid(scale_steps=(1000,)),
+    start=Start(init="noise", noise=0.001),
 )
 
 GATYS = Recipe(
     name="gatys",
     summary="the notebook of Gatys et al.: L-BFGS, 500 evaluations at 512 px and 200 at 800",
-    # https://github.com/leongatys/PytorchNeuralStyleTransfer: content r42 weight 1, style 1e3 / C^2. At normalised
+    # https://github.com/leongatys/PytorchNeuralStyleTransfer: content r42 weight 1, style 1e3 / C^2. At normalized
     # magnitudes the first pair of L-BFGS has a curvature below torch's 1e-10 and the image never moves.
     source="L. Gatys, A. Ecker, M. Bethge (CVPR 2016); Gatys' notebook PytorchNeuralStyleTransfer",
     departures=(
@@ -191,19 +134,14 @@ GATYS = Recipe(
         "The notebook does not say what its file vgg_conv.pth holds; its numbers are taken to be for raw VGG-19.",
         "The image goes to the second size in full precision; the notebook rounds it to 8 bits.",
     ),
-    content_layers=("block4_conv2",),
-    style_layer_weights=tuple(1e3 / filters**2 for filters in STYLE_FILTERS),
-    trained_on="caffe",
-    space="caffe",
-    optimizer="lbfgs",
-    learning_rate=1.0,
-    history=100,
-    clip=False,
-    scale_start=512,
-    scale_factor=800 / 512,
-    scale_steps=(200,),
-    first_steps=500,
-    size=800,
+    loss=Loss(
+        content_layers={"block4_conv2": 1.0},
+        style_layers=_over_squared_filters(1e3, STYLE_LAYERS, STYLE_FILTERS),
+    ),
+    network=Network(trained_on="caffe"),
+    optimizer=LBFGS(history=100),
+    parametrization=Parametrization(space="caffe", clip=False),
+    pyramid=Pyramid(size=800, scale_start=512, scale_factor=800 / 512, scale_steps=(200,), first_steps=500),
 )
 
 ANISH = Recipe(
@@ -212,23 +150,17 @@ ANISH = Recipe(
     # https://github.com/anishathalye/neural-style, defaults. Its pixels are RGB; the losses do not see the order.
     source="A. Athalye: neural-style",
     departures=("The result is the last iterate; the source keeps the one of lowest loss.",),
-    content_layers=("block4_conv2",),
-    style_layer_weights=tuple(0.2 / filters**2 for filters in STYLE_FILTERS),  # Gram / (H W C), equal layers.
-    tv_form="squared",
-    trained_on="caffe",
-    space="caffe",
-    optimizer="adam",
-    learning_rate=10.0,
-    epsilon=1e-8,
-    clip=False,
-    noise=0.256,
-    style_fit="width",
-    scale_steps=(1000,),
-    size=0,
-    content_weight=5.0,
-    style_weight=500.0,
-    tv_weight=100.0,
-    init="noise",
+    loss=Loss(
+        content_layers={"block4_conv2": 1.0},
+        style_layers=_over_squared_filters(0.2, STYLE_LAYERS, STYLE_FILTERS),  # Gram / (H W C), equal layers.
+    ),
+    term_weights=TermWeights(content_weight=5.0, style_weight=500.0, tv_weight=100.0),
+    network=Network(trained_on="caffe"),
+    optimizer=Adam(learning_rate=10.0, epsilon=1e-8),
+    parametrization=Parametrization(space="caffe", clip=False),
+    pyramid=Pyramid(size=0, scale_steps=(1000,)),
+    start=Start(init="noise", noise=0.256),
+    style_size=StyleSize(style_resize="width"),
 )
 
 KERAS_IO = Recipe(
@@ -237,23 +169,13 @@ KERAS_IO = Recipe(
     # https://keras.io/examples/generative/neural_style_transfer
     source="F. Chollet, keras.io example 'Neural style transfer'",
     departures=("The long side has 600 px; the example resizes to 400 rows.",),
-    content_layers=("block5_conv2",),
-    statistic="summed_gram",
-    reduction="sum",
-    tv_form="power",
-    trained_on="caffe",
-    space="caffe",
-    optimizer="sgd",
-    learning_rate=100.0,
-    decay_rate=0.96,
-    decay_steps=100,
-    clip=False,
-    style_fit="content",
-    scale_steps=(4000,),
-    size=600,
-    content_weight=2.5e-8,
-    style_weight=1e-6,
-    tv_weight=1e-6,
+    loss=Loss(content_layers={"block5_conv2": 1.0}, statistic="summed_gram", reduction="sum", total_variation="power"),
+    term_weights=TermWeights(content_weight=2.5e-8, style_weight=1e-6, tv_weight=1e-6),
+    network=Network(trained_on="caffe"),
+    optimizer=SGD(learning_rate=100.0, decay=Decay(rate=0.96, steps=100)),
+    parametrization=Parametrization(space="caffe", clip=False),
+    pyramid=Pyramid(size=600, scale_steps=(4000,)),
+    style_size=StyleSize(style_resize="content"),
 )
 
 CROWSON = Recipe(
@@ -265,65 +187,16 @@ CROWSON = Recipe(
         "A painting smaller than the result is enlarged; the source leaves it at its own size.",
         "Adam's first moment is resized by TensorFlow's bicubic kernel (a = -0.5); the source's has a = -0.75.",
     ),
-    content_layers=("block4_conv2",),
-    style_layer_weights=WASSERSTEIN_WEIGHTS,
-    statistic="mean_gram",
-    style_loss="wasserstein_newton_schulz",
-    tv_form="nine_point",
-    edge="replicate",
-    trained_on="torchvision",
-    optimizer="adam",
-    learning_rate=0.02,
-    beta_2=0.99,
-    epsilon=1e-8,
-    warm_start=True,
-    average=0.99,
-    scale_start=128,
-    scale_factor=math.sqrt(2),
-    scale_steps=(500,),
-    first_steps=1000,
-    content_weight=0.015,
-    tv_weight=2.0,
+    loss=Loss(
+        content_layers={"block4_conv2": 1.0},
+        style_layers=WASSERSTEIN_WEIGHTS,
+        statistic="mean_gram",
+        distance="wasserstein_newton_schulz",
+        total_variation="nine_point",
+    ),
+    term_weights=TermWeights(content_weight=0.015, tv_weight=2.0),
+    network=Network(padding_mode="replicate", trained_on="torchvision"),
+    optimizer=Adam(learning_rate=0.02, beta_2=0.99, epsilon=1e-8),
+    parametrization=Parametrization(ema_decay=0.99),
+    pyramid=Pyramid(scale_start=128, scale_factor=math.sqrt(2), scale_steps=(500,), first_steps=1000, warm_start=True),
 )
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        recipe.name: recipe
-        for recipe in (
-            BALANCED,
-            DRAFT,
-            BEST,
-            TENSORFLOW_TUTORIAL,
-            PYTORCH_LBFGS,
-            AVGPOOL_NOISE,
-            D2L,
-            JOHNSON,
-            GATYS,
-            ANISH,
-            KERAS_IO,
-            CROWSON,
-        )
-    }
-)
-"""Every recipe by its name."""
-
-
-def get_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
-    """Returns the recipe of that name, with some of its fields replaced.
-
-    Args:
-        name: a name in `RECIPES`, "default" for `balanced`, or a recipe of your own.
-        **overrides: new values for its fields.
-
-    Returns:
-        A frozen `Recipe`.
-
-    Raises:
-        UsageError: if the name or a field is unknown, or a value is out of range.
-    """
-    recipe = name if isinstance(name, Recipe) else lookup("recipe", name, {"default": BALANCED, **RECIPES})
-    fields = [item.name for item in dataclasses.fields(Recipe)]
-    for override in overrides:
-        if override not in fields:
-            raise UsageError(unknown_name("recipe field", override, fields))
-    return dataclasses.replace(recipe, **overrides)

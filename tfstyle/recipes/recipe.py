@@ -1,259 +1,261 @@
-"""Numbers → a recipe: which layers are looked at, what is asked of them and how the image moves. No TensorFlow here.
-
-The command line's options, their defaults and their types are read from the fields of `Recipe`, so they cannot disagree
-with it. The published recipes are in `recipes`.
-"""
+"""What a recipe is: a frozen value of parts, and how its fields are replaced by name. No TensorFlow here."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
-from pathlib import PurePath
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 from tfstyle.errors import UsageError, unknown_name
-from tfstyle.fields import LARGEST_SEED, check_fields, field, option, option_fields
-from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
-
-STARTS = ("content", "noise", "adain")
-"""Words for the image to start from; anything else is a picture file."""
-
-STYLE_LOSSES: Mapping[str, str | None] = MappingProxyType(
-    {"squared_error": None, "wasserstein": "mean_gram", "wasserstein_newton_schulz": "mean_gram"}
+from tfstyle.fields import check_fields, option_fields
+from tfstyle.recipes.parts import (
+    LBFGS,
+    SGD,
+    Adam,
+    Decay,
+    Loss,
+    Network,
+    Parametrization,
+    Start,
+    StyleSize,
+    Term,
+    TermWeights,
 )
-"""Names in `losses.STYLE_LOSSES`, and the statistic each needs; None takes any."""
+from tfstyle.recipes.pyramid import Pyramid
+
+
+class GraphKey(NamedTuple):
+    """What a compiled train step depends on: runs with equal keys share it."""
+
+    network: Network
+    loss: Loss
+    terms: frozenset[str]
+    optimizer: Hashable
+    parametrization: Parametrization
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a picture, apart from the two pictures it is made from.
-
-    The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `tv_weight` · total variation, the sums
-    over layers with the per-layer weights w. Fields made by `option` are options of the command line under the same
-    name.
+    """Everything that decides a result, apart from the two images it is made from.
 
     Attributes:
         name: what `--recipe` calls it.
         summary: one line for a person choosing.
         source: where its numbers were published.
-        departures: where it does not do as its source, one sentence each; `network_note` is about the network.
-        content_layers, content_layer_weights: layers whose features are kept near the photograph's, and their w.
-        style_layers, style_layer_weights: layers whose statistic is moved to the painting's, and their w.
-        statistic: what is compared at the style layers, a name in `statistics.STATISTICS`.
-        style_loss: how it is compared, a name in `losses.STYLE_LOSSES`.
-        reduction: "mean" over entries, or "sum" as Keras' example (`losses.reduction`).
-        tv_form: which published total variation (`total_variation.TOTAL_VARIATIONS`).
-        taps: "relu" looks at a layer after its ReLU, "conv" before.
-        edge: padding of the network's first convolution, "zero" or "replicate".
-        rounding: of the sides of odd features in pooling, "floor" or "ceil". With the former deep layers do not see a
-            picture's last rows and columns, unless its sides are multiples of 16.
-        trained_on: the network its numbers were published for: "normalised" (the embedded one), "caffe" (Keras' raw
-            VGG-19) or "torchvision".
-        published_scale: for numbers of torchvision's network, the pixels it was given: "torch", or "none" (0-1).
-        space: where the image lives while it is optimised, the unit of learning rate, noise and total variation:
-            "unit" (0-1), "torch" or "caffe" (the network's pixels).
-        optimizer: "adam", "sgd" or "lbfgs".
-        learning_rate, beta_1, beta_2, epsilon: of the optimiser, in units of the space; the last three Adam's only.
-        decay_rate, decay_steps, staircase: Keras' `ExponentialDecay` of the learning rate; a rate of 1 is none.
-        history: pairs that L-BFGS remembers.
-        true_steps, longest_step: of L-BFGS (`optimizers.LBFGS`); the latter in units of the space.
-        add_detail: begin each finer scale with the image and, added to it, the photograph's detail which the scale
-            before could not hold; not where content counts for nothing.
-        warm_start: begin each scale with the optimiser's state of the one before, resized.
-        clip: put the image back into [0, 1] after each step; in the space "unit" only.
-        average: how much of the running average of the iterates is kept at each step; the result is that average. 0
-            takes the last iterate.
-        noise: standard deviation of the normal start noise, in units of the space; 0 is uniform noise over [0, 1].
-        style_fit: the painting's size: "long_side" as the result's, "width" as the result's, or "content", exactly the
-            result's.
-        style_margin: share of the painting's short side left out at each edge, where scans show frame or paper.
-        scale_start: long side of the coarsest scale in pixels; 0 works at one scale only.
-        scale_factor: ratio of one scale to the one before.
-        scale_steps: steps at each scale, coarse to fine. With more scales the last number is repeated, with fewer the
-            first ones, of the coarsest scales, are left out.
-        first_steps: the coarsest scale takes at least as many steps, also where it is the only one.
+        departures: where it differs from its source, one sentence each; `Network.difference` is about the network.
+        loss: what is compared, and how.
+        term_weights: factors of the loss terms.
+        network: the network whose features are compared.
+        optimizer: `Adam`, `SGD`, `LBFGS`, or an `optimizers.Optimizer` of your own.
+        parametrization: how the image is held while it is optimized.
+        pyramid: levels, coarse to fine, and the steps at each.
+        start: the image a run starts from.
+        style_size: how large the style image is made.
+
+    Raises:
+        UsageError: if a value is not valid, or two parts do not go together.
     """
+
+    name: str = "custom"
+    summary: str = ""
+    source: str = ""
+    departures: tuple[str, ...] = ()
+    loss: Loss
+    term_weights: TermWeights = field(default_factory=TermWeights)
+    network: Network = field(default_factory=Network)
+    optimizer: Any = field(default_factory=Adam)
+    parametrization: Parametrization = field(default_factory=Parametrization)
+    pyramid: Pyramid = field(default_factory=Pyramid)
+    start: Start = field(default_factory=Start)
+    style_size: StyleSize = field(default_factory=StyleSize)
+
+    def __post_init__(self) -> None:
+        """Checks that each part is of its kind, and that the parts go together."""
+        check_fields(self)
+        for name, part in PARTS.items():
+            if not isinstance(getattr(self, name), part):
+                raise UsageError(f"`{name}` should be a recipes.{part.__name__}, not {getattr(self, name)!r}.")
+        if not all(callable(getattr(self.optimizer, method, None)) for method in ("init", "update", "resize")) and (
+            not isinstance(self.optimizer, OPTIMIZERS)
+        ):
+            raise UsageError(
+                f"`optimizer` should be recipes.Adam, SGD or LBFGS, or have the methods init, update and resize of an "
+                f"optimizers.Optimizer; received {self.optimizer!r}."
+            )
+        factors = self.term_weights.by_term()
+        for kind in ("content", "style"):
+            if kind in factors and not getattr(self.loss, f"{kind}_layers"):
+                raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
+        if not factors.keys() & {"content", "style"} and not self.loss.terms:
+            raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
+        try:
+            hash(self.graph_key)
+        except TypeError as error:
+            raise UsageError(
+                f"an object of your own in a recipe has to be hashable; freeze its class ({error})."
+            ) from None
+
+    @property
+    def graph_key(self) -> GraphKey:
+        """What its compiled train step depends on."""
+        terms = frozenset(self.term_weights.by_term())
+        return GraphKey(self.network, self.loss, terms, self.optimizer, self.parametrization)
+
+    def record(self) -> dict[str, Any]:
+        """The recipe as plain values for a file: functions and objects of your own by their qualified names."""
+        return plain(self)
+
+
+PARTS: Mapping[str, type] = MappingProxyType(
+    {
+        "loss": Loss,
+        "term_weights": TermWeights,
+        "network": Network,
+        "parametrization": Parametrization,
+        "pyramid": Pyramid,
+        "start": Start,
+        "style_size": StyleSize,
+    }
+)
+"""Field of `Recipe` → the type of the part; an optimizer may also be an object of the user's."""
+
+OPTIMIZERS = (LBFGS, Adam, SGD)
+"""The optimizers that a recipe names by their numbers."""
+
+OPTIONS: Mapping[str, dataclasses.Field] = MappingProxyType(
+    {item.name: item for part in (Pyramid, TermWeights, StyleSize, Start, Network) for item in option_fields(part)}
+)
+"""Name → field, of the fields that are options of the command line, in its order."""
+
+
+class Overrides(TypedDict, total=False):
+    """Fields of a recipe and of its parts that `replace` takes by name; the parts' classes describe them."""
 
     name: str
     summary: str
     source: str
-    departures: tuple[str, ...] = ()
+    departures: tuple[str, ...]
+    loss: Loss
+    term_weights: TermWeights
+    network: Network
+    optimizer: Any
+    parametrization: Parametrization
+    pyramid: Pyramid
+    start: Start
+    style_size: StyleSize
 
-    content_layers: tuple[str, ...] = field(MISSING, choices=layer_names())
-    content_layer_weights: tuple[float, ...] = field((1.0,), low=0.0)
-    style_layers: tuple[str, ...] = field(STYLE_LAYERS, choices=layer_names())
-    style_layer_weights: tuple[float, ...] = field((0.2,) * 5, low=0.0)
-    statistic: str = field("gram", choices=("gram", "summed_gram", "covariance", "mean_std", "mean_gram"))
-    style_loss: str = field("squared_error", choices=tuple(STYLE_LOSSES))
-    reduction: str = field("mean", choices=("mean", "sum"))
-    tv_form: str = field("squared", choices=("squared", "absolute", "power", "sum", "nine_point"))
-    taps: str = field("relu", choices=("relu", "conv"))
-    edge: str = field("zero", choices=("zero", "replicate", "reflect"))
-    rounding: str = field("floor", choices=("floor", "ceil"))
-    trained_on: str = field("normalised", choices=("normalised", "caffe", "torchvision"))
-    published_scale: str = field("torch", choices=("torch", "none"))
+    content_layers: Mapping[str, float] | tuple[str, ...] | list[str]
+    style_layers: Mapping[str, float] | tuple[str, ...] | list[str]
+    statistic: str | Callable[..., Any]
+    distance: str | Callable[..., Any]
+    reduction: str
+    total_variation: str | Callable[..., Any]
+    terms: tuple[Term, ...] | list[Term]
 
-    space: str = field("unit", choices=("unit", "torch", "caffe"))
-    optimizer: str = field("adam", choices=("adam", "sgd", "lbfgs"))
-    learning_rate: float = field(0.02, low=1e-12)
-    beta_1: float = field(0.9, low=0.0, high=1.0)
-    beta_2: float = field(0.999, low=0.0, high=1.0)
-    epsilon: float = field(1e-7, low=0.0)
-    decay_rate: float = field(1.0, low=1e-12, high=1.0)
-    decay_steps: int = field(100, low=1)
-    staircase: bool = False
-    history: int = field(10, low=1, high=1000)
-    true_steps: bool = True
-    longest_step: float = field(0.0, low=0.0)
-    add_detail: bool = False
-    warm_start: bool = False
-    clip: bool = True
-    average: float = field(0.0, low=0.0, high=0.9999)
-    noise: float = field(0.0, low=0.0)
-    style_fit: str = field("long_side", choices=("long_side", "width", "content"))
-    style_margin: float = field(0.0, low=0.0, high=0.25)
-    scale_start: int = field(0, low=0)
-    scale_factor: float = field(2.0, low=1.01)
-    scale_steps: tuple[int, ...] = field((100,), low=1)
-    first_steps: int = field(0, low=0)
+    content_weight: float
+    style_weight: float
+    tv_weight: float
 
-    size: int = option(512, "long side of the result in pixels; 0 is the photograph's own", low=0)
-    steps: int = option(0, "total number of steps, divided among the scales as the recipe's own are", low=0)
-    content_weight: float = option(1.0, "weight of the content loss: how closely to keep the photograph", low=0.0)
-    style_weight: float = option(1.0, "weight of the style loss", low=0.0)
-    tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
-    style_scale: float = option(1.0, "size of the brush strokes: 2 makes them twice as large", low=0.1, high=10.0)
-    init: str = option("content", "image to start from: content, noise, adain (a result of one pass) or a picture file")
-    seed: int = option(0, "seed of the random start image", low=0, high=LARGEST_SEED)
-    weights: str = option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
-    pooling: str = option("max", "pooling between the blocks of the network", choices=("max", "average"))
-    precision: str = option(
-        "float32",
-        "precision of the convolutions; auto is bfloat16 where the processor computes it faster",
-        choices=("auto", "float32", "bfloat16"),
-    )
-    flip_kernels: str = option(
-        "auto",
-        "gradients by flipped kernels: faster on processors without oneDNN, equal but for rounding",
-        choices=("auto", "on", "off"),
-    )
-    input_scale: str = option(
-        "auto",
-        "pixels the network was trained on: keras (BGR, 0-255, less the mean), torch (RGB, normalized), none (RGB, "
-        "0-1), or auto: torch for a .pth or .safetensors file with torch's layer names, else keras; Caffe's weights "
-        "in a .pth file need keras",
-        choices=("auto", "keras", "torch", "none"),
-    )
+    weights: Any
+    pooling: str
+    precision: str
+    flip_kernels: str
+    input_scale: str
+    activation: str
+    padding_mode: str
+    ceil_mode: bool
+    trained_on: str
+    published_scale: str
 
-    def __post_init__(self) -> None:
-        """Gives every value its field's type; raises UsageError, one line, where it may not stand there."""
-        check_fields(self)
-        for kind in ("content", "style"):
-            layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
-            if not layers and getattr(self, f"{kind}_weight"):
-                raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
-            if len(set(layers)) < len(layers):
-                raise UsageError(f"`{kind}_layers` names a layer twice; name each once.")
-            if len(layers) != len(weights):
-                raise UsageError(
-                    f"`{kind}_layers` names {len(layers)} layers but {len(weights)} weights are given; give "
-                    f"`{kind}_layer_weights` one for each."
-                )
-        if not self.scale_steps:
-            raise UsageError("`scale_steps` is empty; give at least one number of steps.")
-        if not self.content_weight + self.style_weight > 0:
-            raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
-        needed = STYLE_LOSSES[self.style_loss]
-        if needed not in (None, self.statistic):
-            message = f"`style_loss` {self.style_loss!r} needs the `statistic` {needed!r}, not {self.statistic!r}."
-            raise UsageError(message)
-        if self.clip and self.space != "unit":
-            raise UsageError(f"`clip` keeps the image in [0, 1] and needs the `space` 'unit', not {self.space!r}.")
-        if self.init not in STARTS and PurePath(self.init).name == self.init and "." not in self.init:
-            raise UsageError(unknown_name("start image", self.init, (*STARTS, "or the path of a picture")))
+    learning_rate: float
+    decay: Decay | None
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    history: int
+    store_projected_step: bool
+    max_step_rms: float
 
-    def smallest_side(self) -> int:
-        """The smallest side in pixels of a picture that reaches the deepest layer."""
-        return smallest_side(self.style_layers + self.content_layers)
+    space: str
+    clip: bool
+    ema_decay: float
 
-    def is_rescaled(self) -> bool:
-        """Says whether its numbers were published for another network than the embedded one, on which it runs."""
-        return self.weights == "embedded" and self.trained_on != "normalised"
+    size: int
+    steps: int
+    scale_start: int
+    scale_factor: float
+    scale_steps: tuple[int, ...] | list[int]
+    first_steps: int
+    add_detail: bool
+    warm_start: bool
 
-    def network_note(self, pixels: str) -> str | None:
-        """Says how the network differs from the one this recipe's numbers were published for; None if it does not.
+    init: Any
+    noise: float
+    seed: int
 
-        Args:
-            pixels: those the network is given, `VGG.input_scale`: Caffe's networks "keras", torchvision's the others.
-        """
-        if self.trained_on == "normalised":
-            return None
-        published, exact = {
-            "caffe": ("raw VGG-19 weights", '`weights` "imagenet"'),
-            "torchvision": ("torchvision's VGG-19", "a torchvision .pth file as `weights`"),
-        }[self.trained_on]
-        if self.weights == "embedded":
-            how = "the embedded network's features are rescaled for it, so results are similar, not identical"
-        elif (self.trained_on == "caffe") == (pixels == "keras"):
-            return None
-        else:
-            how = f"{self.weights} holds a network whose features have other magnitudes, so results differ"
-        return f"{self.name} was published for {published}; {how} ({exact} is the published network)."
-
-    def compiled_part(self) -> Recipe:
-        """This recipe with every field set aside that may change without a new compiled graph."""
-        shared: dict[str, Any] = {item.name: item.default for item in option_fields(Recipe) if item.name in _RUN_FIELDS}
-        used = {name: float(getattr(self, name) > 0) for name in ("content_weight", "style_weight", "tv_weight")}
-        shared |= {"name": "", "summary": "", "source": "", "departures": (), "style_margin": 0.0}
-        shared |= {"noise": 0.0, "style_fit": "long_side", "add_detail": False, "warm_start": False}
-        shared |= {"scale_start": 0, "scale_factor": 2.0, "scale_steps": (1,), "first_steps": 0}
-        return dataclasses.replace(self, **(shared | used))
+    style_scale: float
+    style_resize: str
+    style_crop: float
 
 
-_RUN_FIELDS = ("size", "steps", "style_scale", "init", "seed")
-
-
-def scale_sizes(recipe: Recipe, long_side: int, short_side: int) -> tuple[int, ...]:
-    """Long sides of the scales, coarse to fine.
-
-    From `long_side` down by `scale_factor`, as long as the long side stays at least `scale_start` and the shortest side
-    at least 32 pixels, so that even the coarsest picture has more than one position at VGG-19's deepest layers.
+def replace(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe with some of its fields, or fields of its parts, replaced.
 
     Args:
-        recipe: gives start and factor.
-        long_side: of the result, in pixels.
-        short_side: the shortest side of all pictures at the finest scale, in pixels.
+        recipe: to begin with.
+        overrides: name → value: the names of `Overrides`.
+
+    Raises:
+        UsageError: if a name is unknown, or a value is not valid.
     """
-    sizes = [long_side]
-    while recipe.scale_start:
-        smaller = round(long_side / recipe.scale_factor ** len(sizes))
-        if smaller < recipe.scale_start or smaller * short_side < 32 * long_side:
-            break
-        sizes.append(smaller)
-    return tuple(reversed(sizes))
+    whole: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in overrides.items():
+        if name in _OWN:
+            whole[name] = value
+        else:
+            parts.setdefault(_part_with(name, recipe, overrides), {})[name] = value
+    for part, changes in parts.items():
+        whole[part] = dataclasses.replace(whole.get(part, getattr(recipe, part)), **changes)
+    return dataclasses.replace(recipe, **whole)
 
 
-def steps_per_scale(recipe: Recipe, scales: int) -> tuple[int, ...]:
-    """Steps at each of `scales` scales, coarse to fine.
+_OWN = tuple(item.name for item in dataclasses.fields(Recipe))
 
-    Without `steps` they are `scale_steps`, its last number repeated for further scales or its first ones left out, and
-    at least `first_steps` at the coarsest; with it, that total divided in the same proportions (largest remainders
-    first), the finest scale never without.
-    """
-    planned = recipe.scale_steps + recipe.scale_steps[-1:] * (scales - len(recipe.scale_steps))
-    first, *finer = planned[len(planned) - scales :]
-    planned = (max(first, recipe.first_steps), *finer)
-    if not recipe.steps:
-        return planned
-    shares = [recipe.steps * steps / sum(planned) for steps in planned]
-    counts = [math.floor(share) for share in shares]
-    order = sorted(range(scales), key=lambda i: (counts[i] - shares[i], -i))
-    for index in order[: recipe.steps - sum(counts)]:
-        counts[index] += 1
-    if not counts[-1]:
-        counts[counts.index(max(counts))] -= 1
-        counts[-1] = 1
-    return tuple(counts)
+_HOMES: Mapping[str, str] = MappingProxyType(
+    {item.name: part for part, kind in PARTS.items() for item in dataclasses.fields(kind)}
+)
+
+
+def _part_with(name: str, recipe: Recipe, overrides: Mapping[str, Any]) -> str:
+    """The part that has a field of that name."""
+    optimizer = overrides.get("optimizer", recipe.optimizer)
+    own = tuple(item.name for item in dataclasses.fields(optimizer)) if dataclasses.is_dataclass(optimizer) else ()
+    if name in own:
+        return "optimizer"
+    if name in _HOMES:
+        return _HOMES[name]
+    if name in Overrides.__annotations__:
+        raise UsageError(
+            f"`{name}` is not an option of {type(optimizer).__name__}, the optimizer of {recipe.name!r}, which has "
+            f"{', '.join(own) or 'none'}; give a whole `optimizer` to change it."
+        )
+    raise UsageError(unknown_name("recipe field", name, Overrides.__annotations__))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it: parts as dictionaries, functions and other objects by their qualified names."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(entry) for entry in value]
+    named = value if hasattr(value, "__qualname__") else type(value)
+    name = f"{named.__module__}.{named.__qualname__}"
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return name
+    fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    return fields if type(value) in (Recipe, *PARTS.values()) else {"class": name} | fields

@@ -1,0 +1,105 @@
+"""The image while it is optimized: its start, one update, and the average of its iterates.
+
+Everything that a run's next step depends on is a `RunState`; the functions here are pure, so that runs share their
+graphs and own their state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tfstyle import images
+from tfstyle.environment import tf
+from tfstyle.optimizers import Optimizer, make_optimizer
+from tfstyle.pixel_range import from_space, to_space
+from tfstyle.recipes.parts import Parametrization, Start
+
+
+class RunState(NamedTuple):
+    """Everything that a run's next step depends on.
+
+    Attributes:
+        image: float32 [1, height, width, 3] in the recipe's space.
+        optimizer: of the optimizer's own kind.
+        average: sum of the iterates, weighted, of the image's shape; a scalar 0 where the recipe takes no average.
+        weight: sum of these weights, 0 to 1.
+    """
+
+    image: tf.Tensor
+    optimizer: Any
+    average: tf.Tensor
+    weight: tf.Tensor
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """Makes, updates and reads the state of a run.
+
+    Attributes:
+        optimizer: moves the image.
+        parametrization: how the image is held.
+    """
+
+    optimizer: Optimizer
+    parametrization: Parametrization
+
+    def start(self, start: Start, content: tf.Tensor, image: tf.Tensor | None = None) -> tf.Tensor:
+        """What a level begins with, in the recipe's space.
+
+        Args:
+            start: where there is no image yet, says which: "noise", else the content image.
+            content: float32 [1, height, width, 3] in [0, 1].
+            image: the image so far, sRGB, of any size.
+        """
+        height, width = content.shape[1:3]
+        if image is None and start.init == "noise" and start.noise:
+            return start.noise * tf.random.stateless_normal(content.shape, seed=(start.seed, 0))
+        if image is None and start.init == "noise":
+            image = tf.random.stateless_uniform(content.shape, seed=(start.seed, 0))
+        found = content if image is None else images.resize(image, height, width)
+        return to_space(found, self.parametrization.space)
+
+    def begin(self, image: tf.Tensor, previous: RunState | None = None) -> RunState:
+        """The state at the start of a level.
+
+        Args:
+            image: [1, height, width, 3] in the recipe's space.
+            previous: state of the level before, whose optimizer's state is carried on; None begins anew.
+        """
+        if self.parametrization.clip:
+            image = clip(image)
+        if previous is None:
+            optimizer = self.optimizer.init(image)
+        else:
+            optimizer = self.optimizer.resize(previous.optimizer, *image.shape[1:3])
+        nothing = tf.zeros_like(image) if self.parametrization.ema_decay else tf.constant(0.0)
+        return self._average(RunState(image, optimizer, nothing, tf.constant(0.0)))
+
+    def update(self, state: RunState, gradient: tf.Tensor) -> RunState:
+        """The state after a step of the optimizer."""
+        optimizer, image = self.optimizer.update(state.optimizer, state.image, gradient)
+        return self._average(state._replace(image=image, optimizer=optimizer))
+
+    def image(self, state: RunState) -> tf.Tensor:
+        """The image as it stands, sRGB: the average of the iterates where the recipe takes one."""
+        held = self.parametrization
+        return from_space(state.average / state.weight if held.ema_decay else state.image, held.space)
+
+    def _average(self, state: RunState) -> RunState:
+        """Updates the exponential moving average and its bias correction with the image."""
+        decay = self.parametrization.ema_decay
+        if not decay:
+            return state
+        average = decay * state.average + (1.0 - decay) * state.image
+        return state._replace(average=average, weight=decay * state.weight + (1.0 - decay))
+
+
+def make_iterate(optimizer: Any, parametrization: Parametrization) -> Iterate:
+    """Makes the `Iterate` of a recipe's optimizer and parametrization."""
+    return Iterate(make_optimizer(optimizer, project=clip if parametrization.clip else None), parametrization)
+
+
+def clip(image: tf.Tensor) -> tf.Tensor:
+    """Cuts an image off at 0 and 1."""
+    return tf.clip_by_value(image, 0.0, 1.0)

@@ -1,0 +1,58 @@
+"""Converts images to the range and channel order of pixels that networks were trained on, and back.
+
+The only module that knows BGR, 255 and mean pixels; everywhere else an image is float32 [batch, height, width, 3],
+sRGB, in [0, 1].
+"""
+
+from __future__ import annotations
+
+from tfstyle.environment import tf
+
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+"""Mean ImageNet pixel of the Caffe networks, 0-255 (Simonyan & Zisserman's model card; Keras uses the same)."""
+
+TORCH_MEAN = (0.485, 0.456, 0.406)
+"""Mean ImageNet pixel of torchvision's networks, RGB, 0-1 (torchvision's documentation)."""
+
+TORCH_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet pixels, RGB, 0-1 (torchvision's documentation)."""
+
+_SPACES = {"unit": "none", "torch": "torch", "caffe": "keras"}
+
+
+def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
+    """Gives pixels the range and order a network was trained on.
+
+    Args:
+        image: float32 [batch, height, width, 3] in [0, 1].
+        input_scale: "keras" (BGR, 0-255, less the mean pixel), "torch" (RGB, less the mean, over the deviation) or
+            "none" (unchanged).
+
+    Returns:
+        A tensor of the same shape.
+    """
+    image = tf.convert_to_tensor(image)
+    if input_scale == "keras":
+        return image[..., ::-1] * 255.0 - tf.constant(CAFFE_MEAN_BGR, image.dtype)
+    if input_scale == "torch":
+        return (image - tf.constant(TORCH_MEAN, image.dtype)) / tf.constant(TORCH_STD, image.dtype)
+    return image
+
+
+def unscale_pixels(pixels: tf.Tensor, input_scale: str) -> tf.Tensor:
+    """The inverse of `scale_pixels`."""
+    if input_scale == "keras":
+        return ((pixels + tf.constant(CAFFE_MEAN_BGR, pixels.dtype)) / 255.0)[..., ::-1]
+    if input_scale == "torch":
+        return pixels * tf.constant(TORCH_STD, pixels.dtype) + tf.constant(TORCH_MEAN, pixels.dtype)
+    return pixels
+
+
+def to_space(image: tf.Tensor, space: str) -> tf.Tensor:
+    """An sRGB image in [0, 1] as a recipe's variable: in the space "unit", "torch" or "caffe"."""
+    return scale_pixels(image, _SPACES[space])
+
+
+def from_space(variable: tf.Tensor, space: str) -> tf.Tensor:
+    """A recipe's variable as an sRGB image, in [0, 1] if the recipe clips."""
+    return unscale_pixels(variable, _SPACES[space])
