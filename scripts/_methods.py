@@ -7,7 +7,7 @@ METHODS = ("plain", "johnson", "johnson-content", "crowson", "draft", "balanced"
 
 def recipe_of(method, size):
     """The recipe a method runs."""
-    from tfstyle.recipes.published import get_recipe
+    from tfstyle.recipes import get_recipe
 
     if method == "johnson":
         return get_recipe("johnson", steps=500, size=size)
@@ -68,7 +68,7 @@ def our_steps(recipe, content, style):
     from tfstyle.transfer import Transfer
 
     pixels = content.shape[1] * content.shape[2]
-    for step in Transfer(recipe).steps(content, style, recipe):
+    for step in Transfer(recipe).steps(content, style):
         share = step.image.shape[1] * step.image.shape[2] / pixels
         yield share, step.image, step.losses["total"] if step.scale == step.scales else None
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -81,12 +80,13 @@ def picture_row(job):
 
 def memory_row(job):
     """Peak memory of a short run at one scale above the imported library."""
-    from tfstyle.recipes.published import get_recipe
+    from tfstyle.recipes import Adam, get_recipe
 
     content, style = read_pair(job["pair"], job["size"])
-    recipe = dataclasses.replace(get_recipe("balanced", size=job["size"]), **job["fields"], scale_start=0)
+    own = get_recipe("balanced", size=job["size"], precision=job["precision"], scale_start=0)
+    recipe = own if job["optimizer"] == "lbfgs" else get_recipe(own, optimizer=Adam())
     library = peak()
-    for _ in our_steps(dataclasses.replace(recipe, scale_steps=(12,)), content, style):
+    for _ in our_steps(get_recipe(recipe, scale_steps=(12,)), content, style):
         pass
     return {"memory": peak() - library}
 
@@ -102,7 +102,7 @@ def in_child(job):
 
 def key_of(job):
     """The hash a row is kept by: method and recipe, pictures, size, device, repeat."""
-    from tfstyle.recipes.published import RECIPES
+    from tfstyle.recipes import RECIPES
 
     recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "johnson-content"} else ""
     parts = [job["method"], recipe, str(job["size"]), job["device"], str(job["repeat"])]
@@ -238,7 +238,7 @@ def steps(options):
     import tensorflow as tf
 
     from tfstyle import images
-    from tfstyle.recipes.published import get_recipe
+    from tfstyle.recipes import get_recipe
 
     pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
     start = in_child({"pair": pair, "size": options.size, "began": time.time()})
@@ -246,7 +246,7 @@ def steps(options):
         print(f"{'nothing to ' + what:<24}{moment:8.3f} s")
     content, style = read_pair(pair, options.size)
     tutorial = get_recipe("tensorflow-tutorial", steps=100000)
-    half = dataclasses.replace(tutorial, precision="bfloat16")
+    half = get_recipe(tutorial, precision="bfloat16")
     with tf.device(options.device):
         loops = {
             "sgemm floor": sgemm(content.shape[1] * content.shape[2]),
@@ -274,12 +274,12 @@ def steps(options):
             name = f"{over} / {under}"
             print(f"{name:<24}{statistics.median(ratios):8.3f}   ({min(ratios):.3f} to {max(ratios):.3f})")
         again(pair, options.size)
-    for name, fields in {
-        "Adam, float32": {"optimizer": "adam", "learning_rate": 0.02},
-        "L-BFGS, float32": {},
-        "L-BFGS, bfloat16": {"precision": "bfloat16"},
-    }.items():
-        used = in_child({"fields": fields, "pair": pair, "size": 1024})["memory"]
+    for name, optimizer, precision in (
+        ("Adam, float32", "adam", "float32"),
+        ("L-BFGS, float32", "lbfgs", "float32"),
+        ("L-BFGS, bfloat16", "lbfgs", "bfloat16"),
+    ):
+        used = in_child({"optimizer": optimizer, "precision": precision, "pair": pair, "size": 1024})["memory"]
         print(f"{name:<24}{used / 1e9:8.2f} GB above the library, 1024 px")
 
 
@@ -299,10 +299,11 @@ def lbfgs_alone(shape):
     """Yields the seconds of a step of L-BFGS, history 10, on an objective that costs next to nothing."""
     import tensorflow as tf
 
-    from tfstyle.optimizers import LBFGS
+    from tfstyle.optimizers import LBFGSOptimizer
+    from tfstyle.recipes import LBFGS
 
     curvature = tf.random.stateless_uniform(shape, seed=(0, 0)) + 0.1
-    optimizer, image = LBFGS(learning_rate=0.1, history=10), tf.ones(shape)
+    optimizer, image = LBFGSOptimizer(LBFGS(learning_rate=0.1, history=10)), tf.ones(shape)
     step = tf.function(lambda state, image: optimizer.update(state, image, curvature * image))
     state = optimizer.init(image)
     for _ in range(12):  # Until the history is full.
@@ -326,7 +327,7 @@ def again(pair, size):
     """A second picture's wait before its first step, and the network that paints in one pass at four sizes."""
     from tfstyle.feedforward.adain import adain
     from tfstyle.feedforward.inference import paint
-    from tfstyle.recipes.published import get_recipe
+    from tfstyle.recipes import get_recipe
     from tfstyle.transfer import Transfer
 
     recipe = get_recipe("balanced", size=size)
@@ -334,7 +335,7 @@ def again(pair, size):
     transfer = Transfer(recipe)
     for picture in ("first", "second"):
         began = time.perf_counter()
-        next(transfer.steps(content, style, recipe))
+        next(transfer.steps(content, style))
         print(f"{picture + ' picture':<24}{time.perf_counter() - began:8.3f} s to the first step")
     for side in (256, 512, 1024, 2048):
         content, style = read_pair(pair, side)
@@ -360,7 +361,7 @@ def main():
     options = parser.parse_args()
     if options.part == "row":
         job = json.loads(options.job)
-        measure = memory_row if "fields" in job else first_step if "began" in job else picture_row
+        measure = memory_row if "optimizer" in job else first_step if "began" in job else picture_row
         print(json.dumps(measure(job)))
     else:
         {"steps": steps, "pictures": pictures}[options.part](options)

@@ -14,7 +14,8 @@ from tfstyle.feedforward.adain import AdaINDecoder
 from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import Transformer
 from tfstyle.model import StyleContentModel
-from tfstyle.recipes.recipe import Recipe
+from tfstyle.recipes import Loss, Pyramid, Recipe
+from tfstyle.recipes.recipe import replace
 from tfstyle.training import run_folder, trainer
 
 ROOT = Path(__file__).parent.parent
@@ -83,20 +84,16 @@ def miniature(style_layers=("block1_conv1", "block2_conv1"), content_layers=("bl
     return model
 
 
+MINI_RECIPE = Recipe(
+    name="mini",
+    loss=Loss(content_layers={"block2_conv2": 1.0}, style_layers={"block1_conv1": 0.7, "block2_conv1": 0.3}),
+    pyramid=Pyramid(scale_steps=(4,)),
+)
+
+
 def mini_recipe(**overrides):
     """A recipe for the miniature."""
-    options = {
-        "name": "mini",
-        "summary": "",
-        "source": "",
-        "style_layers": ("block1_conv1", "block2_conv1"),
-        "style_layer_weights": (0.7, 0.3),
-        "content_layers": ("block2_conv2",),
-        "content_layer_weights": (1.0,),
-        "scale_steps": (4,),
-        "weights": "embedded",
-    }
-    return Recipe(**(options | overrides))
+    return replace(MINI_RECIPE, overrides)
 
 
 def small_generator(**options):

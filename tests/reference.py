@@ -195,8 +195,8 @@ def plain_run(facts, network, factors, content, style, steps, path=()):
             seen.append([float(loss) for loss in losses])
             return None, gradient.numpy().astype("float64")
 
-        options = {"history": 100, "learning_rate": 1.0, "clip": clamp, "true_steps": False}
-        options["longest_step"] = facts.get("longest_step", np.inf)
+        options = {"history": 100, "learning_rate": 1.0, "clip": clamp, "store_projected_step": False}
+        options["max_step_rms"] = facts.get("max_step_rms", np.inf)
         plain_lbfgs(function, start.numpy().astype("float64"), steps, **options)
         return np.array(seen)
     variable, optimizer = tf.Variable(start), facts["optimizer"]()

@@ -16,11 +16,12 @@ from PIL import Image
 import tfstyle
 from tfstyle import api, environment, files, images, one_pass, transfer
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
+from tfstyle.recipes import LBFGS, StyleSize
 
 
 @pytest.fixture(autouse=True)
 def mini_network(monkeypatch):
-    monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
+    monkeypatch.setattr(transfer, "build_model", lambda network, loss: miniature())
     api._cached_transfer.cache_clear()
     yield
     api._cached_transfer.cache_clear()
@@ -75,19 +76,19 @@ def test_the_painting_is_brought_to_the_size_the_recipe_says(fit, scale, paintin
     seen = []
     steps = transfer.Transfer.steps
 
-    def record(self, content, style, recipe, **options):
+    def record(self, content, style, **options):
         seen.append((tuple(content.shape[1:3]), tuple(style.shape[1:3])))
-        return steps(self, content, style, recipe, **options)
+        return steps(self, content, style, **options)
 
     monkeypatch.setattr(transfer.Transfer, "steps", record)
-    recipe = mini_recipe(scale_steps=(1,), size=48, style_fit=fit, style_scale=scale)
+    recipe = mini_recipe(scale_steps=(1,), size=48, style_resize=fit, style_scale=scale)
     tfstyle.stylize(pair[0], image(rng, *painting)[0], recipe=recipe)
     assert seen == [((32, 48), tuple(round(side) for side in expected))]
 
 
-def test_beside_a_strip_the_painting_has_at_most_twice_its_pixels(rng):
-    size = api._painting_size(images.read(image(rng, 40, 50)[0]), (20, 4000), mini_recipe())
-    assert 0.95 * 160000 < size[0] * size[1] < 1.05 * 160000
+def test_beside_a_strip_the_style_image_has_at_most_twice_its_pixels():
+    (height, width), longest = StyleSize().sides((40, 50), (20, 4000))
+    assert 0.95 * 160000 < longest * longest * height / width < 1.05 * 160000
 
 
 def test_the_result_is_written_when_asked(pair, tmp_path):
@@ -201,8 +202,8 @@ def test_stylize_inside_a_callback_disturbs_neither_run(pair, rng):
 
 
 def test_pictures_made_in_threads_are_the_pictures_made_alone(pair, rng, monkeypatch):
-    recipes, built = [RECIPE, mini_recipe(optimizer="lbfgs", learning_rate=1.0, scale_steps=(3,), size=48)], []
-    monkeypatch.setattr(transfer, "model_for", lambda recipe: built.append(recipe) or miniature())
+    recipes, built = [RECIPE, mini_recipe(optimizer=LBFGS(), scale_steps=(3,), size=48)], []
+    monkeypatch.setattr(transfer, "build_model", lambda network, loss: built.append(loss) or miniature())
     jobs = [(image(rng, 40, 60)[0], recipe) for recipe in recipes for _ in range(3)]
 
     def paint(job):
@@ -226,7 +227,7 @@ def test_what_is_kept_between_calls_can_be_released(pair):
 def test_at_most_eight_networks_are_kept(pair):
     kept = []
     for weight in range(9):
-        kept.append(weakref.ref(api._transfer(mini_recipe(style_layer_weights=(0.1, weight)))))
+        kept.append(weakref.ref(api._transfer(mini_recipe(style_layers={"block1_conv1": 0.1, "block2_conv1": weight}))))
     gc.collect()
     assert [thing() is not None for thing in kept] == [False] + [True] * 8
 
@@ -235,7 +236,7 @@ def test_what_is_kept_is_released_before_a_run_is_refused(pair, monkeypatch):
     tfstyle.stylize(*pair, recipe=RECIPE)
     monkeypatch.setattr(environment, "_reusable", 0)
     kept = weakref.ref(api._transfer(RECIPE))
-    needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
+    needed = transfer.memory_needed(RECIPE.network, RECIPE.optimizer, (32, 48), (34, 48))
     monkeypatch.setattr(environment, "available_memory", lambda: needed - (kept() is not None))
     tfstyle.stylize(*pair, recipe=RECIPE)
     assert kept() is None
@@ -314,7 +315,7 @@ def test_an_output_that_exists_is_refused_before_the_work(pair, tmp_path):
 
 
 def test_a_run_that_would_not_fit_is_refused_with_a_size_that_would(pair, monkeypatch):
-    needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
+    needed = transfer.memory_needed(RECIPE.network, RECIPE.optimizer, (32, 48), (34, 48))
     monkeypatch.setattr(environment, "available_memory", lambda: needed - 1)
     with pytest.raises(MemoryLimitError, match=r"48x32 needs about .* choose a `size` of 4\d or less"):
         tfstyle.stylize(*pair, recipe=RECIPE)

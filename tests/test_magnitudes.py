@@ -1,6 +1,5 @@
 """Factors for features: which recipes need them, and that they give the published magnitudes."""
 
-import dataclasses
 import sys
 
 import numpy as np
@@ -10,7 +9,8 @@ from conftest import SAMPLES
 
 from tfstyle import images, vgg, weights
 from tfstyle.magnitudes import PIXEL_FACTORS, RAW_SCALES, TORCHVISION_MAGNITUDES, feature_scales
-from tfstyle.recipes import published
+from tfstyle.pixel_range import CAFFE_MEAN_BGR, TORCH_STD
+from tfstyle.recipes import get_recipe
 from tfstyle.vgg19 import layer_names
 
 PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
@@ -25,29 +25,31 @@ def root_mean_squares(network, change=lambda image: image):
     return {layer: np.sqrt(value) for layer, value in sums.items()}
 
 
+def scales_of(recipe, **overrides):
+    """The factors a recipe's layers get."""
+    recipe = get_recipe(recipe, **overrides)
+    return feature_scales(recipe.network, recipe.loss.layers())
+
+
 def test_only_numbers_of_another_network_are_rescaled_and_only_on_the_embedded_one():
-    tutorial = published.TENSORFLOW_TUTORIAL
-    assert list(feature_scales(tutorial).values()) == [24.56, 127.76, 130.61, 534.09, 48.19, 20.63]
-    assert feature_scales(dataclasses.replace(tutorial, weights="imagenet")) == {}
-    assert feature_scales(dataclasses.replace(published.D2L, weights="network.pth")) == {}
-    assert feature_scales(published.BALANCED) == {}
+    found = list(scales_of("tensorflow-tutorial").values())
+    assert found == [24.56, 127.76, 130.61, 534.09, 48.19, 20.63]
+    assert scales_of("tensorflow-tutorial", weights="imagenet") == {}
+    assert scales_of("d2l", weights="network.pth") == {}
+    assert scales_of("balanced") == {}
 
 
 def test_every_layer_has_its_magnitudes():
     assert set(RAW_SCALES) == set(TORCHVISION_MAGNITUDES) == set(layer_names())
-    every = published.get_recipe(
-        "d2l", style_layers=layer_names(), style_layer_weights=(1.0,) * 16, content_layers=["block5_conv4"]
-    )
-    filters = [len(factors) for factors in feature_scales(every).values()]
-    assert filters == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
-    for factors in feature_scales(every).values():
+    every = scales_of("d2l", style_layers=layer_names(), content_layers=["block5_conv4"])
+    assert [len(factors) for factors in every.values()] == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
+    for factors in every.values():
         assert (np.isfinite(factors) & (factors > 0.0)).all()
 
 
 @pytest.mark.parametrize("name", ["pytorch-lbfgs", "d2l"])
 def test_before_the_relu_every_filter_has_the_magnitude_of_torchvisions_layer(name):
-    recipe = published.RECIPES[name]
-    scales = feature_scales(recipe)
+    scales = scales_of(name)
     for layer, found in root_mean_squares(vgg.load_vgg(list(scales), taps="conv")).items():
         wanted = TORCHVISION_MAGNITUDES[layer][0]
         assert np.median(found) * np.median(scales[layer]) == pytest.approx(wanted, rel=0.35)
@@ -56,7 +58,7 @@ def test_before_the_relu_every_filter_has_the_magnitude_of_torchvisions_layer(na
 
 
 def test_after_the_relu_every_layer_has_torchvisions_magnitude():
-    scales = feature_scales(published.CROWSON)
+    scales = scales_of("crowson")
     assert {scale.shape for scale in scales.values()} == {(1,)}
     for layer, found in root_mean_squares(vgg.load_vgg(list(scales))).items():
         wanted = TORCHVISION_MAGNITUDES[layer][1]
@@ -66,7 +68,7 @@ def test_after_the_relu_every_layer_has_torchvisions_magnitude():
 def test_pixels_of_0_to_1_make_features_about_a_quarter_as_large():
     """Torchvision's network was trained on (x - mean) / deviation; given x, it sees deviation · its pixels + mean."""
     network = vgg.load_vgg(["block1_conv2", "block2_conv2", "block3_conv1", "block4_conv1"], taps="conv")
-    mean, deviation = tf.constant(vgg.CAFFE_MEAN_BGR[::-1]) / 255.0, tf.constant(vgg.TORCH_DEVIATION)
+    mean, deviation = tf.constant(CAFFE_MEAN_BGR[::-1]) / 255.0, tf.constant(TORCH_STD)
     plain, given = root_mean_squares(network), root_mean_squares(network, lambda x: deviation * x + mean)
     for layer, found in given.items():
         ratio = np.linalg.norm(found) / np.linalg.norm(plain[layer])

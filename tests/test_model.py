@@ -8,7 +8,7 @@ from conftest import image, miniature
 
 from tfstyle import model, statistics, vgg
 from tfstyle.errors import UsageError
-from tfstyle.recipes import published
+from tfstyle.recipes import get_recipe
 from tfstyle.statistics import sufficient_statistics
 
 SCALES = {"block1_conv1": 2.0, "block2_conv2": np.linspace(0.5, 2.0, 7, dtype="float32")}
@@ -42,7 +42,7 @@ def test_feature_scales_act_before_the_statistic(statistic, rng):
     plain, scaled = (miniature(statistic=statistic, feature_scales=s) for s in ({}, scales))
     pixels = image(rng)
     features = plain.vgg(pixels)
-    expected = statistics.statistic(statistic)(sufficient_statistics(3.0 * features["block1_conv1"]))
+    expected = statistics.find_statistic(statistic)(sufficient_statistics(3.0 * features["block1_conv1"]))
     found = scaled(pixels)
     np.testing.assert_allclose(found["style"]["block1_conv1"], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["content"]["block2_conv2"], 5.0 * features["block2_conv2"], rtol=1e-5)
@@ -56,7 +56,9 @@ def test_every_filter_may_have_a_factor_of_its_own(statistic, mode, rng):
     plain, scaled = (miniature(statistic=statistic, feature_scales=s) for s in ({}, scales))
     pixels = image(rng)
     features = plain.vgg(pixels)
-    expected = statistics.statistic(statistic)(sufficient_statistics(scales["block1_conv1"] * features["block1_conv1"]))
+    expected = statistics.find_statistic(statistic)(
+        sufficient_statistics(scales["block1_conv1"] * features["block1_conv1"])
+    )
     found = mode(scaled)(pixels)
     np.testing.assert_allclose(found["style"]["block1_conv1"], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
@@ -112,6 +114,11 @@ def test_bfloat16_is_near_float32_and_comes_back_as_float32(rng):
             assert 1e-5 < error < 0.03, (kind, layer)
 
 
+def build(recipe):
+    """The model a recipe looks through."""
+    return model.build_model(recipe.network, recipe.loss)
+
+
 @pytest.mark.parametrize(
     ("precision", "fast", "policy"),
     [
@@ -123,7 +130,7 @@ def test_bfloat16_is_near_float32_and_comes_back_as_float32(rng):
 )
 def test_a_recipe_chooses_the_precision(precision, fast, policy, monkeypatch):
     monkeypatch.setattr(model, "bfloat16_is_fast", lambda: fast)
-    assert model.model_for(published.get_recipe("default", precision=precision)).dtype_policy.name == policy
+    assert build(get_recipe("default", precision=precision)).dtype_policy.name == policy
 
 
 def test_the_embedded_network_serves_without_arguments(rng):
@@ -135,9 +142,9 @@ def test_the_embedded_network_serves_without_arguments(rng):
 
 
 def test_a_recipe_brings_its_scales_to_the_model():
-    network = model.model_for(published.TENSORFLOW_TUTORIAL)
+    network = build(get_recipe("tensorflow-tutorial"))
     assert network.feature_scales["block5_conv2"] == [20.63]
-    assert not model.model_for(published.BALANCED).feature_scales
+    assert not build(get_recipe("balanced")).feature_scales
 
 
 @pytest.mark.parametrize(
@@ -156,7 +163,7 @@ def test_a_network_is_given_the_pixels_its_file_was_trained_on(name, kind, typed
     """What the file is says it, not its ending; a source that gave torchvision's network others is followed."""
     network = vgg.weight_files.read("embedded")._replace(input_scale=kind)
     monkeypatch.setattr(vgg.weight_files, "read", lambda source, **options: network)
-    found = model.model_for(published.get_recipe(name, weights=weights, input_scale=typed))
+    found = build(get_recipe(name, weights=weights, input_scale=typed))
     assert found.vgg.input_scale == found.get_config()["input_scale"] == pixels
     assert not found.feature_scales
 

@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import objective, statistics, total_variation, vgg
+from tfstyle import objective, statistics, total_variation
+from tfstyle.pixel_range import from_space, scale_pixels, to_space
 
 WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
-RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
+LOSS = mini_recipe().loss
 
 
 COMPARED = [(statistic, "squared_error") for statistic in statistics.STATISTICS if statistic != "mean_gram"]
@@ -16,14 +17,14 @@ COMPARED += [("mean_gram", "wasserstein"), ("mean_gram", "wasserstein_newton_sch
 
 
 @pytest.mark.parametrize(("statistic", "style_loss"), COMPARED)
-@pytest.mark.parametrize("tv_form", total_variation.TOTAL_VARIATIONS)
+@pytest.mark.parametrize("tv_form", total_variation.FORMS)
 def test_the_gradient_agrees_with_finite_differences(statistic, style_loss, tv_form, rng):
     model = miniature(statistic=statistic, dtype="float64")
-    recipe = mini_recipe(statistic=statistic, style_loss=style_loss, tv_form=tv_form, **RECIPE)
+    recipe = mini_recipe(statistic=statistic, distance=style_loss, total_variation=tv_form)
     content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
-    targets = objective.make_targets(model, recipe, content, style)
+    targets = objective.make_targets(model, recipe.loss, content, style)
     function = objective.make_objective(
-        model, recipe, targets, {k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
+        model, recipe.loss, targets, {k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
     )
     # Away from the kinks of the absolute value, of which the blocks of the test image are full.
     start += rng.uniform(0, 0.2, size=start.shape)
@@ -38,10 +39,10 @@ def test_the_gradient_agrees_with_finite_differences(statistic, style_loss, tv_f
 
 @pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
 def test_the_terms_are_what_a_plain_computation_says(mode, rng):
-    model, recipe = miniature(), mini_recipe(**RECIPE)
+    model, recipe = miniature(), mini_recipe()
     content, style, start = image(rng, 33, 47), image(rng, 30, 21), image(rng, 33, 47)
     targets = {"content": model(content)["content"], "style": model(style)["style"]}
-    found = mode(objective.make_objective(model, recipe, targets, WEIGHTS))(tf.constant(start))
+    found = mode(objective.make_objective(model, recipe.loss, targets, WEIGHTS))(tf.constant(start))
 
     def gram(picture, layer):
         flat = model.vgg(picture)[layer].numpy()
@@ -65,22 +66,21 @@ def test_the_terms_are_what_a_plain_computation_says(mode, rng):
 
 @pytest.mark.parametrize(
     ("weights", "terms"),
-    [({"content_weight": 0.0}, {"style", "total"}), ({"style_weight": 0.0}, {"content", "total"})],
+    [({"style": 2.0}, {"style", "total"}), ({"content": 0.5}, {"content", "total"})],
 )
 def test_a_term_without_weight_is_left_out(weights, terms, rng):
-    model, recipe = miniature(), mini_recipe(**weights)
-    targets = model(image(rng))
-    found = objective.make_objective(model, recipe, targets, WEIGHTS)(tf.constant(image(rng)))
+    model = miniature()
+    found = objective.make_objective(model, mini_recipe().loss, model(image(rng)), weights)(tf.constant(image(rng)))
     assert {name for name in found.terms if "/" not in name} == terms
 
 
 @pytest.mark.parametrize("space", ["unit", "torch", "caffe"])
 def test_a_space_is_its_networks_pixels_and_comes_back(space, rng):
     picture = tf.constant(image(rng))
-    variable = objective.to_space(picture, space)
-    expected = vgg.scale_pixels(picture, {"unit": "none", "torch": "torch", "caffe": "keras"}[space])
+    variable = to_space(picture, space)
+    expected = scale_pixels(picture, {"unit": "none", "torch": "torch", "caffe": "keras"}[space])
     np.testing.assert_array_equal(variable, expected)
-    np.testing.assert_allclose(objective.from_space(variable, space), picture, atol=1e-6)
+    np.testing.assert_allclose(from_space(variable, space), picture, atol=1e-6)
 
 
 @pytest.mark.parametrize("space", ["torch", "caffe"])
@@ -88,13 +88,12 @@ def test_only_total_variation_and_the_gradient_feel_the_space(space, rng):
     model, pictures = miniature(), [tf.constant(image(rng)) for _ in range(3)]
     found = {}
     for name in ("unit", space):
-        recipe = mini_recipe(space=name, clip=False, **RECIPE)
-        targets = objective.make_targets(model, recipe, *pictures[:2])
-        function = objective.make_objective(model, recipe, targets, WEIGHTS)
-        found[name] = function(objective.to_space(pictures[2], name))
+        targets = objective.make_targets(model, LOSS, *pictures[:2])
+        function = objective.make_objective(model, LOSS, targets, WEIGHTS, space=name)
+        found[name] = function(to_space(pictures[2], name))
     for term in ("style", "content"):
         assert float(found[space].terms[term]) == pytest.approx(float(found["unit"].terms[term]), rel=1e-4)
-    variation = float(total_variation.squared(objective.to_space(pictures[2], space)))
+    variation = float(total_variation.squared(to_space(pictures[2], space)))
     assert float(found[space].terms["total_variation"]) == pytest.approx(3.0 * variation, rel=1e-4)
 
 
@@ -102,9 +101,9 @@ def test_sums_are_means_times_their_entries(rng):
     model, pictures = miniature(statistic="summed_gram"), [tf.constant(image(rng)) for _ in range(3)]
     found = {}
     for reduction in ("mean", "sum"):
-        recipe = mini_recipe(statistic="summed_gram", reduction=reduction, **RECIPE)
-        targets = objective.make_targets(model, recipe, *pictures[:2])
-        found[reduction] = objective.make_objective(model, recipe, targets, WEIGHTS)(pictures[2]).terms
+        recipe = mini_recipe(statistic="summed_gram", reduction=reduction)
+        targets = objective.make_targets(model, recipe.loss, *pictures[:2])
+        found[reduction] = objective.make_objective(model, recipe.loss, targets, WEIGHTS)(pictures[2]).terms
     pixels = 33 * 47
     content_entries, gram_entries = 16 * 23 * 7, 4 * 4
     ratios = {name: float(found["sum"][name] / found["mean"][name]) for name in found["sum"]}

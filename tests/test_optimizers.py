@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 from tfstyle import objective, optimizers
+from tfstyle.recipes import LBFGS, SGD, Adam, Decay
 
 
 def rosenbrock(x):
@@ -27,7 +28,9 @@ def quadratic(x):
     return 0.5 * np.sum(scales * (x - 0.5) ** 2), scales * (x - 0.5)
 
 
-def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_steps=True, longest_step=np.inf):
+def plain_lbfgs(
+    function, x, steps, *, history, learning_rate, clip=None, store_projected_step=True, max_step_rms=np.inf
+):
     """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
     pairs, previous, path = [], None, []
     for k in range(steps):
@@ -46,10 +49,10 @@ def plain_lbfgs(function, x, steps, *, history, learning_rate, clip=None, true_s
         for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
             q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
         length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
-        length = min(length, longest_step / np.sqrt(np.mean(q**2)))
+        length = min(length, max_step_rms / np.sqrt(np.mean(q**2)))
         moved = x + length * q
         after = moved if clip is None else np.clip(moved, *clip)
-        previous = ((after if true_steps else moved) - x, g)
+        previous = ((after if store_projected_step else moved) - x, g)
         x = after
         path.append(x)
     return path
@@ -74,6 +77,11 @@ class Run:
         return self.image.numpy()
 
 
+def lbfgs(*, project=None, **options):
+    """L-BFGS with some options."""
+    return optimizers.LBFGSOptimizer(LBFGS(**options), project)
+
+
 SHAPE = (1, 2, 3, 1)
 
 
@@ -87,17 +95,17 @@ def flat(function):
     return of_image
 
 
-@pytest.mark.parametrize(("clip", "true_steps"), [(None, True), ((-0.2, 0.45), True), ((-0.2, 0.45), False)])
+@pytest.mark.parametrize(("clip", "store_projected_step"), [(None, True), ((-0.2, 0.45), True), ((-0.2, 0.45), False)])
 @pytest.mark.parametrize("history", [1, 3, 100])
 @pytest.mark.parametrize("function", [quadratic, rosenbrock])
-def test_lbfgs_takes_the_published_path(function, history, clip, true_steps):
+def test_lbfgs_takes_the_published_path(function, history, clip, store_projected_step):
     start = np.linspace(-0.3, 0.4, 6)
     rate = 0.1 if function is rosenbrock else 1.0
     project = None if clip is None else lambda x: tf.clip_by_value(x, *clip)
-    optimizer = optimizers.LBFGS(learning_rate=rate, history=history, project=project, true_steps=true_steps)
+    optimizer = lbfgs(learning_rate=rate, history=history, project=project, store_projected_step=store_projected_step)
     step = Run(optimizer, start.reshape(SHAPE), flat(function))
     for expected in plain_lbfgs(
-        function, start, 12, history=history, learning_rate=rate, clip=clip, true_steps=true_steps
+        function, start, 12, history=history, learning_rate=rate, clip=clip, store_projected_step=store_projected_step
     ):
         np.testing.assert_allclose(step().ravel(), expected, rtol=2e-3, atol=2e-4)
     assert step.step.experimental_get_tracing_count() == 1
@@ -108,17 +116,17 @@ def test_lbfgs_finds_scipys_minimum(function):
     start = np.linspace(-0.3, 0.4, 6)
     expected = scipy.optimize.minimize(function, start, jac=True, method="L-BFGS-B").x
     rate = 0.3 if function is rosenbrock else 1.0
-    step = Run(optimizers.LBFGS(learning_rate=rate), start.reshape(SHAPE), flat(function))
+    step = Run(lbfgs(learning_rate=rate), start.reshape(SHAPE), flat(function))
     for _ in range(400 if function is rosenbrock else 60):
         found = step()
     np.testing.assert_allclose(found.ravel(), expected, atol=5e-3)
 
 
 def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
-    network, recipe = miniature(), mini_recipe(content_weight=0.1)
+    network = miniature()
     content, style = image(rng, 17, 23), image(rng, 21, 30)
     targets = {"content": network(content)["content"], "style": network(style)["style"]}
-    function = tf.function(objective.make_objective(network, recipe, targets, {"content": 0.1, "style": 1.0}))
+    function = tf.function(objective.make_objective(network, mini_recipe().loss, targets, {"content": 0.1, "style": 1.0}))
 
     def of_vector(x):
         evaluation = function(tf.constant(x.reshape(content.shape), tf.float32))
@@ -127,7 +135,7 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
     reference = scipy.optimize.minimize(
         of_vector, content.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60}
     ).fun
-    optimizer, picture = optimizers.LBFGS(), tf.constant(content)
+    optimizer, picture = lbfgs(), tf.constant(content)
     state, losses = optimizer.init(picture), []
     for _ in range(120):
         evaluation = function(picture)
@@ -138,7 +146,7 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
 
 def test_a_step_is_a_graph_without_loops_or_branches():
     """A GPU would stop at each until the host has decided, and tracing them takes longer than all the rest."""
-    optimizer, picture = optimizers.LBFGS(longest_step=0.1), tf.zeros([1, 2, 3, 1])
+    optimizer, picture = lbfgs(max_step_rms=0.1), tf.zeros([1, 2, 3, 1])
     update = tf.function(lambda state, image: optimizer.update(state, image, image - 1.0))
     graph = update.get_concrete_function(optimizer.init(picture), picture).graph
     kinds = {operation.type for operation in graph.get_operations()}
@@ -150,7 +158,7 @@ def test_a_step_that_is_too_long_is_shortened_to_the_longest():
     """On a bowl with steps far too long the plain optimizer flies off; the bounded one stays near and comes down."""
     found, lengths = {}, {}
     for longest in (0.0, 0.25):
-        step = Run(optimizers.LBFGS(learning_rate=3.0, longest_step=longest), np.full(SHAPE, 2.0), quadratic)
+        step = Run(lbfgs(learning_rate=3.0, max_step_rms=longest), np.full(SHAPE, 2.0), quadratic)
         path = [np.full(SHAPE, 2.0)] + [step() for _ in range(60)]
         lengths[longest] = [float(np.sqrt(np.mean((b - a) ** 2))) for a, b in itertools.pairwise(path)]
         found[longest] = quadratic(path[-1].astype("float64"))[0]
@@ -161,7 +169,7 @@ def test_a_step_that_is_too_long_is_shortened_to_the_longest():
 
 
 def test_bounded_steps_reach_the_floor_all_the_same():
-    step = Run(optimizers.LBFGS(longest_step=0.25), np.full(SHAPE, 2.0), quadratic)
+    step = Run(lbfgs(max_step_rms=0.25), np.full(SHAPE, 2.0), quadratic)
     for _ in range(60):
         found = step()
     assert quadratic(found.astype("float64"))[0] < 1e-3 * quadratic(np.full(SHAPE, 2.0))[0]
@@ -170,7 +178,7 @@ def test_bounded_steps_reach_the_floor_all_the_same():
 def test_a_step_shorter_than_the_longest_is_left_alone():
     paths = []
     for longest in (0.0, 10.0):
-        step = Run(optimizers.LBFGS(longest_step=longest), np.full(SHAPE, 2.0), quadratic)
+        step = Run(lbfgs(max_step_rms=longest), np.full(SHAPE, 2.0), quadratic)
         paths.append([step() for _ in range(8)])
     np.testing.assert_array_equal(*paths)
 
@@ -182,7 +190,7 @@ def tilted(x):
 
 
 def test_the_pairs_of_lbfgs_are_carried_to_another_size():
-    optimizer = optimizers.LBFGS(learning_rate=0.01, history=3)
+    optimizer = lbfgs(learning_rate=0.01, history=3)
     step = Run(optimizer, np.zeros((1, 4, 8, 3)), tilted)
     for _ in range(5):
         step()
@@ -200,7 +208,7 @@ def test_the_pairs_of_lbfgs_are_carried_to_another_size():
 
 def test_a_pair_whose_curvature_turns_negative_is_forgotten():
     """Between rows whose product is positive, interpolation can make one that is not; the step would go uphill."""
-    optimizer = optimizers.LBFGS(history=2)
+    optimizer = lbfgs(history=2)
     fine = np.tile([[1.0, -1.0], [1.0, 1.0]], (1, 4))[:, None, :, None]  # s of two pairs: alternating and constant.
     changes = np.tile([[1.0, -0.2], [1.0, 1.0]], (1, 4))[:, None, :, None]
     pairs = tf.constant(np.concatenate([fine, changes]), tf.float32)
@@ -217,7 +225,7 @@ def test_a_pair_whose_curvature_turns_negative_is_forgotten():
 
 
 def test_the_means_of_adam_are_carried_to_another_size():
-    optimizer = optimizers.Adam(learning_rate=lambda steps: 0.01)
+    optimizer = optimizers.AdamOptimizer(Adam(learning_rate=0.01))
     step = Run(optimizer, np.zeros((1, 4, 8, 3)), tilted)
     for _ in range(5):
         step()
@@ -231,8 +239,8 @@ def test_the_means_of_adam_are_carried_to_another_size():
     ("staircase", "expected"), [(True, [1.0, 1.0, 0.5, 0.5, 0.25]), (False, [2 ** -(k / 2) for k in range(5)])]
 )
 def test_the_learning_rate_decays_as_keras_schedule_says(staircase, expected):
-    recipe = mini_recipe(optimizer="sgd", learning_rate=1.0, decay_rate=0.5, decay_steps=2, staircase=staircase)
-    optimizer = optimizers.make_optimizer(recipe, project=None)
+    decay = Decay(rate=0.5, steps=2, staircase=staircase)
+    optimizer = optimizers.make_optimizer(SGD(learning_rate=1.0, decay=decay))
     step = Run(optimizer, np.zeros((1, 1, 1, 1)), lambda x: (0.0, -np.ones(x.shape)))
     path = [0.0] + [float(step().item()) for _ in range(5)]
     np.testing.assert_allclose(np.diff(path), expected, rtol=1e-5)
@@ -241,17 +249,17 @@ def test_the_learning_rate_decays_as_keras_schedule_says(staircase, expected):
 
 
 def test_a_pair_without_curvature_is_not_remembered():
-    step = Run(optimizers.LBFGS(), np.zeros(SHAPE), lambda x: (0.0, np.ones(x.shape)))  # A plane: y = 0.
+    step = Run(lbfgs(), np.zeros(SHAPE), lambda x: (0.0, np.ones(x.shape)))  # A plane: y = 0.
     for _ in range(3):
         found = step()
     assert int(step.state.count) == 0
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "lbfgs"])
-def test_an_update_changes_nothing_it_is_given(name):
+@pytest.mark.parametrize("kind", [Adam, SGD, LBFGS])
+def test_an_update_changes_nothing_it_is_given(kind):
     """So that runs share an optimizer, and a state kept can be gone on with."""
-    optimizer = optimizers.make_optimizer(mini_recipe(optimizer=name, learning_rate=0.01), project=None)
+    optimizer = optimizers.make_optimizer(kind(learning_rate=0.01))
     step = Run(optimizer, np.zeros(SHAPE), quadratic)
     step()
     kept = step.state, step.image
@@ -267,11 +275,9 @@ def test_an_update_changes_nothing_it_is_given(name):
 
 @pytest.mark.parametrize(("beta_1", "beta_2", "epsilon"), [(0.99, 0.999, 0.1), (0.9, 0.99, 1e-8)])
 def test_adam_is_keras_adam_followed_by_the_projection(beta_1, beta_2, epsilon):
-    recipe = mini_recipe(
-        optimizer="adam", learning_rate=0.3, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, decay_rate=0.5
-    )
+    options = Adam(learning_rate=0.3, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, decay=Decay(rate=0.5))
     start = np.array([0.1, 0.9, 0.2, 0.0, 0.5, 0.7]).reshape(SHAPE)
-    optimizer = optimizers.make_optimizer(recipe, project=lambda x: tf.clip_by_value(x, 0.0, 1.0))
+    optimizer = optimizers.make_optimizer(options, project=lambda x: tf.clip_by_value(x, 0.0, 1.0))
     step, twin = Run(optimizer, start, quadratic), tf.Variable(start, dtype=tf.float32)
     rate = keras.optimizers.schedules.ExponentialDecay(0.3, 100, 0.5)
     plain = keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)

@@ -35,7 +35,7 @@ RECIPES = {
     "pytorch-lbfgs": {
         "network": "torchvision", "tap": "conv", "style_layers": FIRST, "content_layer": "block2_conv2",
         "style": gram_style(gram_chw, ONES), "weights": (1.0, 1e6, 0.0), "space": "unit", "clamp": True,
-        "optimizer": "lbfgs", "longest_step": 0.2, "fit": "content",
+        "optimizer": "lbfgs", "max_step_rms": 0.2, "fit": "content",
     },
     "avgpool-noise": {
         "network": "torchvision", "tap": "conv", "style_layers": FIRST, "content_layer": "block2_conv2", "pool": "avg",

@@ -34,7 +34,7 @@ def statistics_by_loops(features):
 @pytest.mark.parametrize("name", statistics.STATISTICS)
 def test_a_statistic_matches_its_definition(name, shape, mode, rng):
     features = rng.normal(size=shape).astype("float32")
-    found = mode(lambda f: statistics.statistic(name)(sufficient_statistics(f)))(features)
+    found = mode(lambda f: statistics.find_statistic(name)(sufficient_statistics(f)))(features)
     np.testing.assert_allclose(found, statistics_by_loops(features)[name], rtol=1e-5, atol=1e-5)
 
 
@@ -137,7 +137,7 @@ def test_moments_name_the_shape_they_received(shape):
 
 def test_an_unknown_statistic_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'gram'"):
-        statistics.statistic("grams")
+        statistics.find_statistic("grams")
 
 
 def test_a_flat_picture_has_no_variance_in_float32(rng):

@@ -8,6 +8,7 @@ from conftest import MINI_BLOCKS, image
 
 from tfstyle import vgg
 from tfstyle.errors import TfstyleError
+from tfstyle.pixel_range import scale_pixels
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
 
 ALL = layer_names(MINI_BLOCKS)
@@ -142,20 +143,20 @@ def test_it_is_frozen(rng):
 def test_pixels_worked_by_hand():
     pixel = np.array([[[[1.0, 0.5, 0.0]]]], "float32")
     np.testing.assert_allclose(
-        vgg.scale_pixels(pixel, "keras")[0, 0, 0], [0 - 103.939, 127.5 - 116.779, 255 - 123.68], rtol=1e-5
+        scale_pixels(pixel, "keras")[0, 0, 0], [0 - 103.939, 127.5 - 116.779, 255 - 123.68], rtol=1e-5
     )
     np.testing.assert_allclose(
-        vgg.scale_pixels(pixel, "torch")[0, 0, 0],
+        scale_pixels(pixel, "torch")[0, 0, 0],
         [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, -0.406 / 0.225],
         rtol=1e-5,
     )
-    np.testing.assert_array_equal(vgg.scale_pixels(pixel, "none"), pixel)
+    np.testing.assert_array_equal(scale_pixels(pixel, "none"), pixel)
 
 
 def test_keras_scaling_is_keras_own(rng):
     pixels = image(rng, 5, 8)
     expected = keras.applications.vgg19.preprocess_input(255.0 * pixels)
-    np.testing.assert_allclose(vgg.scale_pixels(pixels, "keras"), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(scale_pixels(pixels, "keras"), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_saved_network_comes_back_the_same(tmp_path, rng):
