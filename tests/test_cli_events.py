@@ -119,7 +119,11 @@ def resource_exhausted(text="OOM when allocating tensor with shape[3,3,512,512]"
         (KeyboardInterrupt(), 130, "interrupted."),
         (MemoryError(), 6, "memory ran out"),
         (resource_exhausted(), 6, "memory ran out"),
-        (RuntimeError("Exception encountered when calling VGG.call(). OOM when allocating tensor"), 6, "memory ran out"),
+        (
+            RuntimeError("Exception encountered when calling VGG.call(). OOM when allocating tensor"),
+            6,
+            "memory ran out",
+        ),
         (OSError(12, "Cannot allocate memory"), 6, "memory ran out"),
         (tfstyle.SetupError("libx.so: failed to map segment from shared object"), 6, "memory ran out"),
         (tfstyle.SetupError("TensorFlow cannot be imported"), 1, "TensorFlow cannot be imported"),

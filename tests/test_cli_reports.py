@@ -89,7 +89,10 @@ def test_compare_says_which_direction_is_better(pair, capsys):
     assert lines[0].split() == ["gram", "moments", "sliced", "wasserstein", "colors", "content", "ssim"]
     assert lines[1].startswith(pair[0])
     assert lines[1].endswith("0.000               1.000")
-    assert "Lower is better.\nssim: structural similarity to the photograph. Higher is better" in "\n".join(lines[2:])
+    legend = " ".join(lines[2:])
+    assert "Distances from the style image, lower is better: of the features' Gram matrices (gram)" in legend
+    assert "Distance from the content image, lower is better: of the features (content)." in legend
+    assert "Structural similarity to the content image, higher is better, 1 is equal: ssim." in legend
 
 
 def test_compare_reads_photograph_and_painting_no_larger_than_the_results_need(
@@ -99,5 +102,5 @@ def test_compare_reads_photograph_and_painting_no_larger_than_the_results_need(
     images.write(image(rng, 300, 400), huge)
     monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
     assert cli.main(["compare", huge, huge, *pair]) == 0
-    assert capsys.readouterr().out.count("\n") == 3 + 4
+    assert capsys.readouterr().out.count("\n") == 3 + 5
     assert_one_line(capsys, cli.main(["compare", *pair, huge]), 3, "400x300 is more than the limit")

@@ -125,38 +125,38 @@ def sweep(options: argparse.Namespace) -> None:
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
-    labels = [sweeps.label(values) for values in sweeps.combinations(recipe, vary)]
+    labels = [sweeps.format_label(values) for values in sweeps.expand_grid(recipe, vary)]
     names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
-    outcomes: list[Any] = []
-    shown = {"callbacks": lambda label: step_callbacks(options), "background": options.background}
+    runs: list[Any] = []
+    more = {"make_callbacks": lambda label: step_callbacks(options), "background": options.background}
     with files.made_folder(folder):
         try:
-            for outcome in sweeps.sweep(content, style, vary=vary, recipe=recipe, **shown, **overrides):
-                path = folder / names[len(outcomes)]
-                images.write_result(outcome.image, path, overwrite=options.overwrite)
-                outcomes.append(outcome)
+            for run in sweeps.sweep(content, style, vary=vary, recipe=recipe, **more, **overrides):
+                path = folder / names[len(runs)]
+                images.write_result(run.image, path, overwrite=options.overwrite)
+                runs.append(run)
                 if options.json:
-                    events.result(options, path, **outcome.values)
+                    events.result(options, path, **run.values)
                 elif not options.quiet:
-                    print(f"{len(outcomes)}/{len(labels)} {outcome.label}", file=sys.stderr)
+                    print(f"{len(runs)}/{len(labels)} {run.label}", file=sys.stderr)
         except KeyboardInterrupt:
-            raise Interrupted(f"{len(outcomes)} of {len(labels)} pictures are in {folder}.") from None
+            raise Interrupted(f"{len(runs)} of {len(labels)} pictures are in {folder}.") from None
         finally:  # Also after a run that has failed.
-            if outcomes:
-                _write_overview(folder, outcomes, len(next(reversed(vary.values()))), overwrite=options.overwrite)
+            if runs:
+                _write_overview(folder, runs, len(next(reversed(vary.values()))), overwrite=options.overwrite)
     events.result(options, folder, pictures=len(labels))
 
 
-def _write_overview(folder: Path, outcomes: list[Any], columns: int, *, overwrite: bool) -> None:
+def _write_overview(folder: Path, runs: list[Any], columns: int, *, overwrite: bool) -> None:
     """Writes grid.png, losses.png and losses.csv of the finished runs."""
     from tfstyle import callbacks, plots, sweeps
 
-    grid = sweeps.overview(outcomes, columns=columns)
+    grid = sweeps.draw_grid(runs, columns=columns)
     files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=overwrite)
-    curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
+    curves = plots.loss_curves({run.label: run.rows for run in runs})
     files.save_result(folder / "losses.png", curves, overwrite=overwrite)
-    rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
+    rows = [{"run": run.label} | dict(row) for run in runs for row in run.rows]
     callbacks.write_rows(folder / "losses.csv", rows, overwrite=overwrite)
 
 
