@@ -16,6 +16,7 @@ from tfstyle import cli
 from tfstyle.cli.command_line import parse, with_options
 from tfstyle.cli.parser import make_parser
 from tfstyle.fields import option_fields
+from tfstyle.recipes.published import RECIPES
 from tfstyle.recipes.recipe import Recipe
 
 WORDS = {
@@ -155,6 +156,12 @@ def test_the_help_of_stylize_begins_with_examples_and_the_common_options(capsys)
     assert [title for title in groups if title != "examples"][: len(titles)] == titles
     common = re.findall(r"^  (?:-o FILE, )?(--[a-z-]+)", groups["common options"], re.MULTILINE)
     assert common == ["--output", "--recipe", "--size", "--steps", "--style-weight", "--style-scale"]
+
+
+def test_the_recipes_that_the_help_names_exist(capsys):
+    text = " ".join(help_of(capsys, "stylize").split())
+    names = re.search(r"--recipe NAME ([\w(), ]+), or another", text)[1]
+    assert set(re.findall(r"(\w+)(?: \(\w+\))?(?:,|$)", names)) == {"balanced", "draft", "best"} <= set(RECIPES)
 
 
 def test_values_and_events_are_named_plainly(capsys):

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 from tfstyle.errors import UsageError
 from tfstyle.fields import option_fields
-from tfstyle.recipes.published import RECIPES
 from tfstyle.recipes.recipe import STARTS, Recipe
 
 _METAVARS = MappingProxyType({"init": f"{{{','.join(STARTS)},FILE}}", "weights": "{embedded,imagenet,FILE}"})
@@ -124,7 +123,8 @@ def add_background(group: Any) -> None:
 
 def add_recipe_options(command: argparse.ArgumentParser, common: Any) -> None:
     """The recipe's name, and an option for each field that is one, in the groups of the help."""
-    common.add_argument("--recipe", metavar="NAME", default="default", help=f"one of {', '.join(RECIPES)} [balanced]")
+    help = "balanced, draft (faster), best (slower), or another that tfstyle recipes lists [balanced]"
+    common.add_argument("--recipe", metavar="NAME", default="default", help=help)
     recipe = command.add_argument_group("recipe", "each option, here and above, replaces one value of the recipe")
     network = command.add_argument_group("network")
     elsewhere = dict.fromkeys(_COMMON_FIELDS, common) | dict.fromkeys(_NETWORK_FIELDS, network)

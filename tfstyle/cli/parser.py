@@ -134,7 +134,8 @@ def _add_recipes(commands: Any) -> None:
         help="list the recipes, or show all values of one",
         run="explore.recipes",
     )
-    recipes.add_argument("name", metavar="NAME", nargs="?", help="a recipe, to show all its values")
+    recipe = recipes.add_argument_group("recipe")
+    recipe.add_argument("name", metavar="NAME", nargs="?", help="a recipe, to show all its values")
     options.add_messages(recipes)
 
 
