@@ -10,14 +10,14 @@ from tfstyle import cli, images, one_pass
 from tfstyle.pictures import decoding
 
 
-def test_fast_paints_one_photograph(pair, tmp_path, capsys):
+def test_fast_stylizes_one_content_image(pair, tmp_path, capsys):
     assert cli.main(["fast", *pair, "--alpha", "0.8", "--preserve-color"]) == 0
     output = tmp_path / "photo.painting.png"
     assert capsys.readouterr().out == f"{output}\n"
     assert images.read(output).image.shape == (1, 60, 90, 3)
 
 
-def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path, rng, capsys):
+def test_fast_stylizes_a_folder_and_skips_what_it_cannot_read(pair, tmp_path, rng, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a", "c"):
@@ -35,22 +35,22 @@ def test_fast_paints_a_folder_and_passes_over_what_it_cannot_read(pair, tmp_path
     assert cli.main([*words, "-q"]) == 4  # They are there now.
 
 
-def test_fast_names_every_painting_of_a_blend(pair, tmp_path, capsys):
+def test_the_default_name_of_a_blend_holds_every_style_image(pair, tmp_path, capsys):
     assert cli.main(["fast", pair[0], pair[1], pair[0], "--size", "32"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'photo.painting+photo.png'}\n"
 
 
-def test_fast_does_not_take_its_earlier_results_for_photographs(pair, tmp_path, rng, capsys):
+def test_fast_does_not_take_its_earlier_results_for_content_images(pair, tmp_path, rng, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
     results = ["a.painting.png", "a.painting-2.webp", "b.jpg.painting.png"]
-    photographs = ["a.webp", "a.monet.png", "b.jpg", "c.painting.png", "painting.png"]
-    for name in results + photographs:
+    inputs = ["a.webp", "a.monet.png", "b.jpg", "c.painting.png", "painting.png"]
+    for name in results + inputs:
         images.write(image(rng, 24, 30), folder / name)
     assert cli.main(["fast", str(folder), pair[1], "--size", "16"]) == 0
     out, err = capsys.readouterr()
     painted = {line.removeprefix(f"{tmp_path / 'photos-painting'}/") for line in out.splitlines()}
-    assert painted == {f"{name.rpartition('.')[0]}.painting.png" for name in photographs}
+    assert painted == {f"{name.rpartition('.')[0]}.painting.png" for name in inputs}
     assert "passed over earlier results named PHOTO.painting: 3, as " in err
     assert err.count("\n") == 1
 
@@ -72,7 +72,7 @@ def test_fast_in_a_folder_takes_the_next_name_if_one_is_taken_meanwhile(pair, tm
     ]
 
 
-def test_fast_keeps_photographs_of_one_stem_apart_in_the_folder_it_is_called_from(
+def test_fast_keeps_content_images_of_one_stem_apart_in_the_folder_it_is_called_from(
     pair, tmp_path, rng, capsys, monkeypatch
 ):
     folder = tmp_path / "photos"
@@ -102,7 +102,7 @@ def test_fast_stopped_in_a_folder_says_how_many_pictures_are_there(pair, tmp_pat
     assert capsys.readouterr().err == f"interrupted; 1 of 3 pictures are in {tmp_path / 'out'}.\n"
 
 
-def test_fast_passes_over_photographs_too_large_for_memory_or_for_one_pass(pair, tmp_path, rng, capsys, monkeypatch):
+def test_fast_skips_content_images_too_large_for_memory_or_for_one_pass(pair, tmp_path, rng, capsys, monkeypatch):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name, size in (("a", (40, 50)), ("b", (24, 30)), ("c", (25, 30))):
@@ -123,7 +123,7 @@ def test_fast_passes_over_photographs_too_large_for_memory_or_for_one_pass(pair,
     assert_one_line(capsys, code, 2, "60x48 is more than the limit")
 
 
-def test_fast_reads_a_painting_once_for_a_folder(pair, tmp_path, capsys, monkeypatch):
+def test_fast_reads_a_style_image_once_for_a_folder(pair, tmp_path, capsys, monkeypatch):
     from PIL import Image
 
     folder = tmp_path / "photos"
@@ -138,7 +138,7 @@ def test_fast_reads_a_painting_once_for_a_folder(pair, tmp_path, capsys, monkeyp
     assert capsys.readouterr().err == f"tfstyle: {tmp_path / 'grey.png'}: L converted to RGB.\n"
 
 
-def test_fast_refuses_a_huge_painting_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
+def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
     monkeypatch.setattr(images, "read_and_log", lambda *a, **o: pytest.fail("read"))
     assert_one_line(capsys, cli.main(["fast", *pair]), 3, "painting.png: 70x50 is more than the limit")

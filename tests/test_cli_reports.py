@@ -95,9 +95,7 @@ def test_compare_says_which_direction_is_better(pair, capsys):
     assert "Structural similarity to the content image, higher is better, 1 is equal: ssim." in legend
 
 
-def test_compare_reads_photograph_and_painting_no_larger_than_the_results_need(
-    pair, tmp_path, rng, capsys, monkeypatch
-):
+def test_compare_reads_content_and_style_no_larger_than_the_results_need(pair, tmp_path, rng, capsys, monkeypatch):
     huge = str(tmp_path / "huge.png")
     images.write(image(rng, 300, 400), huge)
     monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.

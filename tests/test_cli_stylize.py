@@ -173,7 +173,7 @@ def test_a_record_that_cannot_be_written_costs_no_picture(pair, tmp_path, mini_n
     assert not (tmp_path / "s.webp").exists()
 
 
-def test_demo_paints_the_embedded_pictures(tmp_path):
+def test_demo_stylizes_the_built_in_pictures(tmp_path):
     result = command("demo", "--size", "48", "--steps", "1", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, "neuschwanstein.starry_night.png\n")
     assert (tmp_path / "neuschwanstein.starry_night.png").is_file()

@@ -14,7 +14,7 @@ from typing import Any
 from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.cli.stylize import check_pictures, start, step_callbacks, typed_recipe
+from tfstyle.cli.stylize import check_pictures, make_step_callbacks, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.fields import option_fields
 from tfstyle.pictures import decoding
@@ -129,7 +129,7 @@ def sweep(options: argparse.Namespace) -> None:
     names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
     runs: list[Any] = []
-    more = {"make_callbacks": lambda label: step_callbacks(options), "background": options.background}
+    more = {"make_callbacks": lambda label: make_step_callbacks(options), "background": options.background}
     with files.made_folder(folder):
         try:
             for run in sweeps.sweep(content, style, vary=vary, recipe=recipe, **more, **overrides):

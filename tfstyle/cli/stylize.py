@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> None:
         with quiet_tensorflow(options.debug):
             from tfstyle import api
 
-            observers = list(_callbacks(options, Path(output)))
+            callbacks = list(_make_callbacks(options, Path(output)))
         image = api.stylize(
             content,
             style,
             recipe=recipe,
             output=output,
-            callbacks=observers,
+            callbacks=callbacks,
             background=options.background,
             keep_alpha=options.keep_alpha,
             quality=options.quality,
@@ -58,11 +58,11 @@ def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
     events.start(options, **facts, **chosen)
 
 
-def _callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
+def _make_callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
     """The callbacks that the options ask for."""
     from tfstyle import callbacks
 
-    yield from step_callbacks(options)
+    yield from make_step_callbacks(options)
     every, overwrite = options.save_every, options.overwrite
     if every is not None:
         yield callbacks.SaveImages(
@@ -80,7 +80,7 @@ def _callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
         yield callbacks.TensorBoard(Path(options.tensorboard))
 
 
-def step_callbacks(options: argparse.Namespace) -> Iterator[Any]:
+def make_step_callbacks(options: argparse.Namespace) -> Iterator[Any]:
     """The callback that prints the steps of a run: JSON lines, a progress bar or log, or none."""
     from tfstyle import callbacks
 
