@@ -1,20 +1,22 @@
 """Fixtures shared by the tests: seeded numbers, a miniature network, small pictures, the raw weights where they are."""
 
 import contextlib
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tfstyle import environment, weights
+from tfstyle import api, environment, images, transfer, weights
 from tfstyle.environment import keras
 from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.feedforward.adain import AdaINDecoder
 from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import Transformer
 from tfstyle.model import StyleContentModel
-from tfstyle.recipes import Loss, Pyramid, Recipe
+from tfstyle.recipes import Loss, Pyramid, Recipe, catalog
 from tfstyle.recipes.recipe import replace
 from tfstyle.training import run_folder, trainer
 
@@ -48,6 +50,26 @@ def raw_weights():
     if not RAW_WEIGHTS.is_file():
         pytest.skip("the raw VGG-19 weights are not beside this checkout (../shared/weights)")
     return RAW_WEIGHTS
+
+
+@pytest.fixture
+def pair(rng, tmp_path):
+    """Paths of a content image of 90x60 pixels and a style image."""
+    paths = tmp_path / "photo.jpg", tmp_path / "painting.png"
+    for path, size in zip(paths, ((60, 90), (50, 70)), strict=True):
+        images.write(image(rng, *size), path)
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def mini_network(monkeypatch):
+    """The default recipe is a small one on the miniature network, 3 steps at 48 pixels, in this process."""
+    monkeypatch.setattr(transfer, "build_model", lambda network, loss: miniature())
+    recipe = mini_recipe(scale_steps=(3,), size=48)
+    monkeypatch.setattr(catalog, "RECIPES", {"default": recipe})
+    api._cached_transfer.cache_clear()
+    yield
+    api._cached_transfer.cache_clear()
 
 
 @pytest.fixture
@@ -147,3 +169,18 @@ def assert_resumes_exactly(train, folder):
         assert len(one.files) > 5
         for name in one.files[1:]:
             np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-6)
+
+
+def command(*arguments, **options):
+    """Runs `python -m tfstyle` as a program."""
+    words = [sys.executable, "-m", "tfstyle", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+
+def assert_one_line(capsys, code, expected_code, message):
+    """That a command ended with a code, and printed one line of error with a message and nothing else."""
+    out, err = capsys.readouterr()
+    assert (code, out) == (expected_code, "")
+    assert err.startswith("tfstyle")
+    assert message in err
+    assert err.count("\n") == 1

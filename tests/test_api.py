@@ -177,12 +177,12 @@ def test_callbacks_are_closed_by_an_interrupt_between_steps(pair, monkeypatch):
             closed.append(True)
 
     def interrupted(steps, callbacks):
-        for step in observed(steps, callbacks):
+        for step in observe(steps, callbacks):
             yield step
             raise KeyboardInterrupt
 
-    observed = api.observed
-    monkeypatch.setattr(api, "observed", interrupted)
+    observe = api.observe
+    monkeypatch.setattr(api, "observe", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tfstyle.stylize(*pair, recipe=RECIPE, callbacks=[Closing()])
     assert closed == [True]

@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 def test_every_step_is_shown_to_every_callback_in_order(rng):
     seen = []
     observers = [lambda step: seen.append(("a", step.index)), lambda step: seen.append(("b", step.index))]
-    passed = [step.index for step in callbacks.observed(steps(rng, 2), observers)]
+    passed = [step.index for step in callbacks.observe(steps(rng, 2), observers)]
     assert passed == [1, 2]
     assert seen == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
 
@@ -46,14 +46,14 @@ class Closing:
 def test_callbacks_are_closed_however_the_run_ends(rng):
     broken, whole = Closing(), Closing()
     with pytest.raises(RuntimeError, match="in the middle"):
-        list(callbacks.observed(steps(rng), [broken, whole]))
-    list(callbacks.observed(steps(rng, 1), [whole]))
+        list(callbacks.observe(steps(rng), [broken, whole]))
+    list(callbacks.observe(steps(rng, 1), [whole]))
     assert (broken.closed, whole.closed) == (1, 2)
 
 
 def test_the_bar_shows_size_losses_and_ends_full(rng):
     stream = Terminal()
-    list(callbacks.observed(steps(rng), [callbacks.Progress(stream)]))
+    list(callbacks.observe(steps(rng), [callbacks.Progress(stream)]))
     text = stream.getvalue()
     assert "14x9" in text
     assert "5/5" in text
@@ -85,7 +85,7 @@ def test_the_same_progress_shows_one_run_after_another(kind, rng):
     stream = kind()
     observer = callbacks.Progress(stream)
     for _ in range(2):
-        list(callbacks.observed(steps(rng, 3), [observer]))
+        list(callbacks.observe(steps(rng, 3), [observer]))
     shown = stream.getvalue()
     assert shown.count("step 3 of 3" if kind is io.StringIO else "step 3/3") >= 2
 
@@ -101,7 +101,7 @@ class Full(io.StringIO):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_log_that_is_full_stops_no_run(terminal, rng):
-    assert len(list(callbacks.observed(steps(rng), [callbacks.Progress(Full(terminal))]))) == 5
+    assert len(list(callbacks.observe(steps(rng), [callbacks.Progress(Full(terminal))]))) == 5
 
 
 def test_the_bar_counts_pixels_not_steps(rng):
@@ -114,15 +114,15 @@ def test_the_bar_counts_pixels_not_steps(rng):
 
 
 def test_the_progress_of_a_run_weighs_steps_by_pixels(rng, monkeypatch):
-    monkeypatch.setattr(transfer, "model_for", lambda recipe: miniature())
+    monkeypatch.setattr(transfer, "build_model", lambda network, loss: miniature())
     recipe = mini_recipe(scale_start=32, scale_steps=(3, 1), size=64)
     pictures = [tf.constant(image(rng, 64, 64)) for _ in range(2)]
-    done = [step.progress for step in Transfer(recipe).steps(*pictures, recipe)]
+    done = [step.progress for step in Transfer(recipe).steps(*pictures)]
     np.testing.assert_allclose(done, [1 / 7, 2 / 7, 3 / 7, 1.0], rtol=1e-12)
 
 
 def test_images_are_saved_when_it_is_their_turn(rng, tmp_path):
-    seen = list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2)]))
+    seen = list(callbacks.observe(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2)]))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["0002.png", "0004.png"]
     saved = images.read(tmp_path / "run" / "0004.png").image
     np.testing.assert_allclose(saved, seen[3].image, atol=0.51 / 255)
@@ -131,16 +131,16 @@ def test_images_are_saved_when_it_is_their_turn(rng, tmp_path):
 def test_images_of_an_earlier_run_are_left_alone_unless_they_are_to_be_overwritten(rng, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "0002.png").write_bytes(b"precious")
-    list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2)]))
+    list(callbacks.observe(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2)]))
     assert (tmp_path / "run" / "0002.png").read_bytes() == b"precious"
     assert sorted(path.name for path in (tmp_path / "run-2").iterdir()) == ["0002.png", "0004.png"]
-    list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2, overwrite=True)]))
+    list(callbacks.observe(steps(rng), [callbacks.SaveImages(tmp_path / "run", 2, overwrite=True)]))
     assert images.read(tmp_path / "run" / "0002.png").image.shape == (1, 9, 14, 3)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(rng, tmp_path):
     with pytest.raises(OutputError, match="cannot be made"):
-        list(callbacks.observed(steps(rng), [callbacks.SaveImages(tmp_path / "gone" / "run", 1)]))
+        list(callbacks.observe(steps(rng), [callbacks.SaveImages(tmp_path / "gone" / "run", 1)]))
 
 
 def test_saving_every_0_steps_is_refused(tmp_path):
@@ -150,7 +150,7 @@ def test_saving_every_0_steps_is_refused(tmp_path):
 
 def test_json_has_one_object_a_step(rng):
     stream = io.StringIO()
-    list(callbacks.observed(steps(rng, 2), [callbacks.JsonLines(stream)]))
+    list(callbacks.observe(steps(rng, 2), [callbacks.JsonLines(stream)]))
     first, second = map(json.loads, stream.getvalue().splitlines())
     assert first == {
         "event": "step",
@@ -176,7 +176,7 @@ TERMS = {"total": 1.5, "content": 0.5, "style": 1.0, "style/block1_conv1": 1.0}
 def test_history_holds_every_term_of_every_step(suffix, rng, tmp_path):
     path = tmp_path / f"h{suffix}"
     history = callbacks.History(path)
-    list(callbacks.observed(steps(rng), [history]))
+    list(callbacks.observe(steps(rng), [history]))
     assert history.rows[1] == ROW | TERMS
     if suffix == ".json":
         assert json.loads(path.read_text()) == history.rows
@@ -196,13 +196,13 @@ def test_records_are_written_even_when_a_run_breaks_off(rng, tmp_path):
         Closing(),
     ]
     with pytest.raises(RuntimeError):
-        list(callbacks.observed(steps(rng), observers))
+        list(callbacks.observe(steps(rng), observers))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["g.gif", "h.csv", "l.svg", "s.png"]
 
 
 def test_nothing_is_written_of_a_run_without_steps(tmp_path):
     observers = [callbacks.History(tmp_path / "h.csv"), callbacks.Strip(tmp_path / "s.png")]
-    list(callbacks.observed([], observers))
+    list(callbacks.observe([], observers))
     assert not list(tmp_path.iterdir())
 
 
@@ -211,14 +211,14 @@ def test_a_record_that_exists_is_left_alone_and_the_new_one_saved_beside_it(rng,
         (tmp_path / name).write_text("precious")
         other = name.replace(".", "-2.")
         with pytest.raises(OutputError, match=rf"left alone; saved as .*{other}\.$"):
-            list(callbacks.observed(steps(rng), [kind(tmp_path / name)]))
+            list(callbacks.observe(steps(rng), [kind(tmp_path / name)]))
         assert (tmp_path / name).read_text() == "precious"
         assert (tmp_path / other).stat().st_size > 100
 
 
 @pytest.mark.parametrize(("every", "expected"), [(2, 3), (None, 5)])
 def test_a_strip_shows_the_image_every_few_steps_and_the_last(every, expected, rng, tmp_path):
-    list(callbacks.observed(steps(rng), [callbacks.Strip(tmp_path / "s.png", every=every)]))
+    list(callbacks.observe(steps(rng), [callbacks.Strip(tmp_path / "s.png", every=every)]))
     picture = images.read(tmp_path / "s.png").image
     cell = (picture.shape[2] + 4) / expected - 4
     assert cell == int(cell)
@@ -228,19 +228,19 @@ def test_a_strip_shows_the_image_every_few_steps_and_the_last(every, expected, r
 def test_an_animation_shows_about_forty_images(rng, tmp_path):
     from PIL import Image
 
-    list(callbacks.observed(steps(rng, 100), [callbacks.Animation(tmp_path / "g.gif")]))
+    list(callbacks.observe(steps(rng, 100), [callbacks.Animation(tmp_path / "g.gif")]))
     with Image.open(tmp_path / "g.gif") as file:
         assert file.n_frames == 34  # Every third of 100, and the last.
 
 
 def test_large_images_are_reduced_in_a_strip(rng, tmp_path):
     large = Step(1, 1, 1, 1, tf.zeros((1, 20, 1300, 3)), {"total": 1.0}, 0.1, 1.0)
-    list(callbacks.observed([large], [callbacks.Strip(tmp_path / "s.png")]))
+    list(callbacks.observe([large], [callbacks.Strip(tmp_path / "s.png")]))
     assert images.read(tmp_path / "s.png").image.shape == (1, 28, 640, 3)
 
 
 def test_tensorboard_gets_losses_and_images(rng, tmp_path):
-    list(callbacks.observed(steps(rng), [callbacks.TensorBoard(tmp_path / "log", every=2)]))
+    list(callbacks.observe(steps(rng), [callbacks.TensorBoard(tmp_path / "log", every=2)]))
     tags = []
     for path in (tmp_path / "log").iterdir():
         for record in tf.data.TFRecordDataset(str(path)):
@@ -258,6 +258,6 @@ def test_rows_with_different_terms_are_one_table(tmp_path):
 def test_a_stream_that_is_closed_or_missing_does_not_stop_a_run(rng, monkeypatch):
     stream = io.StringIO()
     stream.close()
-    assert len(list(callbacks.observed(steps(rng), [callbacks.Progress(stream)]))) == 5
+    assert len(list(callbacks.observe(steps(rng), [callbacks.Progress(stream)]))) == 5
     monkeypatch.setattr(callbacks.sys, "stderr", None)
-    assert len(list(callbacks.observed(steps(rng), [callbacks.Progress()]))) == 5
+    assert len(list(callbacks.observe(steps(rng), [callbacks.Progress()]))) == 5

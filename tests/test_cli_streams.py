@@ -104,6 +104,17 @@ def test_nothing_is_held_back_for_debugging_or_where_there_is_no_place_for_it(ca
     assert capfd.readouterr().err == "from the loader\n" * 2
 
 
+def test_an_import_of_tensorflow_that_fails_prints_what_it_wrote_and_one_line(tmp_path):
+    code = "import os; os.write(2, b'CPU lacks AVX\\n'); raise ImportError('libtensorflow.so')"
+    (tmp_path / "tensorflow.py").write_text(code)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = shell("tfstyle doctor", PYTHONPATH=path)
+    held, line = result.stderr.decode().splitlines()
+    assert (result.returncode, held) == (1, "CPU lacks AVX")
+    assert line.startswith("tfstyle: error: ")
+    assert "libtensorflow.so" in line
+
+
 def test_a_process_that_ends_while_loading_says_where():
     code = "import os; from tfstyle.cli import streams\nwith streams.quiet_tensorflow(False): os.abort()"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONFAULTHANDLER"}

@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import SAMPLES, image, small_generator, small_transformer
-from test_cli import assert_one_line, command
+from conftest import SAMPLES, assert_one_line, command, image, small_generator, small_transformer
 
 from tfstyle import cli, images
-from tfstyle.cli.parser import make_parser, parse
+from tfstyle.cli.command_line import parse
+from tfstyle.cli.parser import make_parser
 from tfstyle.feedforward import serialization
 from tfstyle.training import run_folder
 from tfstyle.training.options import FastOptions

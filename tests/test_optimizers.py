@@ -126,7 +126,9 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
     network = miniature()
     content, style = image(rng, 17, 23), image(rng, 21, 30)
     targets = {"content": network(content)["content"], "style": network(style)["style"]}
-    function = tf.function(objective.make_objective(network, mini_recipe().loss, targets, {"content": 0.1, "style": 1.0}))
+    function = tf.function(
+        objective.make_objective(network, mini_recipe().loss, targets, {"content": 0.1, "style": 1.0})
+    )
 
     def of_vector(x):
         evaluation = function(tf.constant(x.reshape(content.shape), tf.float32))

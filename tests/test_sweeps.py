@@ -13,11 +13,11 @@ def built(monkeypatch):
     """The list of recipes a network was built for."""
     networks = []
 
-    def model_for(recipe):
-        networks.append(recipe)
-        return miniature(pooling=recipe.pooling)
+    def build_model(network, loss):
+        networks.append(network)
+        return miniature(pooling=network.pooling)
 
-    monkeypatch.setattr(transfer, "model_for", model_for)
+    monkeypatch.setattr(transfer, "build_model", build_model)
     api._cached_transfer.cache_clear()
     yield networks
     api._cached_transfer.cache_clear()
@@ -64,7 +64,7 @@ def test_a_wrong_value_is_found_before_the_first_run(built, rng):
     for vary, message in (
         ({"stile_weight": [1.0]}, "did you mean"),
         ({"pooling": ["max", "avg"]}, "unknown pooling"),
-        ({"seed": [3, 4, 3]}, "to one value twice: 3, 4, 3"),
+        ({"seed": [3, 4, 3]}, "to the same value twice: 3, 4, 3"),
     ):
         with pytest.raises(ValueError, match=message):
             next(sweeps.sweep(None, None, vary=vary, recipe=RECIPE))
@@ -72,23 +72,23 @@ def test_a_wrong_value_is_found_before_the_first_run(built, rng):
 
 
 def test_labels_tell_values_apart():
-    assert sweeps.label({"style_weight": 1e6, "init": "noise"}) == "style_weight=1e+06 init=noise"
-    assert sweeps.label({"style_weight": 100000.1}) == "style_weight=100000.1"
+    assert sweeps.format_label({"style_weight": 1e6, "init": "noise"}) == "style_weight=1e+06 init=noise"
+    assert sweeps.format_label({"style_weight": 100000.1}) == "style_weight=100000.1"
 
 
 def test_the_overview_has_a_cell_for_each_run(built, rng):
     outcomes = run(rng, {"style_weight": [1.0, 10.0], "seed": [1, 2, 3]})
-    sheet = sweeps.overview(outcomes, columns=3)
+    sheet = sweeps.draw_grid(outcomes, columns=3)
     assert sheet.shape[2] == 3
     assert 1.5 < sheet.shape[1] / sheet.shape[0] < 3
 
 
 def test_each_run_has_callbacks_of_its_own(built, rng, tmp_path):
-    def observers(label):
+    def make_callbacks(label):
         return [History(tmp_path / f"{label}.csv")]
 
     content, style = image(rng, 40, 60)[0], image(rng)[0]
-    list(sweeps.sweep(content, style, vary={"seed": [1, 2]}, recipe=RECIPE, callbacks=observers))
+    list(sweeps.sweep(content, style, vary={"seed": [1, 2]}, recipe=RECIPE, make_callbacks=make_callbacks))
     assert [len((tmp_path / f"seed={seed}.csv").read_text().splitlines()) for seed in (1, 2)] == [4, 4]
 
 
@@ -100,9 +100,9 @@ def test_a_varied_value_replaces_an_option_of_the_same_name(built, rng):
 
 def test_layers_can_be_varied(built, rng):
     vary = {"style_layers": [["block1_conv1", "block2_conv1"], ["block2_conv1", "block1_conv1"]]}
-    assert len(sweeps.combinations(RECIPE, vary)) == 2
+    assert len(sweeps.expand_grid(RECIPE, vary)) == 2
 
 
 def test_callbacks_that_are_a_list_are_refused(built, rng):
-    with pytest.raises(ValueError, match="`callbacks` should be a function of a run's label"):
-        next(sweeps.sweep(image(rng)[0], image(rng)[0], vary={"seed": [1]}, recipe=RECIPE, callbacks=[print]))
+    with pytest.raises(ValueError, match="`make_callbacks` should be a function from a run's label"):
+        next(sweeps.sweep(image(rng)[0], image(rng)[0], vary={"seed": [1]}, recipe=RECIPE, make_callbacks=[print]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfstyle import environment, images, one_pass
-from tfstyle.callbacks import Callback, observed
+from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
 from tfstyle.feedforward.adain import adain
@@ -107,7 +107,7 @@ def stylize(
     alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
     del photograph, painting, picture  # Large ones would lie in memory through the whole run.
 
-    steps = observed(transfer.steps(small, target, recipe=chosen, init=init), callbacks)
+    steps = observe(transfer.steps(small, target, recipe=chosen, init=init), callbacks)
     result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
     environment.keeps_memory(needed)
     return result

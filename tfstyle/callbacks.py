@@ -1,7 +1,7 @@
-"""Steps → what happens during a run: progress bar, saved images, history, curves, strip, animation, lines of JSON.
+"""Callbacks of a run: progress bar, saved images, history, loss curves, contact sheet, animation, JSON lines.
 
 A callback is anything that can be called with a `transfer.Step`; if it has a `close` method, that is called when the
-run ends, however it ends. Callbacks see steps and cannot change them; one that returns True ends the run.
+run ends, also after an error. Callbacks cannot change a step; one that returns True ends the run.
 """
 
 from __future__ import annotations
@@ -22,41 +22,42 @@ from tfstyle.errors import UsageError
 from tfstyle.transfer import Step
 
 Callback = Callable[[Step], Any]
+"""The type of a callback."""
 
 
-def observed(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[Step, None, None]:
-    """Passes steps through, showing each to every callback; closes steps and callbacks at the end.
+def observe(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[Step, None, None]:
+    """Calls every callback with each step of a run, and closes the steps and the callbacks at the end.
 
     Args:
         steps: what `Transfer.steps` yields.
-        callbacks: observers, called in order; after a step for which one returns True there is no further one.
+        callbacks: called in this order; the step for which one returns True is the last.
 
     Yields:
-        The same steps, each before the callbacks see it.
+        The same steps, each before the callbacks are called.
     """
     with contextlib.ExitStack() as stack:
         if hasattr(steps, "close"):
             stack.callback(steps.close)
-        observers = list(callbacks)
-        for callback in observers:
+        callbacks = list(callbacks)
+        for callback in callbacks:
             if hasattr(callback, "close"):
                 stack.callback(callback.close)
         for step in steps:
             yield step  # First, so that the step is not lost if a callback fails.
-            stops = [callback(step) is True for callback in observers]
+            stops = [callback(step) is True for callback in callbacks]
             if any(stops):
                 return
 
 
 class Progress:
-    """Shows how far a run is: on a terminal a bar with the losses and the time left, else a line now and then.
+    """Shows the progress of a run: on a terminal a bar with losses and remaining time, elsewhere log lines.
 
-    A line is printed when a scale begins, after each further minute, and at the end. The time left follows from
-    `Step.progress`, so that fast steps at small sizes do not make the estimate too short. A stream that cannot be
-    written to does not stop the run.
+    A line is printed at the first step of each scale, once a minute, and at the last step. The remaining time is
+    estimated from `Step.progress`, since steps at small sizes are faster. A stream that cannot be written to does not
+    stop the run.
 
     Args:
-        stream: where to; standard error if None.
+        stream: a text stream; standard error if None.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -65,7 +66,7 @@ class Progress:
         self._printed: tuple[int, float] | None = None
 
     def __call__(self, step: Step) -> None:
-        """Shows a step."""
+        """Shows the progress after a step."""
         stream = self._stream or sys.stderr
         if stream is None:  # A program without a console.
             return
@@ -97,7 +98,7 @@ class Progress:
         print(f"{place}, {step.seconds:.0f} s", file=stream, flush=True)
 
     def close(self) -> None:
-        """Ends the run; the next one may be shown by the same object."""
+        """Ends the bar or log of a run; the object can then be used for another."""
         if self._bar is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._bar.close()
@@ -108,11 +109,14 @@ class SaveImages:
     """Saves the image every few steps as FOLDER/0020.png, FOLDER/0040.png, …
 
     Args:
-        folder: made at the first image.
+        folder: the folder; it is made with the first image.
         every: steps between two images.
-        suffix: file ending, which says the format.
+        suffix: suffix of the files, which decides their format.
         quality: as for `images.write`.
-        overwrite: use a folder that is there; else the images go to FOLDER-2, FOLDER-3, …
+        overwrite: write into an existing folder; without it the images then go to FOLDER-2, FOLDER-3, …
+
+    Raises:
+        UsageError: if `every` is less than 1.
     """
 
     def __init__(
@@ -124,7 +128,7 @@ class SaveImages:
         self._made = overwrite and self.folder.is_dir()
 
     def __call__(self, step: Step) -> None:
-        """Saves the image if it is its turn."""
+        """Saves the image of every n-th step."""
         if step.index % self.every:
             return
         if not self._made:
@@ -133,24 +137,24 @@ class SaveImages:
         images.write(step.image, path, quality=self.quality, overwrite=True)
 
 
-def record(step: Step) -> dict[str, Any]:
-    """A step as one flat row: step, scale, width, height, seconds, every loss term, and the machine's settings."""
+def step_to_row(step: Step) -> dict[str, Any]:
+    """Returns a step as one flat row: step, scale, width, height, seconds, every loss term, and the settings."""
     height, width = step.image.shape[1:3]
     place = {"step": step.index, "scale": step.scale, "width": width, "height": height}
     return place | {"seconds": round(step.seconds, 3)} | dict(step.losses) | dict(step.settings)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool = False) -> None:
-    """Writes rows as a .json or else a .csv file.
+    """Writes rows to a file: JSON if its suffix is .json, else CSV.
 
     Raises:
-        OutputError: if it had to be saved elsewhere, which the message names.
+        OutputError: if the file could not be written there and was saved elsewhere; the message says where.
     """
     if path.suffix.lower() == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
         stream = io.StringIO()
-        names = list(dict.fromkeys(name for row in rows for name in row))  # A term of weight 0 is not in all rows.
+        names = list(dict.fromkeys(name for row in rows for name in row))  # Terms of weight 0 are missing.
         writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -159,14 +163,14 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool
 
 
 class History:
-    """Keeps every step's row, and writes them at the end.
+    """Keeps one row per step, and writes them to a file at the end.
 
     Args:
         path: a .csv or .json file; None only keeps the rows.
-        overwrite: replace a file that is there.
+        overwrite: replace an existing file.
 
     Attributes:
-        rows: what `record` makes of the steps.
+        rows: the steps as `step_to_row` returns them.
     """
 
     def __init__(self, path: Path | None = None, *, overwrite: bool = False) -> None:
@@ -174,8 +178,8 @@ class History:
         self.rows: list[dict[str, Any]] = []
 
     def __call__(self, step: Step) -> None:
-        """Keeps the row of a step."""
-        self.rows.append(record(step))
+        """Adds the row of a step."""
+        self.rows.append(step_to_row(step))
 
     def close(self) -> None:
         """Writes the file."""
@@ -184,17 +188,17 @@ class History:
 
 
 class LossCurves(History):
-    """Draws the style and content losses at the end, into a .png, .jpg, .webp, .svg or .pdf file."""
+    """Plots the style and content losses at the end, to a .png, .jpg, .webp, .svg or .pdf file."""
 
     def close(self) -> None:
-        """Writes the picture."""
+        """Writes the plot."""
         if self._path is not None and self.rows:
             data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:].lower())
             files.save_result(self._path, data, overwrite=self._overwrite)
 
 
-class _Pictures:
-    """Keeps the image every few steps, and the last one, at most 640 pixels long; draws them into a file at the end."""
+class _ImageRecorder:
+    """Keeps the image of every n-th and of the last step, at most 640 pixels long; draws them to a file at the end."""
 
     def __init__(
         self, path: Path, draw: Callable[[list, list[str]], bytes], *, every: int | None, pictures: int, overwrite: bool
@@ -205,7 +209,7 @@ class _Pictures:
         self._labels: list[str] = []
 
     def __call__(self, step: Step) -> None:
-        """Keeps the image if it is its turn."""
+        """Keeps the image of every n-th step and of the last."""
         every = self._every or math.ceil(step.total / self._wanted)
         if step.index % every == 0 or step.index == step.total:
             self._images.append(images.fit(step.image, min(640, max(step.image.shape[1:3]))).numpy())
@@ -218,13 +222,13 @@ class _Pictures:
             files.save_result(self._path, data, overwrite=self._overwrite)
 
 
-class Strip(_Pictures):
-    """Writes the image every few steps side by side, each under its step.
+class Strip(_ImageRecorder):
+    """Writes a contact sheet: images of the run in one row, each labeled with its step.
 
     Args:
-        path: a picture file of a kind `images.write` knows.
-        every: steps between two images; None shows eight.
-        overwrite: replace a file that is there.
+        path: a picture file in a format of `images.write`.
+        every: steps between two images; None for about eight images.
+        overwrite: replace an existing file.
     """
 
     def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
@@ -235,13 +239,13 @@ class Strip(_Pictures):
         super().__init__(path, draw, every=every, pictures=8, overwrite=overwrite)
 
 
-class Animation(_Pictures):
-    """Writes the evolution of the image as an animated GIF.
+class Animation(_ImageRecorder):
+    """Writes the run as an animated GIF.
 
     Args:
         path: a .gif file.
-        every: steps between two images; None shows forty.
-        overwrite: replace a file that is there.
+        every: steps between two images; None for about forty images.
+        overwrite: replace an existing file.
     """
 
     def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
@@ -251,10 +255,10 @@ class Animation(_Pictures):
 
 
 class TensorBoard:
-    """Logs losses each step, and the image now and then, for TensorBoard (`pip install 'tfstyle[tensorboard]'`).
+    """Logs the losses of each step, and the image every few steps (`pip install 'tfstyle[tensorboard]'`).
 
     Args:
-        folder: where the event files go.
+        folder: the folder of the event files.
         every: steps between two images.
     """
 
@@ -270,22 +274,22 @@ class TensorBoard:
                 tf.summary.image("image", tf.clip_by_value(step.image, 0.0, 1.0))
 
     def close(self) -> None:
-        """Ends the event file."""
+        """Closes the event file."""
         self._writer.close()
 
 
 class JsonLines:
-    """Writes one JSON object a step: index, total, share of the work, scale, size, losses, seconds, settings.
+    """Writes one JSON object per step: step, steps, progress, scale, size, losses, seconds, settings.
 
     Args:
-        stream: where to.
+        stream: a text stream.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def __call__(self, step: Step) -> None:
-        """Writes the line of a step."""
+        """Writes the object of a step."""
         height, width = step.image.shape[1:3]
         event = {
             "event": "step",

@@ -1,4 +1,4 @@
-"""Two pictures and some varied fields → one picture for each combination, a labelled grid, and the loss curves."""
+"""Sweeps: one run of a recipe for each combination of values of some of its fields."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tfstyle.recipes.recipe import Recipe, replace
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One run of a sweep.
+class SweepRun:
+    """A finished run of a sweep.
 
     Attributes:
         label: the varied values, as "style_weight=1e+06 init=noise".
-        values: field → value.
+        values: field of the recipe to its value.
         image: float32 [1, height, width, 3].
-        rows: what `callbacks.History` kept.
+        rows: one per step, as `callbacks.step_to_row` returns it.
     """
 
     label: str
@@ -32,22 +32,24 @@ class Outcome:
     rows: Sequence[Mapping[str, float]]
 
 
-def combinations(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """All combinations of the varied values, those that share a compiled graph after one another.
+def expand_grid(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Returns all combinations of the varied values; those that share a compiled graph follow one another.
 
     Args:
-        recipe: what is varied.
-        vary: field of the recipe → values.
+        recipe: the recipe to vary.
+        vary: field of the recipe to its values.
 
     Returns:
-        One dictionary a combination. Every one has been checked: `get_recipe(recipe, **values)` is valid.
+        One dictionary of fields and values per combination; `get_recipe(recipe, **values)` accepts each.
 
     Raises:
-        UsageError: if a field is unknown, or a value is not valid or there twice.
+        UsageError: if a field is unknown, or a value is not valid or is repeated.
     """
     for name, options in vary.items():
         if len({repr(option) for option in options}) < len(options):
-            raise UsageError(f"`{name}` is to be varied to one value twice: {', '.join(map(_short, options))}.")
+            raise UsageError(
+                f"`{name}` is to be varied to the same value twice: {', '.join(map(_format_value, options))}."
+            )
     every = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
     graphs = [replace(recipe, values).graph_key for values in every]
     order = {graph: number for number, graph in reversed(list(enumerate(graphs)))}
@@ -60,45 +62,45 @@ def sweep(
     *,
     vary: Mapping[str, Sequence[Any]],
     recipe: str | Recipe = "default",
-    callbacks: Callable[[str], Iterable[Callback]] = lambda label: (),
+    make_callbacks: Callable[[str], Iterable[Callback]] = lambda label: (),
     **options: Any,
-) -> Iterator[Outcome]:
-    """Runs a recipe once for each combination of varied values, on one compiled graph wherever they allow it.
+) -> Iterator[SweepRun]:
+    """Runs a recipe once for each combination of varied values; runs share a compiled graph where possible.
 
     Args:
         content, style: as for `api.stylize`.
-        vary: field of the recipe → values.
-        recipe: a name or a `Recipe`.
-        callbacks: makes the callbacks of one run, given its label: each run closes its own.
+        vary: field of the recipe to its values.
+        recipe: the name of a recipe, or a `Recipe`.
+        make_callbacks: returns the callbacks of one run, given its label; they are closed after that run.
         **options: further arguments of `api.stylize`; a varied value replaces an option of the same name.
 
     Yields:
-        An `Outcome` after each run.
+        A `SweepRun` after each run.
 
     Raises:
         UsageError: if a field is unknown or a value is not valid, before the first run.
         TfstyleError: as `api.stylize`.
     """
-    if not callable(callbacks):
-        raise UsageError("`callbacks` should be a function of a run's label that makes that run's callbacks.")
+    if not callable(make_callbacks):
+        raise UsageError("`make_callbacks` should be a function from a run's label to that run's callbacks.")
     base = get_recipe(recipe)
-    for values in combinations(base, vary):
-        name, history = label(values), History()
-        observers: list[Callback] = [history, *callbacks(name)]
+    for values in expand_grid(base, vary):
+        name, history = format_label(values), History()
+        observers: list[Callback] = [history, *make_callbacks(name)]
         image = api.stylize(content, style, recipe=base, callbacks=observers, **(options | values))
-        yield Outcome(name, values, image, history.rows)
+        yield SweepRun(name, values, image, history.rows)
 
 
-def label(values: Mapping[str, Any]) -> str:
-    """The varied values in words: "style_weight=1e+06 init=noise"."""
-    return " ".join(f"{name}={_short(value)}" for name, value in values.items())
+def format_label(values: Mapping[str, Any]) -> str:
+    """Formats the varied values: "style_weight=1e+06 init=noise"."""
+    return " ".join(f"{name}={_format_value(value)}" for name, value in values.items())
 
 
-def _short(value: Any) -> str:
-    """A value as one types it, in the shortest exact form."""
+def _format_value(value: Any) -> str:
+    """Formats a value in its shortest exact form."""
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
-def overview(outcomes: Sequence[Outcome], *, columns: int) -> Any:
-    """The pictures of a sweep in a labelled grid, uint8 [height, width, 3]."""
-    return plots.grid([outcome.image for outcome in outcomes], [outcome.label for outcome in outcomes], columns=columns)
+def draw_grid(runs: Sequence[SweepRun], *, columns: int) -> Any:
+    """Draws the images of a sweep in a labeled grid, uint8 [height, width, 3]."""
+    return plots.grid([run.image for run in runs], [run.label for run in runs], columns=columns)

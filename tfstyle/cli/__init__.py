@@ -1,6 +1,6 @@
-"""Runs the command line: the only place that prints, exits, or catches everything.
+"""The command line: the only package that prints, exits, or catches every exception.
 
-The exit codes are in `parser.EXIT_CODES`, the events of --json in `events`.
+Exit codes are listed in `parser.EXIT_CODES`, the events of --json in `events`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfstyle.cli import events, streams
-from tfstyle.cli.parser import parse, with_options
+from tfstyle.cli.command_line import parse, with_options
 from tfstyle.errors import Interrupted, MemoryLimitError, OutputError, SetupError, TfstyleError
 
 
@@ -24,10 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        arguments: the words after the program's name; `sys.argv` if None.
+        arguments: the words after the program's name; `sys.argv[1:]` if None.
 
     Returns:
-        The exit code; usage errors and `--help` exit by themselves, as argparse does.
+        The exit code.
+
+    Raises:
+        SystemExit: on a usage error and after `--help` and `--version`, as argparse does.
     """
     streams.prepare()
     options = parse(arguments)
@@ -41,46 +44,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_COMMANDS = {
-    "stylize": ("stylize", "run"),
-    "demo": ("stylize", "run"),
-    "fast": ("fast", "run"),
-    "train": ("train", "run"),
-    "inspect": ("reports", "inspect"),
-    "doctor": ("reports", "doctor"),
-    "recipes": ("explore", "recipes"),
-    "features": ("explore", "features"),
-    "sweep": ("explore", "sweep"),
-    "export": ("explore", "export"),
-    "compare": ("reports", "compare"),
-}
-"""Command → module and function, loaded when it is called."""
-
-
 def _run(options: Any) -> None:
-    module, function = _COMMANDS[options.command]
+    """Loads and calls the handler of the command, which the parser has named."""
+    module, function = options.run.split(".")
     getattr(importlib.import_module(f"tfstyle.cli.{module}"), function)(options)
 
 
 def _set_up_logging(options: Any) -> None:
-    """Sends tfstyle's own notes to standard error, and no one else's."""
+    """Sends the log of tfstyle, and of no other package, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(options))
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # Its remarks on odd metadata.
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # About unusual metadata.
     logger = logging.getLogger("tfstyle")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)
 
 
 class _Formatter(logging.Formatter):
-    """Formats a note as one line that names options of the command line."""
+    """Formats a log record as one line; names of arguments become options."""
 
     def __init__(self, options: Any) -> None:
         super().__init__("tfstyle: %(message)s")
         self._options = options
 
     def format(self, record: logging.LogRecord) -> str:
-        """Formats a note."""
+        """Formats a record."""
         return with_options(super().format(record), self._options)
 
 
@@ -94,7 +82,7 @@ def _report(error: BaseException, options: Any) -> int:
         error = error if isinstance(error, Interrupted) else Interrupted()
         line = f"interrupted; {error}" if str(error) else "interrupted."
     else:
-        error = _expected(error)
+        error = _as_tfstyle_error(error)
         line = f"tfstyle: error: {' '.join(str(error).split())}"
     line = with_options(line, options)
     streams.print_error(line)
@@ -104,15 +92,16 @@ def _report(error: BaseException, options: Any) -> int:
 
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Error numbers of a disk, quota or device that takes no more data."""
 
 _OUT_OF_MEMORY = re.compile(
     "OOM when|ResourceExhausted|RESOURCE_EXHAUSTED|Cannot allocate memory|failed to map segment"
 )
-"""What TensorFlow, Keras, which changes the class of an error, the C library and its loader say."""
+"""What TensorFlow, the C library and its loader write when memory runs out; Keras changes the class of the error."""
 
 
-def _expected(error: BaseException) -> TfstyleError:
-    """The error itself if tfstyle raised it, else what it means to a user."""
+def _as_tfstyle_error(error: BaseException) -> TfstyleError:
+    """Returns the error itself if tfstyle raised it, else a TfstyleError with its cause in plain words."""
     if isinstance(error, TfstyleError) and not isinstance(error, SetupError):
         return error
     text = f"{type(error).__name__}: {error}"
@@ -123,4 +112,4 @@ def _expected(error: BaseException) -> TfstyleError:
         return MemoryLimitError("memory ran out; close other programs, or choose a smaller picture or `size`.")
     if isinstance(error, TfstyleError):
         return error
-    return TfstyleError(f"{text} (this is a fault of tfstyle; --debug shows where)")
+    return TfstyleError(f"{text} (this is a bug in tfstyle; --debug shows the traceback)")

@@ -1,4 +1,4 @@
-"""Options → what the network sees, what varying a number does, and what others can load: features, sweep, export."""
+"""`tfstyle recipes`, `features`, `sweep` and `export`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from typing import Any
 from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.cli.stylize import checked_pictures, shown_steps, start, typed_recipe
+from tfstyle.cli.stylize import check_pictures, make_step_callbacks, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import RECIPES, get_recipe
 from tfstyle.recipes.recipe import OPTIONS, Overrides, replace
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names
+
+_TAPS = {"post": "relu", "pre": "conv"}
+"""Value of `--activation` to VGG's name for it."""
 
 
 def recipes(options: argparse.Namespace) -> None:
@@ -50,7 +53,7 @@ def _lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
-    """Layer names separated by commas or spaces, each checked."""
+    """Splits layer names at commas and spaces, and checks each."""
     layers = default if text is None else tuple(re.split(r"[,\s]+", text.strip()))
     for layer in layers:
         if layer not in layer_names():
@@ -59,7 +62,11 @@ def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _new_folder(options: argparse.Namespace, default: str) -> Path:
-    """The folder results go into: it must be new, or empty, or `--overwrite` given."""
+    """The folder of the results, named or default.
+
+    Raises:
+        OutputError: if it is not empty and `--overwrite` is not given, or it could not be made.
+    """
     folder = Path(options.output or files.fitted(default))
     files.check_place(folder)
     if not os.path.isdir(folder):
@@ -69,14 +76,17 @@ def _new_folder(options: argparse.Namespace, default: str) -> Path:
     try:
         used = any(folder.iterdir())
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be looked into ({error.strerror}); choose another with -o.") from error
+        raise OutputError(f"{folder}: cannot be read ({error.strerror}); choose another with -o.") from error
     if used and not options.overwrite:
         raise OutputError(f"{folder}: is not empty; choose another folder with -o, or use --overwrite.")
     return folder
 
 
 def features(options: argparse.Namespace) -> None:
-    """Runs `tfstyle features`: LAYER.png, the mean feature map, and LAYER-channels.png for each layer."""
+    """Runs `tfstyle features`.
+
+    Writes LAYER.png, the mean of the feature map over its channels, and LAYER-channels.png, the strongest channels.
+    """
     layers = _layers(options.layers, STYLE_LAYERS)
     if options.size < 1:
         raise UsageError(f"--size should be at least 1, not {options.size}.")
@@ -88,7 +98,7 @@ def features(options: argparse.Namespace) -> None:
         from tfstyle import plots, vgg
     picture = images.read_and_log(options.image, long_side=options.size).image
     image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
-    network = vgg.load_vgg(layers, weights=options.weights, taps=options.taps)
+    network = vgg.load_vgg(layers, weights=options.weights, taps=_TAPS[options.activation])
     network.check_size(image)
     with files.made_folder(folder):
         for layer, found in network(image).items():
@@ -117,53 +127,53 @@ def _varied(words: list[str]) -> dict[str, list[Any]]:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    """Runs `tfstyle sweep`: one picture for each combination, grid.png, losses.png and losses.csv."""
+    """Runs `tfstyle sweep`: writes one picture for each combination, grid.png, losses.png and losses.csv."""
     recipe, overrides = typed_recipe(options)
     vary = _varied(options.vary)
-    content, style = checked_pictures(options, recipe)
-    for name in ("init", "weights"):  # Those that may name a file.
+    content, style = check_pictures(options, recipe)
+    for name in ("init", "weights"):  # Their values may be files.
         for value in vary.get(name, ()):
-            checked_pictures(options, replace(recipe, {name: value}))
+            check_pictures(options, replace(recipe, {name: value}))
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
-    labels = [sweeps.label(values) for values in sweeps.combinations(recipe, vary)]
+    labels = [sweeps.format_label(values) for values in sweeps.expand_grid(recipe, vary)]
     names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
-    outcomes: list[Any] = []
-    shown = {"callbacks": lambda label: shown_steps(options), "background": options.background}
+    runs: list[Any] = []
+    more = {"make_callbacks": lambda label: make_step_callbacks(options), "background": options.background}
     with files.made_folder(folder):
         try:
-            for outcome in sweeps.sweep(content, style, vary=vary, recipe=recipe, **shown, **overrides):
-                path = folder / names[len(outcomes)]
-                images.write_result(outcome.image, path, overwrite=options.overwrite)
-                outcomes.append(outcome)
+            for run in sweeps.sweep(content, style, vary=vary, recipe=recipe, **more, **overrides):
+                path = folder / names[len(runs)]
+                images.write_result(run.image, path, overwrite=options.overwrite)
+                runs.append(run)
                 if options.json:
-                    events.result(options, path, **outcome.values)
+                    events.result(options, path, **run.values)
                 elif not options.quiet:
-                    print(f"{len(outcomes)}/{len(labels)} {outcome.label}", file=sys.stderr)
+                    print(f"{len(runs)}/{len(labels)} {run.label}", file=sys.stderr)
         except KeyboardInterrupt:
-            raise Interrupted(f"{len(outcomes)} of {len(labels)} pictures are in {folder}.") from None
-        finally:  # Also after a run that failed.
-            if outcomes:
-                _write_overview(folder, outcomes, len(next(reversed(vary.values()))), overwrite=options.overwrite)
+            raise Interrupted(f"{len(runs)} of {len(labels)} pictures are in {folder}.") from None
+        finally:  # Also after a run that has failed.
+            if runs:
+                _write_overview(folder, runs, len(next(reversed(vary.values()))), overwrite=options.overwrite)
     events.result(options, folder, pictures=len(labels))
 
 
-def _write_overview(folder: Path, outcomes: list[Any], columns: int, *, overwrite: bool) -> None:
-    """Writes grid.png, losses.png and losses.csv of the runs that are done."""
+def _write_overview(folder: Path, runs: list[Any], columns: int, *, overwrite: bool) -> None:
+    """Writes grid.png, losses.png and losses.csv of the finished runs."""
     from tfstyle import callbacks, plots, sweeps
 
-    grid = sweeps.overview(outcomes, columns=columns)
+    grid = sweeps.draw_grid(runs, columns=columns)
     files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=overwrite)
-    curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
+    curves = plots.loss_curves({run.label: run.rows for run in runs})
     files.save_result(folder / "losses.png", curves, overwrite=overwrite)
-    rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
+    rows = [{"run": run.label} | dict(row) for run in runs for row in run.rows]
     callbacks.write_rows(folder / "losses.csv", rows, overwrite=overwrite)
 
 
 def export(options: argparse.Namespace) -> None:
-    """Runs `tfstyle export extractor`, or exports a trained network."""
+    """Runs `tfstyle export`: the feature extractor, or a trained network."""
     if options.what != "extractor":
         _export_network(options)
         return
@@ -181,7 +191,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _export_network(options: argparse.Namespace) -> None:
-    """Exports a network by its name or file."""
+    """Exports a trained network, given by its name or file."""
     folder = _export_folder(options)
     with quiet_tensorflow(options.debug):
         from tfstyle.feedforward import serialization
@@ -194,7 +204,7 @@ def _export_network(options: argparse.Namespace) -> None:
 
 
 def _export_folder(options: argparse.Namespace) -> Path:
-    """The one folder named."""
+    """The folder to export into, given as DIR or by -o but not by both."""
     if (options.directory is None) == (options.output is None):
         raise UsageError(f"name one folder to export into: tfstyle export {options.what} -o DIR.")
     return Path(options.directory if options.output is None else options.output)

@@ -1,4 +1,4 @@
-"""Files, or the machine → a few lines about them: `tfstyle inspect`, `compare` and `doctor`."""
+"""`tfstyle inspect`, `compare` and `doctor`: print facts about files and the installation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tfstyle.errors import InputError, WeightsError
 from tfstyle.pictures import decoding
 
 _INSPECTED_SIDE = 2048
-"""Long side that is enough to inspect a picture, in pixels: a much larger one is reduced while it is read."""
+"""Long side in pixels; a much larger picture is reduced while it is read, to save time and memory."""
 
 _INSPECTED = ("format", "mode", "size", "profile", "orientation", "notes", "warnings")
-"""What of a `Picture` is printed as JSON."""
+"""Attributes of a `Picture` that `inspect --json` prints."""
 
 
 def inspect(options: argparse.Namespace) -> None:
-    """Prints how a picture file was read: the load path and nothing after it."""
+    """Runs `tfstyle inspect`: prints how a picture file is read, and what is converted."""
     with quiet_tensorflow(options.debug):
         picture = images.read(options.file, background=options.background, long_side=_INSPECTED_SIDE)
     height, width = picture.full_size
@@ -52,17 +52,19 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 _LEGEND = """
-gram, moments, sliced wasserstein, colors: distance from the painting, of the Gram matrices, means and deviations, and
-distributions of features, and of the colors. content: distance of the features from the photograph's. Lower is better.
-ssim: structural similarity to the photograph. Higher is better, 1 is equal."""
+Distances from the style image, lower is better: of the features' Gram matrices (gram), means and standard deviations
+(moments) and distributions (sliced wasserstein), and of the colors (colors).
+Distance from the content image, lower is better: of the features (content).
+Structural similarity to the content image, higher is better, 1 is equal: ssim."""
+"""Printed below the table of `compare`."""
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Prints the figures of pictures made by any program, one line each."""
+    """Runs `tfstyle compare`: prints quality metrics, one line per result."""
     longest = max(side for path in options.results for side in decoding.probe(Path(path)))
     given = [options.content, options.style]
     for path in given:
-        decoding.probe(Path(path), long_side=longest)  # They are measured at the size of a result.
+        decoding.probe(Path(path), long_side=longest)  # Metrics are computed at the size of a result.
     with quiet_tensorflow(options.debug):
         from tfstyle import metrics, vgg
     content, style = (images.read(path, background=options.background, long_side=longest).image for path in given)
@@ -86,10 +88,10 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def doctor(options: argparse.Namespace) -> None:
-    """Prints versions, optional packages, devices, memory, settings and embedded weights.
+    """Runs `tfstyle doctor`: prints versions, optional packages, devices, memory, settings and embedded weights.
 
     Raises:
-        WeightsError: if an embedded file is not what it should be, after everything is printed.
+        WeightsError: if an embedded file is missing or its hash is wrong; everything is printed before.
     """
     with quiet_tensorflow(options.debug):
         facts = _facts()
@@ -104,11 +106,11 @@ def doctor(options: argparse.Namespace) -> None:
 
 
 _EXTRAS = {"heif": ("pillow-heif",), "tensorboard": ("tensorboard",), "export": ("onnx", "tf2onnx")}
-"""Extra of the installation → its packages."""
+"""Extra of the installation to its packages."""
 
 
 def _facts() -> dict[str, Any]:
-    """What is known about the installation and the machine."""
+    """Collects facts about the installation and the machine."""
     from tfstyle.environment import available_memory, keras, settings, tf
 
     devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
@@ -131,7 +133,7 @@ def _facts() -> dict[str, Any]:
 
 
 def _hash(name: str) -> str:
-    """The hash of an embedded file, which may be missing."""
+    """The hash of an embedded file, or "missing"."""
     try:
         return weights.file_hash(weights.embedded_path(name))
     except WeightsError:
@@ -139,7 +141,7 @@ def _hash(name: str) -> str:
 
 
 def _version(package: str) -> str | None:
-    """The version of a package that may be missing."""
+    """The version of a package, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -147,7 +149,7 @@ def _version(package: str) -> str | None:
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The facts in words: a label and its text."""
+    """Formats the facts as pairs of label and text."""
     for name, value in facts.items():
         if isinstance(value, str):
             yield name, value

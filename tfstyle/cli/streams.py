@@ -1,4 +1,4 @@
-"""Prepares the standard streams: any file name can be printed, closed streams do no harm, TensorFlow is kept quiet."""
+"""Standard streams: print any file name, tolerate closed streams, hold back what TensorFlow prints on loading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 
 from tfstyle.errors import SetupError, TfstyleError
 
@@ -18,23 +17,23 @@ from tfstyle.errors import SetupError, TfstyleError
 def prepare() -> None:
     """Makes the standard streams safe to use.
 
-    A closed one is opened on the null device, so that a file opened later does not take its number. Standard output
-    prints file names as they are stored, and other characters that its encoding lacks as \\xe9 or \\u795e.
+    A closed one is opened on the null device, so that a file opened later does not get its number. Standard output
+    prints the bytes of a file name as they are; characters that its encoding lacks become \\xe9 or \\u795e.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)  # Gets the lowest free number: this one.
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, open to the end.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, stays open.
     for stream, errors in ((sys.stdout, _ESCAPE), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Encodes one character that a stream could not: a byte of a file name as itself, another by its number."""
+    """Codec error handler: encodes an undecodable byte of a file name as itself, another character as its escape."""
     if isinstance(error, UnicodeEncodeError):
         error.end = error.start + 1
     try:
@@ -48,7 +47,7 @@ codecs.register_error(_ESCAPE, _escape)
 
 
 def drop_output() -> None:
-    """Drops what was printed and cannot be written, so that the interpreter does not complain at its end."""
+    """Discards output that cannot be written, so that the interpreter prints no error about it when it exits."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -64,22 +63,29 @@ def print_error(line: str) -> None:
 
 @contextlib.contextmanager
 def quiet_tensorflow(debug: bool) -> Iterator[None]:
-    """Holds back what TensorFlow writes to standard error while it is loaded; prints it if loading fails.
+    """Holds back what TensorFlow writes to standard error while it is loaded.
 
-    Its C++ part writes remarks on the machine straight to the file descriptor, before any setting is read. Should it
-    end the process, `faulthandler` still says where.
+    Its C++ code writes notes about the machine directly to file descriptor 2, before Python can configure its log. So
+    the descriptor is redirected to a temporary file inside the context:
+
+    - if loading fails, what was held back is printed before the error goes on;
+    - if it succeeds, or tfstyle refuses its input (a `TfstyleError` other than `SetupError`), it is discarded;
+    - if the process crashes, `faulthandler` still prints where, to the real standard error.
 
     Args:
-        debug: hold nothing back.
+        debug: redirect nothing, as where no temporary file can be made.
     """
-    held = None if debug else _temporary_file()
+    try:
+        held = None if debug else tempfile.TemporaryFile()  # noqa: SIM115, closed below.
+    except OSError:
+        held = None
     if held is None:
         yield
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    real, failed, watching = os.dup(2), False, not faulthandler.is_enabled()
-    if watching:
+    real, failed, enabled = os.dup(2), False, faulthandler.is_enabled()
+    if not enabled:
         faulthandler.enable(real)
     os.dup2(held.fileno(), 2)
     try:
@@ -91,19 +97,10 @@ def quiet_tensorflow(debug: bool) -> Iterator[None]:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
         os.dup2(real, 2)
-        if watching:
+        if not enabled:
             faulthandler.disable()
-        if failed:
-            held.seek(0)
-            with contextlib.suppress(OSError):
-                os.write(2, held.read())
         os.close(real)
-        held.close()
-
-
-def _temporary_file() -> Any:
-    """A new file without a name, or None where there is no place for one."""
-    try:
-        return tempfile.TemporaryFile()
-    except OSError:
-        return None
+        with held, contextlib.suppress(OSError):
+            if failed:
+                held.seek(0)
+                os.write(2, held.read())

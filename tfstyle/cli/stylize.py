@@ -1,4 +1,4 @@
-"""Options → a picture: checks everything that can be checked at once, then loads TensorFlow and paints."""
+"""`tfstyle stylize` and `tfstyle demo`: check everything possible, then load TensorFlow and run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tfstyle.recipes.recipe import OPTIONS, Recipe, replace
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs `tfstyle stylize` or `tfstyle demo`; the path of the result goes to standard output."""
+    """Runs `tfstyle stylize` or `tfstyle demo`, and prints the path of the result."""
     recipe, overrides = typed_recipe(options)
-    content, style = checked_pictures(options, recipe)
+    content, style = check_pictures(options, recipe)
     output = result_path(options, content, style.stem, beside=_steps_folder)
     with contextlib.ExitStack() as folders:
         for folder in sorted({path.parent for path in (Path(output), *_records(options).values())}):
@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> None:
         with quiet_tensorflow(options.debug):
             from tfstyle import api
 
-            observers = list(_observers(options, Path(output)))
+            callbacks = list(_make_callbacks(options, Path(output)))
         image = api.stylize(
             content,
             style,
             recipe=recipe,
             output=output,
-            callbacks=observers,
+            callbacks=callbacks,
             background=options.background,
             keep_alpha=options.keep_alpha,
             quality=options.quality,
@@ -53,16 +53,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
-    """Emits the event that a run of a recipe begins."""
+    """Prints the event that a run of a recipe starts, if --json is given."""
     chosen = {"size": recipe.pyramid.size, "seed": recipe.start.seed, "precision": recipe.network.precision}
     events.start(options, **facts, recipe=recipe.name, **chosen)
 
 
-def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
-    """The callbacks that were asked for."""
+def _make_callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
+    """The callbacks that the options ask for."""
     from tfstyle import callbacks
 
-    yield from shown_steps(options)
+    yield from make_step_callbacks(options)
     every, overwrite = options.save_every, options.overwrite
     if every is not None:
         yield callbacks.SaveImages(
@@ -80,8 +80,8 @@ def _observers(options: argparse.Namespace, output: Path) -> Iterator[Any]:
         yield callbacks.TensorBoard(Path(options.tensorboard))
 
 
-def shown_steps(options: argparse.Namespace) -> Iterator[Any]:
-    """The callback that shows the steps of a run: as JSON, as a bar or log, or not at all."""
+def make_step_callbacks(options: argparse.Namespace) -> Iterator[Any]:
+    """The callback that prints the steps of a run: JSON lines, a progress bar or log, or none."""
     from tfstyle import callbacks
 
     if options.json:
@@ -96,21 +96,26 @@ RECORDS = {
     "strip": tuple(images.WRITERS),
     "gif": (".gif",),
 }
-"""Options that write a file about the run → the endings it may have."""
+"""Option that writes a file about the run to the suffixes the file may have."""
 
 
 def _records(options: argparse.Namespace) -> dict[str, Path]:
-    """The files about the run that were asked for, by the names of their options."""
+    """The files about the run that the options ask for, by the names of these options."""
     return {name: Path(getattr(options, name)) for name in RECORDS if getattr(options, name)}
 
 
 def _check_records(options: argparse.Namespace, output: Path) -> None:
-    """Refuses files about the run that could not be written, or would be written over one another."""
+    """Checks the files about the run.
+
+    Raises:
+        OutputError: if one could not be written, or two have the same name.
+        SetupError: if a package is missing.
+    """
     taken = {os.path.realpath(output)}
     for name, path in _records(options).items():
         files.check_file(path, RECORDS[name], overwrite=options.overwrite)
         if os.path.realpath(path) in taken:
-            raise OutputError(f"{path}: is named for two files of this run; choose another name.")
+            raise OutputError(f"{path}: two files of this run would have this name; choose another.")
         taken.add(os.path.realpath(path))
     if options.tensorboard and Path(options.tensorboard).is_file():
         raise OutputError(f"{options.tensorboard}: is a file; name a folder with --tensorboard.")
@@ -127,15 +132,24 @@ def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     return recipe, {"size": recipe.pyramid.size} if "size" in overrides else {}
 
 
-def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path]:
-    """Paths of photograph and painting, after every check that needs no TensorFlow."""
+def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path]:
+    """Makes every check of the input files that needs no TensorFlow.
+
+    Returns:
+        Paths of the content image and the style image.
+
+    Raises:
+        UsageError: if only one of the two is given, or the background is not a color.
+        InputError: if a picture cannot be used.
+        WeightsError: if the weights cannot be used.
+    """
     images.parse_color(options.background)
     if (options.content is None) != (options.style is None):
-        raise UsageError("give both a photograph and a painting, or neither for the embedded ones.")
+        raise UsageError("give both CONTENT and STYLE, or neither for the built-in pictures.")
     content = images.SAMPLES / "neuschwanstein.jpg" if options.content is None else Path(options.content)
     style = images.SAMPLES / "starry_night.jpg" if options.style is None else Path(options.style)
     if content.is_dir():
-        raise InputError(f"{content}: is a folder; give a picture, or let tfstyle fast paint the whole folder.")
+        raise InputError(f"{content}: is a folder; give a picture, or use tfstyle fast for a whole folder.")
     for path in (content, style) + (() if recipe.start.init in STARTS else (Path(recipe.start.init),)):
         decoding.probe(path, long_side=1)
     weights.check(recipe.network.weights)
@@ -143,7 +157,12 @@ def checked_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path,
 
 
 def _check_output(options: argparse.Namespace, output: Path) -> None:
-    """Refuses a result, or a folder of `--save-every`, that could not be written."""
+    """Checks the result, and the folder of `--save-every`.
+
+    Raises:
+        UsageError: if `--save-every` is less than 1.
+        OutputError: if one of the two could not be written.
+    """
     images.check_output(output, overwrite=options.overwrite, alpha=options.keep_alpha, quality=options.quality)
     if options.save_every is None:
         return
@@ -158,7 +177,7 @@ def _check_output(options: argparse.Namespace, output: Path) -> None:
 def result_path(
     options: argparse.Namespace, content: Path, style: str, *, beside: Callable[[Path], Path] = lambda path: path
 ) -> Path | files.FreeName:
-    """The file named, or CONTENT.STYLE.png under a free name: in the folder named, or where default results go."""
+    """The path of the result: the file that -o names, or CONTENT.STYLE.png, numbered if it exists, in a folder."""
     if options.output and not os.path.isdir(options.output):
         return Path(options.output)
     folder = Path(options.output) if options.output else default_folder(content)
@@ -166,11 +185,11 @@ def result_path(
 
 
 def default_folder(content: Path) -> Path:
-    """Where results go by default: beside the photograph; for an embedded one, into the working folder."""
+    """The folder of results without -o: that of the content image, or the working folder for a built-in one."""
     embedded = Path(os.path.realpath(content)).is_relative_to(os.path.realpath(images.SAMPLES.parent))
     return Path() if embedded else content.parent
 
 
 def _steps_folder(output: Path) -> Path:
-    """Where `--save-every` puts its images."""
+    """The folder of the images of `--save-every`."""
     return output.with_name(f"{output.stem}-steps")

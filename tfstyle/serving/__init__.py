@@ -1,1 +1,4 @@
-"""Networks → files that other programs load."""
+"""Exports networks for other programs."""
+
+FORMATS = ("savedmodel", "onnx", "litert")
+"""What a network can be exported as."""

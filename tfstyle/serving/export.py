@@ -21,9 +21,7 @@ from tfstyle.feedforward.adain import AdaINDecoder, ArbitraryStyle
 from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import SMALLEST, Transformer
 from tfstyle.model import StyleContentModel
-
-FORMATS = ("savedmodel", "onnx", "litert")
-"""What a network can be exported as."""
+from tfstyle.serving import FORMATS
 
 _NEEDS = {"savedmodel": (), "onnx": ("tf2onnx", "onnx"), "litert": ()}
 _FILES = {"onnx": "model.onnx", "litert": "model.tflite"}

@@ -1,0 +1,162 @@
+"""Options and help texts that several commands share, each defined once."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from tfstyle.errors import UsageError
+from tfstyle.recipes.parts import STARTS
+from tfstyle.recipes.recipe import OPTIONS
+
+_METAVARS = MappingProxyType({"init": f"{{{','.join(STARTS)},FILE}}", "weights": "{embedded,imagenet,FILE}"})
+"""Field to metavar, for options that take certain words or a file."""
+
+_COMMON_FIELDS = ("size", "steps", "style_weight", "style_scale")
+"""Fields of a recipe among the common options."""
+
+_NETWORK_FIELDS = ("weights", "pooling", "precision", "flip_kernels", "input_scale")
+"""Fields of a recipe that are about the network."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are a `UsageError`.
+
+    Attributes:
+        commands: names of its commands, in the order of the help.
+    """
+
+    commands: Collection[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a one-line UsageError."""
+        raise UsageError(f"{self.prog}: error: {message} (see {self.prog} --help)")
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """A help formatter that keeps the line breaks of descriptions and epilogs."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30)
+
+
+def describe(help: str, examples: Sequence[str]) -> str:
+    """The start of a help: what the command does, and examples of it."""
+    lines = [f"example{'s' if len(examples) > 1 else ''}:", *(f"  {example}" for example in examples)]
+    return f"{help[0].upper()}{help[1:]}.\n\n" + "\n".join(lines)
+
+
+def add_command(
+    commands: Any, name: str, arguments: str, *examples: str, help: str, run: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    """Adds a command without any options.
+
+    Args:
+        commands: what `add_subparsers` returned.
+        name: its name.
+        arguments: what follows the name in the usage line.
+        *examples: whole command lines.
+        help: what it does, as a phrase.
+        run: module and function in `tfstyle.cli` that run it, as "stylize.run"; they are loaded when it is called.
+        epilog: lines for the end of its help.
+    """
+    command = commands.add_parser(
+        name,
+        usage=f"%(prog)s {arguments} [options]" if arguments else "%(prog)s [options]",
+        help=help,
+        description=describe(help, examples),
+        epilog=f"{epilog}exit codes: see tfstyle --help",
+        formatter_class=formatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    command.set_defaults(parser=command, run=run)
+    return command
+
+
+def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None:
+    """The options of every command about what it prints; the last group of its help."""
+    messages = command.add_argument_group("messages")
+    messages.add_argument("-h", "--help", action="help", help="show this help and exit")
+    messages.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    messages.add_argument("-v", "--verbose", action="store_true", help="also print what was converted")
+    messages.add_argument(
+        "--debug", action="store_true", help="print tracebacks, and what TensorFlow prints on loading"
+    )
+    if json:
+        messages.add_argument("--json", action="store_true", help="print JSON, one object per line")
+
+
+def add_pictures(command: argparse.ArgumentParser, *, content: str = "", style: str = "", **more: Any) -> Any:
+    """The content image and the style image, with notes at the end of their help."""
+    pictures = command.add_argument_group("pictures")
+    help = f"the photograph to paint (content image){content}"
+    pictures.add_argument("content", metavar="CONTENT", help=help, **more)
+    help = f"the painting whose style it gets (style image){style}"
+    pictures.add_argument("style", metavar="STYLE", help=help, **more)
+    return pictures
+
+
+def add_output(group: Any, metavar: str, help: str, *, required: bool = False) -> None:
+    """Where the result goes."""
+    group.add_argument("-o", "--output", metavar=metavar, required=required, help=help)
+
+
+def add_overwrite(group: Any, help: str) -> None:
+    """What may be done with files that exist."""
+    group.add_argument("--overwrite", action="store_true", help=help)
+
+
+def add_quality(group: Any) -> None:
+    """The quality of a result that is compressed with losses."""
+    group.add_argument(
+        "--quality", type=int, default=95, metavar="Q", help="quality of JPEG, WebP and AVIF, 1 to 100 [95]"
+    )
+
+
+def add_background(group: Any) -> None:
+    """The color behind transparency."""
+    group.add_argument(
+        "--background", default="white", metavar="COLOR", help="color behind transparent parts of a picture [white]"
+    )
+
+
+def add_recipe_options(command: argparse.ArgumentParser, common: Any) -> None:
+    """The recipe's name, and an option for each field that is one, in the groups of the help."""
+    help = "balanced, draft (faster), best (slower), or another that tfstyle recipes lists [balanced]"
+    common.add_argument("--recipe", metavar="NAME", default="default", help=help)
+    recipe = command.add_argument_group("recipe", "each option, here and above, replaces one value of the recipe")
+    network = command.add_argument_group("network")
+    elsewhere = dict.fromkeys(_COMMON_FIELDS, common) | dict.fromkeys(_NETWORK_FIELDS, network)
+    add_fields(recipe, OPTIONS.values(), elsewhere=elsewhere)
+
+
+def add_fields(
+    group: Any,
+    fields: Iterable[dataclasses.Field],
+    *,
+    elsewhere: Mapping[str, Any] = MappingProxyType({}),
+    shown: bool = False,
+    defaults: bool = False,
+) -> None:
+    """An option for each field; what is not typed is not in the result.
+
+    Args:
+        group: where they are added.
+        fields: made by `fields.option`.
+        elsewhere: field to another group for it.
+        shown: show the defaults in the help.
+        defaults: show them, and put them into the result where nothing is typed.
+    """
+    for item in fields:
+        kind, choices = item.metadata["kind"], item.metadata["choices"]
+        elsewhere.get(item.name, group).add_argument(
+            f"--{item.name.replace('_', '-')}",
+            type=kind,
+            choices=choices or None,
+            metavar=None if choices else _METAVARS.get(item.name) or {int: "N", float: "X", str: "WORD"}[kind],
+            default=item.default if defaults else argparse.SUPPRESS,
+            help=item.metadata["help"]
+            + (f" [{item.default:{'' if kind is str else 'g'}}]" if shown or defaults else ""),
+        )
