@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
-from tfstyle.feedforward.adain import adain
-from tfstyle.feedforward.inference import paint
+from tfstyle.feedforward.adain import load_adain
 from tfstyle.model import gradient_kernels, model_for, policy
 from tfstyle.objective import Targets, from_space, make_objective, make_targets, to_space
 from tfstyle.optimizers import make_optimizer
@@ -244,7 +243,7 @@ def _start_image(recipe: Recipe, content: tf.Tensor, style: tf.Tensor, image: tf
     if image is not None:
         return to_space(images.resize(image, height, width), recipe.space)
     if recipe.init == "adain":
-        return to_space(paint(adain(), content, [style]), recipe.space)
+        return to_space(load_adain().stylize(content, [style]), recipe.space)
     if recipe.init != "noise":
         return to_space(content, recipe.space)
     if recipe.noise:

@@ -82,7 +82,7 @@ def _paint(
     """Paints one photograph."""
     from tfstyle import one_pass
 
-    one_pass.fast(
+    one_pass.stylize_fast(
         photograph,
         styles,
         model=network,

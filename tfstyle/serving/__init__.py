@@ -1,1 +1,1 @@
-"""Networks → files that other programs load."""
+"""Exports networks for other programs."""
