@@ -10,7 +10,6 @@ import tensorflow as tf
 from conftest import ROOT, embedded_decoder, image, miniature, small_generator, small_transformer
 
 from tfstyle.errors import OutputError, SetupError
-from tfstyle.feedforward import adain, inference
 from tfstyle.serving import export
 
 SHAPES = [(64, 64), (97, 131), (48, 33)]
@@ -213,7 +212,7 @@ def test_an_exported_decoder_takes_photograph_and_painting(format, tmp_path, rng
     export.export_network(network, tmp_path / "net", format=format)
     pictures = {"image": image(rng, 40, 57), "style": image(rng, 64, 33)}
     found = painted_by(tmp_path / "net", format, pictures)
-    expected = inference.paint(adain.AdaIN(network), pictures["image"], [pictures["style"]])
+    expected = network.stylize(pictures["image"], [pictures["style"]])
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from conftest import image, mini_recipe, miniature
 
 from tfstyle import images, objective, total_variation, transfer
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
-from tfstyle.feedforward import adain, inference
+from tfstyle.feedforward import adain
 
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
 
@@ -136,7 +136,7 @@ def test_the_adain_start_is_adains_picture(mini_transfer, rng):
     recipe = mini_recipe(learning_rate=1e-6, init="adain")
     content, style = image(rng), image(rng, 40, 57)
     first = next(mini_transfer(recipe).steps(content, style, recipe)).image
-    np.testing.assert_allclose(first, inference.paint(adain.AdaIN(), content, [style]), atol=1e-5)
+    np.testing.assert_allclose(first, adain.AdaIN().stylize(content, [style]), atol=1e-5)
 
 
 def test_a_scale_with_no_steps_is_passed_over(mini_transfer, rng):

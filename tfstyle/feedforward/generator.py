@@ -157,6 +157,7 @@ class Generator(TransformerNet):
             inference.check_sides(style, SMALLEST, "the painting")
         weights = inference.blend_weights(len(styles), blend)
         reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
+        # Not compiled: tracing takes longer than it saves on fewer than eight style images.
         return inference.weighted_mean([self.encode_style(style)[0] for style in reduced], weights)
 
     def check_options(
