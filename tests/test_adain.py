@@ -9,7 +9,7 @@ from conftest import SAMPLES, embedded_decoder, image
 
 from tfstyle import images, metrics, statistics, vgg, weights
 from tfstyle.errors import InputError, UsageError
-from tfstyle.feedforward import adain, inference, layers
+from tfstyle.feedforward import adain, layers
 from tfstyle.statistics import sufficient_statistics
 
 
@@ -19,7 +19,7 @@ def network():
 
 
 def convolve(x, kernel, bias):
-    """[h, w, in] by its definition, mirrored at the edge."""
+    """[h, w, in] by its definition, reflected at the edge."""
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), "reflect")
     rows, columns = x.shape[:2]
     patches = [padded[i : i + rows, j : j + columns] @ kernel[i, j] for i in range(3) for j in range(3)]
@@ -127,8 +127,8 @@ def test_an_image_of_one_tile_is_encoded_once_and_a_tile_of_a_larger_one_twice(n
 def test_it_brings_the_style_and_keeps_the_content(network):
     content, style = (images.fit(images.read(SAMPLES / f"{n}.jpg").image, 160) for n in ("chelsea", "starry_night"))
     judge = vgg.load_vgg(metrics.LAYERS)
-    painted = network.stylize(content, [style])
-    before, after = (metrics.compare(judge, content, style, picture) for picture in (content, painted))
+    stylized = network.stylize(content, [style])
+    before, after = (metrics.compare(judge, content, style, picture) for picture in (content, stylized))
     assert after.sliced_wasserstein < 0.7 * before.sliced_wasserstein
     assert after.colors < 0.7 * before.colors
     assert after.content < metrics.compare(judge, content, style, images.resize(style, 106, 160)).content
@@ -169,7 +169,7 @@ def test_an_option_out_of_range_is_one_line(options, message, network, rng):
 
 
 def test_without_a_style_it_is_refused(network, rng):
-    with pytest.raises(UsageError, match="name at least one painting"):
+    with pytest.raises(UsageError, match="give at least one painting"):
         network.stylize(image(rng))
 
 

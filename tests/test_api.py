@@ -255,6 +255,11 @@ def test_a_network_that_paints_no_numbers_is_refused(pair):
         tfstyle.stylize_fast(pair[0], model=network)
 
 
+def test_a_model_that_is_no_network_is_refused(pair):
+    with pytest.raises(tfstyle.UsageError, match=r"`model` should be a network, its name or its \.keras file, not 5"):
+        tfstyle.stylize_fast(pair[0], model=5)
+
+
 def test_a_result_whose_name_was_taken_meanwhile_is_saved_beside_it(pair, tmp_path):
     output = tmp_path / "out.png"
     seen = []

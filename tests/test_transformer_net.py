@@ -17,7 +17,7 @@ from tfstyle.feedforward.transformer_net import TransformerNet
 
 
 def convolve(x, layer):
-    """[h, w, in] by its definition, mirrored at the edge."""
+    """[h, w, in] by its definition, reflected at the edge."""
     kernel, bias = (array.astype("float64") for array in layer.get_weights())
     side, stride = kernel.shape[0], layer.strides[0]
     padded = np.pad(x, ((side // 2,) * 2, (side // 2,) * 2, (0, 0)), "reflect")
@@ -69,10 +69,10 @@ def test_any_size_comes_back_at_its_own_and_in_range(size, rng):
     assert stylized.max() <= 1.0
 
 
-def test_an_odd_size_is_the_mirrored_larger_one_cut(rng):
+def test_an_odd_size_is_the_padded_larger_one_cropped(rng):
     network, pixels = small_transformer(), rng.uniform(size=(1, 21, 30, 3)).astype("float32")
-    mirrored = np.pad(pixels, ((0, 0), (0, 3), (0, 2), (0, 0)), "symmetric")
-    np.testing.assert_allclose(network(pixels), network(mirrored)[:, :21, :30], atol=1e-6)
+    padded = np.pad(pixels, ((0, 0), (0, 3), (0, 2), (0, 0)), "symmetric")
+    np.testing.assert_allclose(network(pixels), network(padded)[:, :21, :30], atol=1e-6)
 
 
 def test_images_of_a_batch_do_not_see_each_other(rng):

@@ -76,18 +76,7 @@ def stylize_fast(
         images.check_output(output, overwrite=overwrite, quality=quality)
     image = _read_content(content, size, background)
     style_images = [images.read_and_log(style, background=background).image for style in styles]
-    height, width = image.shape[1:3]
-    needed = network.memory_needed((height, width), *(style.shape[1:3] for style in style_images), tile=tile)
-    if (free := environment.lacks_memory(needed)) is not None:
-        raise MemoryLimitError(
-            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-            "choose a smaller `tile` or `size`."
-        )
-    try:
-        result = network.stylize(image, style_images, blend=blend, alpha=alpha, seed=seed, tile=tile)
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
-    environment.keeps_memory(needed)
+    result = _stylize(network, image, style_images, blend=blend, alpha=alpha, seed=seed, tile=tile)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if preserve_color:
@@ -108,6 +97,29 @@ def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
             raise UsageError(f"{limit}; choose a smaller `size`.")
         raise InputError(f"the photograph's own {limit}; choose a smaller `size`.")
     return images.resize(picture.image, height, width)
+
+
+def _stylize(
+    network: OnePassNetwork, content: tf.Tensor, styles: list[tf.Tensor], *, tile: int, **options: Any
+) -> tf.Tensor:
+    """Stylizes the content image if the memory is enough.
+
+    Raises:
+        MemoryLimitError: if it is not.
+    """
+    height, width = content.shape[1:3]
+    needed = network.memory_needed((height, width), *(style.shape[1:3] for style in styles), tile=tile)
+    if (free := environment.lacks_memory(needed)) is not None:
+        raise MemoryLimitError(
+            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            "choose a smaller `tile` or `size`."
+        )
+    try:
+        result = network.stylize(content, styles, tile=tile, **options)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
+    environment.keeps_memory(needed)
+    return result
 
 
 def _as_list(styles: Any) -> list[Any]:

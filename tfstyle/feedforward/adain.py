@@ -100,7 +100,7 @@ class AdaIN:
     ) -> None:
         """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
         if not styles:
-            raise UsageError("name at least one painting, or a network of one style as `model`.")
+            raise UsageError("give at least one painting, or a network as `model`.")
         if seed is not None:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
         if not 0.0 <= alpha <= 1.0:
