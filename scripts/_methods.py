@@ -75,10 +75,9 @@ def our_steps(recipe, content, style):
 
 def one_pass(content, style):
     """The embedded AdaIN network."""
-    from tfstyle.feedforward.adain import adain
-    from tfstyle.feedforward.inference import paint
+    from tfstyle.feedforward.adain import load_adain
 
-    yield 1.0, paint(adain(), content, [style]), None
+    yield 1.0, load_adain().stylize(content, [style]), None
 
 
 def run(method, content, style, size):

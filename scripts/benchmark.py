@@ -325,8 +325,7 @@ def first_step(job):
 
 def again(pair, size):
     """A second picture's wait before its first step, and the network that paints in one pass at four sizes."""
-    from tfstyle.feedforward.adain import adain
-    from tfstyle.feedforward.inference import paint
+    from tfstyle.feedforward.adain import load_adain
     from tfstyle.recipes import get_recipe
     from tfstyle.transfer import Transfer
 
@@ -339,9 +338,9 @@ def again(pair, size):
         print(f"{picture + ' picture':<24}{time.perf_counter() - began:8.3f} s to the first step")
     for side in (256, 512, 1024, 2048):
         content, style = read_pair(pair, side)
-        paint(adain(), content, [style])
+        load_adain().stylize(content, [style])
         began = time.perf_counter()
-        paint(adain(), content, [style]).numpy()
+        load_adain().stylize(content, [style]).numpy()
         print(f"one pass, {side:<14}{time.perf_counter() - began:8.3f} s")
 
 

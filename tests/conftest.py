@@ -14,7 +14,7 @@ from tfstyle.environment import keras
 from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.feedforward.adain import AdaINDecoder
 from tfstyle.feedforward.generator import Generator
-from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.model import StyleContentModel
 from tfstyle.recipes import Loss, Pyramid, Recipe, catalog
 from tfstyle.recipes.recipe import replace
@@ -123,15 +123,15 @@ def small_generator(**options):
     return small_transformer(kind=Generator, **options)
 
 
-def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=Transformer, **options):
-    """A transformer with few filters and seeded weights, no normalisation of which is trivial."""
+def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=TransformerNet, **options):
+    """A transformer with few filters and seeded weights, no normalization of which is trivial."""
     network = kind(filters, blocks=blocks, **options)
     network.build((None, None, None, 3))
     trainer.initialise(network, seed)
     numbers = np.random.default_rng(seed)
-    for normalisation in network.normalisations:
-        normalisation.shift.assign(numbers.normal(size=normalisation.shift.shape))
-        normalisation.scale.assign(numbers.normal(1.0, 0.2, size=normalisation.scale.shape))
+    for normalization in network.normalizations:
+        normalization.shift.assign(numbers.normal(size=normalization.shift.shape))
+        normalization.scale.assign(numbers.normal(1.0, 0.2, size=normalization.scale.shape))
     return network
 
 

@@ -1,17 +1,25 @@
-"""AdaIN against a forward pass in NumPy and its own definition."""
+"""AdaIN against a forward pass in NumPy and its own definition; sizes, tiles, blends, and the range of every option."""
+
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import embedded_decoder, image
+from conftest import SAMPLES, embedded_decoder, image
 
-from tfstyle import statistics, weights
-from tfstyle.feedforward import adain, inference
+from tfstyle import images, metrics, statistics, vgg, weights
+from tfstyle.errors import InputError, UsageError
+from tfstyle.feedforward import adain, layers
 from tfstyle.statistics import sufficient_statistics
 
 
+@pytest.fixture(scope="module")
+def network():
+    return adain.AdaIN()
+
+
 def convolve(x, kernel, bias):
-    """[h, w, in] by its definition, mirrored at the edge."""
+    """[h, w, in] by its definition, reflected at the edge."""
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), "reflect")
     rows, columns = x.shape[:2]
     patches = [padded[i : i + rows, j : j + columns] @ kernel[i, j] for i in range(3) for j in range(3)]
@@ -36,27 +44,10 @@ def test_the_decoder_is_its_plain_forward_pass(rng):
     np.testing.assert_allclose(found[0], decode_by_numpy(features, arrays), rtol=1e-3, atol=1e-4)
 
 
-def mean_std(features):
-    return statistics.mean_std(sufficient_statistics(tf.constant(features)))
-
-
-def test_normalised_features_have_the_styles_mean_and_deviation(rng):
-    features, style = rng.normal(size=(1, 7, 9, 4)), 3.0 + 2.0 * rng.normal(size=(1, 5, 8, 4))
-    own, target = mean_std(features), mean_std(style)
-    found = adain.adaptive_instance_normalisation(tf.constant(features), own, target).numpy()
-    np.testing.assert_allclose(found.mean((0, 1, 2)), style.mean((0, 1, 2)), rtol=1e-6)
-    np.testing.assert_allclose(found.std((0, 1, 2)), style.std((0, 1, 2)), rtol=1e-3)
-
-
-def test_its_own_style_changes_nothing(rng):
-    features = tf.constant(rng.normal(size=(1, 7, 9, 4)))
-    own = mean_std(features)
-    found = adain.adaptive_instance_normalisation(features, own, own)
-    np.testing.assert_allclose(found, features, rtol=1e-6, atol=1e-9)
-
-
-def test_the_network_is_loaded_once():
-    assert adain.adain() is adain.adain()
+def test_a_network_is_made_once_for_each_decoder():
+    decoder = embedded_decoder()
+    assert adain.load_adain() is adain.load_adain()
+    assert adain.load_adain(decoder) is adain.load_adain(decoder) is not adain.load_adain()
 
 
 def encode_by_numpy(pixels):
@@ -72,28 +63,11 @@ def encode_by_numpy(pixels):
     return x
 
 
-def test_the_encoder_is_its_plain_forward_pass(rng):
+def test_the_encoder_is_its_plain_forward_pass(network, rng):
     pixels = image(rng, 16, 24)
-    found = adain.AdaIN().encode(pixels)
+    found = network.encode(pixels)
     assert found.shape == (1, 2, 3, 512)
     np.testing.assert_allclose(found[0], encode_by_numpy(pixels), rtol=1e-3, atol=1e-3)
-
-
-def test_described_is_the_moments_mean_and_deviation(rng):
-    features = rng.normal(2.0, 3.0, size=(2, 5, 8, 4)).astype("float32")
-    np.testing.assert_allclose(adain.describe(features), mean_std(features), rtol=1e-4)
-
-
-def test_doubled_repeats_rows_and_columns(rng):
-    features = rng.normal(size=(2, 3, 5, 4)).astype("float32")
-    np.testing.assert_array_equal(adain.doubled(features), features.repeat(2, axis=1).repeat(2, axis=2))
-
-
-@pytest.mark.parametrize("size", [(8, 16), (9, 15), (13, 10)])
-def test_whole_cells_are_mirrored(size, rng):
-    pixels = image(rng, *size)
-    margins = [(0, 0), *((0, -side % 8) for side in size), (0, 0)]
-    np.testing.assert_array_equal(adain.in_whole_cells(pixels, 8), np.pad(pixels, margins, "symmetric"))
 
 
 def test_a_decoder_as_a_model_is_the_function(rng):
@@ -102,7 +76,117 @@ def test_a_decoder_as_a_model_is_the_function(rng):
     np.testing.assert_allclose(embedded_decoder()(features), expected, atol=1e-5)
 
 
-def test_any_style_as_one_model_is_adain(rng):
+def test_a_decoder_stylizes_as_its_network(network, rng):
+    content, style = image(rng, 33, 47), image(rng, 40, 26)
+    found = embedded_decoder().stylize(content, [style], alpha=0.5)
+    np.testing.assert_allclose(found, network.stylize(content, [style], alpha=0.5), atol=1e-5)
+    assert embedded_decoder().memory_needed((33, 47), tile=64) == network.memory_needed((33, 47), tile=64)
+    with pytest.raises(UsageError, match="`alpha` should be"):
+        embedded_decoder().check_options(1, alpha=2.0)
+
+
+def test_any_style_as_one_model_is_adain(network, rng):
     pictures = image(rng, 33, 47), image(rng, 40, 26)
     found = adain.ArbitraryStyle(embedded_decoder())(pictures)
-    np.testing.assert_allclose(found, inference.paint(adain.adain(), pictures[0], [pictures[1]]), atol=1e-4)
+    np.testing.assert_allclose(found, network.stylize(pictures[0], [pictures[1]]), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (50, 121), (16, 16)])
+def test_any_size_comes_back_at_its_own(size, network, rng):
+    found = network.stylize(image(rng, *size), [image(rng, 40, 57)]).numpy()
+    assert found.shape == (1, *size, 3)
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+
+
+@pytest.mark.parametrize("size", [(150, 210), (300, 70), (131, 97)])
+def test_tiles_give_the_image_of_a_single_tile(size, network, rng):
+    content, style = image(rng, *size), image(rng, 90, 140)
+    whole, tiled = (network.stylize(content, [style], tile=tile) for tile in (4096, 64))
+    np.testing.assert_allclose(tiled, whole, atol=2e-4)
+
+
+def test_an_image_of_one_tile_is_encoded_once_and_a_tile_of_a_larger_one_twice(network, rng, monkeypatch):
+    encode, sizes = network.encode, []
+    content, style = image(rng, 50, 121), image(rng, 40, 57)
+    monkeypatch.setattr(network, "encode", lambda part: sizes.append(tuple(part.shape[1:3])) or encode(part))
+    stylized = network.stylize(content, [style])
+    assert sizes == [(40, 64), (56, 128)]
+    own, target = (
+        statistics.mean_std(sufficient_statistics(encode(layers.pad_to_multiple(whole, 8))))
+        for whole in (content, style)
+    )
+    features = encode(layers.pad_to_multiple(content, 8))
+    plain = network.decode(layers.adaptive_instance_normalization(features, own, target))[:, :50, :121]
+    np.testing.assert_array_equal(stylized, tf.clip_by_value(plain, 0.0, 1.0))
+    sizes.clear()
+    network.stylize(content, [style], tile=64)
+    assert len(sizes) == 1 + 2 * 2  # One style; two tiles, for their statistics and with their surroundings.
+
+
+def test_it_brings_the_style_and_keeps_the_content(network):
+    content, style = (images.fit(images.read(SAMPLES / f"{n}.jpg").image, 160) for n in ("chelsea", "starry_night"))
+    judge = vgg.load_vgg(metrics.LAYERS)
+    stylized = network.stylize(content, [style])
+    before, after = (metrics.compare(judge, content, style, picture) for picture in (content, stylized))
+    assert after.sliced_wasserstein < 0.7 * before.sliced_wasserstein
+    assert after.colors < 0.7 * before.colors
+    assert after.content < metrics.compare(judge, content, style, images.resize(style, 106, 160)).content
+
+
+def test_alpha_goes_from_the_content_to_the_style(network, rng):
+    content, style = image(rng, 48, 64), image(rng, 40, 57)
+    none, half, whole = (network.stylize(content, [style], alpha=alpha).numpy() for alpha in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(none, network.stylize(content, [content], alpha=1.0), atol=1e-3)
+    assert np.abs(half - none).mean() < np.abs(whole - none).mean()
+    assert np.abs(half - whole).mean() < np.abs(none - whole).mean()
+
+
+def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(network, rng):
+    content, first, second = image(rng, 40, 56), image(rng, 40, 57), 1.0 - image(rng, 33, 60)
+    alone = network.stylize(content, [first])
+    for styles, blend in (([first, second], [2.0, 0.0]), ([first, first], None)):
+        np.testing.assert_allclose(network.stylize(content, styles, blend=blend), alone, atol=1e-4)
+    assert np.abs(network.stylize(content, [first, second]) - alone).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 1.5}, "`alpha` should be from 0 to 1"),
+        ({"tile": 10}, "`tile` should be at least 64"),
+        ({"blend": [1.0, 1.0]}, "one weight of 0 or more for each of 1 styles"),
+        ({"blend": [0.0]}, "one weight of 0 or more"),
+        ({"blend": [-1.0]}, "one weight of 0 or more"),
+        ({"blend": [math.nan]}, "one weight of 0 or more"),
+        ({"blend": [math.inf]}, "one weight of 0 or more"),
+        ({"seed": 1}, "`seed` is for a generator"),
+    ],
+)
+def test_an_option_out_of_range_is_one_line(options, message, network, rng):
+    with pytest.raises(ValueError, match=message):
+        network.stylize(image(rng), [image(rng)], **options)
+
+
+def test_without_a_style_it_is_refused(network, rng):
+    with pytest.raises(UsageError, match="give at least one painting"):
+        network.stylize(image(rng))
+
+
+def test_an_image_too_small_is_refused(network, rng):
+    with pytest.raises(InputError, match="the painting is 9x5; at least 9 pixels are needed on each side"):
+        network.stylize(image(rng), [image(rng, 5, 9)])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tile", "tile_pixels"),
+    [
+        ([(300, 400), (200, 100)], 1024, 300 * 400),
+        ([(300, 400), (700, 900)], 1024, 700 * 900),
+        ([(2000, 3000), (200, 100)], 512, 576 * 576),
+        ([(100, 3000), (90, 100)], 500, 100 * (520 + 64)),  # In tiles of 496, the last of 520.
+    ],
+)
+def test_memory_of_adain_grows_with_the_largest_tile_and_the_pixels(sizes, tile, tile_pixels, network):
+    whole = sum(height * width for height, width in sizes)
+    assert network.memory_needed(*sizes, tile=tile) == 230_000_000 + 1000 * tile_pixels + 60 * whole

@@ -244,16 +244,21 @@ def test_what_is_kept_is_released_before_a_run_is_refused(pair, monkeypatch):
 
 def test_one_painting_needs_no_list(pair, rng):
     painting = images.read(pair[1])
-    expected = tfstyle.fast(pair[0], [pair[1]], size=48)
+    expected = tfstyle.stylize_fast(pair[0], [pair[1]], size=48)
     for one in (pair[1], str(pair[1]), Image.open(pair[1]), painting.image, tf.constant(painting.image)):
-        np.testing.assert_allclose(tfstyle.fast(pair[0], one, size=48), expected, atol=1e-5)
+        np.testing.assert_allclose(tfstyle.stylize_fast(pair[0], one, size=48), expected, atol=1e-5)
 
 
 def test_a_network_that_paints_no_numbers_is_refused(pair):
     network = small_transformer()
     network.convolutions[-1].bias.assign([float("nan")] * 3)
     with pytest.raises(WeightsError, match="the picture is not finite"):
-        tfstyle.fast(pair[0], model=network)
+        tfstyle.stylize_fast(pair[0], model=network)
+
+
+def test_a_model_that_is_no_network_is_refused(pair):
+    with pytest.raises(tfstyle.UsageError, match=r"`model` should be a network, its name or its \.keras file, not 5"):
+        tfstyle.stylize_fast(pair[0], model=5)
 
 
 def test_a_result_whose_name_was_taken_meanwhile_is_saved_beside_it(pair, tmp_path):
@@ -358,15 +363,15 @@ def test_what_read_returns_is_taken_by_stylize_and_fast(pair):
     pictures = [tfstyle.read(path) for path in pair]
     expected = tfstyle.stylize(*pair, recipe=RECIPE)
     np.testing.assert_array_equal(tfstyle.stylize(*pictures, recipe=RECIPE), expected)
-    np.testing.assert_array_equal(tfstyle.fast(*pictures, size=48), tfstyle.fast(*pair, size=48))
+    np.testing.assert_array_equal(tfstyle.stylize_fast(*pictures, size=48), tfstyle.stylize_fast(*pair, size=48))
 
 
 def test_a_network_by_name_is_loaded_once(pair, monkeypatch):
     one_pass.clear_cache()
-    loaded, load = [], one_pass.saved.load
-    monkeypatch.setattr(one_pass.saved, "load", lambda source: loaded.append(source) or load(source))
+    loaded, load = [], one_pass.serialization.load
+    monkeypatch.setattr(one_pass.serialization, "load", lambda source: loaded.append(source) or load(source))
     for _ in range(2):
-        tfstyle.fast(pair[0], model="starry-night", size=48)
+        tfstyle.stylize_fast(pair[0], model="starry-night", size=48)
     assert loaded == ["starry-night"]
     one_pass.clear_cache()
 

@@ -7,6 +7,7 @@ import pytest
 from conftest import assert_one_line, image
 
 from tfstyle import cli, images, one_pass
+from tfstyle.feedforward.adain import AdaIN
 from tfstyle.pictures import decoding
 
 
@@ -59,13 +60,13 @@ def test_fast_in_a_folder_takes_the_next_name_if_one_is_taken_meanwhile(pair, tm
     (tmp_path / "photos").mkdir()
     for name in ("a", "b"):
         images.write(image(rng, 24, 30), tmp_path / "photos" / f"{name}.jpg")
-    fast = one_pass.fast
+    fast = one_pass.stylize_fast
 
     def meddled(*arguments, **options):
         (tmp_path / "out" / "b.painting.png").touch()
         return fast(*arguments, **options)
 
-    monkeypatch.setattr(one_pass, "fast", meddled)
+    monkeypatch.setattr(one_pass, "stylize_fast", meddled)
     assert cli.main(["fast", str(tmp_path / "photos"), pair[1], "--size", "16", "-o", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.splitlines() == [
         str(tmp_path / "out" / name) for name in ("a.painting.png", "b.painting-2.png")
@@ -109,7 +110,7 @@ def test_fast_skips_content_images_too_large_for_memory_or_for_one_pass(pair, tm
         images.write(image(rng, *size), folder / f"{name}.png")
     monkeypatch.setattr(one_pass, "MAX_PIXELS", 1000)
 
-    monkeypatch.setattr(one_pass.inference, "memory_needed", lambda painter, *sizes, tile: sizes[0][0])
+    monkeypatch.setattr(AdaIN, "memory_needed", lambda network, content, *styles, tile: content[0])
     monkeypatch.setattr("tfstyle.environment.lacks_memory", lambda needed: 0 if needed == 25 else None)
     words = ["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0

@@ -139,7 +139,7 @@ def test_options_reach_the_recipe(pair, mini_network, monkeypatch):
     arguments = ["--style-weight", "7", "--seed", "3", "--pooling", "average", "--quality", "80", "--background", "red"]
     assert cli.main(["stylize", *pair, *arguments]) == 0
     recipe = seen["recipe"]
-    assert (recipe.style_weight, recipe.seed, recipe.pooling) == (7.0, 3, "average")
+    assert (recipe.term_weights.style_weight, recipe.start.seed, recipe.network.pooling) == (7.0, 3, "average")
     assert (seen["quality"], seen["background"]) == (80, "red")
     assert "size" not in seen  # Not typed: a small photograph is not enlarged.
     cli.main(["stylize", *pair, "--size", "99"])

@@ -10,7 +10,6 @@ import tensorflow as tf
 from conftest import ROOT, embedded_decoder, image, miniature, small_generator, small_transformer
 
 from tfstyle.errors import OutputError, SetupError
-from tfstyle.feedforward import adain, inference
 from tfstyle.serving import export
 
 SHAPES = [(64, 64), (97, 131), (48, 33)]
@@ -162,7 +161,7 @@ def test_litert_computes_the_same_and_prints_nothing(tmp_path, rng, capsys):
             np.testing.assert_allclose(found[f"{kind}_{layer}"], value, rtol=1e-4, atol=1e-5)
 
 
-def painted_by(folder, format, pictures):
+def run_exported(folder, format, pictures):
     """What a program that knows nothing of tfstyle makes of an exported network."""
     if format == "savedmodel":
         run = tf.saved_model.load(folder / "1").signatures["serving_default"]
@@ -176,14 +175,14 @@ def painted_by(folder, format, pictures):
 
 
 @pytest.mark.parametrize("format", export.FORMATS)
-def test_an_exported_transformer_paints_the_same_at_any_size(format, tmp_path, rng):
+def test_an_exported_transformer_gives_the_same_at_any_size(format, tmp_path, rng):
     if format == "onnx":
         pytest.importorskip("tf2onnx")
     network = small_transformer(blocks=1)
     export.export_network(network, tmp_path / "net", format=format)
     for size in ((33, 47), (24, 18)):
         picture = image(rng, *size)
-        found = painted_by(tmp_path / "net", format, {"image": picture})
+        found = run_exported(tmp_path / "net", format, {"image": picture})
         np.testing.assert_allclose(found, network(picture), atol=1e-4)
     told = json.loads((tmp_path / "net" / "signature.json").read_text())
     assert (told["input"].keys(), told["outputs"].keys()) == ({"image"}, {"painting"})
@@ -191,14 +190,14 @@ def test_an_exported_transformer_paints_the_same_at_any_size(format, tmp_path, r
 
 
 @pytest.mark.parametrize("format", export.FORMATS)
-def test_an_exported_generator_takes_photograph_and_code(format, tmp_path, rng):
+def test_an_exported_generator_takes_image_and_code(format, tmp_path, rng):
     if format == "onnx":
         pytest.importorskip("tf2onnx")
     network = small_generator(blocks=1)
     export.export_network(network, tmp_path / "net", format=format)
     for seed, size in enumerate(((33, 47), (24, 18))):
         given = {"image": image(rng, *size), "code": network.random_code(seed).numpy()}
-        found = painted_by(tmp_path / "net", format, given)
+        found = run_exported(tmp_path / "net", format, given)
         np.testing.assert_allclose(found, network(given["image"], given["code"]), atol=1e-4)
     told = json.loads((tmp_path / "net" / "signature.json").read_text())
     assert told["input"]["code"] == {"dtype": "float32", "distribution": "normal", "shape": ["N", 8]}
@@ -206,14 +205,14 @@ def test_an_exported_generator_takes_photograph_and_code(format, tmp_path, rng):
 
 
 @pytest.mark.parametrize("format", export.FORMATS)
-def test_an_exported_decoder_takes_photograph_and_painting(format, tmp_path, rng):
+def test_an_exported_decoder_takes_content_and_style(format, tmp_path, rng):
     if format == "onnx":
         pytest.importorskip("tf2onnx")
     network = embedded_decoder()
     export.export_network(network, tmp_path / "net", format=format)
     pictures = {"image": image(rng, 40, 57), "style": image(rng, 64, 33)}
-    found = painted_by(tmp_path / "net", format, pictures)
-    expected = inference.paint(adain.AdaIN(network), pictures["image"], [pictures["style"]])
+    found = run_exported(tmp_path / "net", format, pictures)
+    expected = network.stylize(pictures["image"], [pictures["style"]])
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

@@ -145,7 +145,7 @@ def test_a_step_of_both_players_is_a_plain_computation():
     numbers = tf.random.stateless_normal([4, 8], [seed, 0])
     before = [weight.numpy() for weight in generator.trainable_variables]
     with tf.GradientTape() as of_generator:
-        mean, log_variance = generator.code_of(paintings[:3])  # The fourth is painted from noise.
+        mean, log_variance = generator.encode_style(paintings[:3])  # The fourth is painted from noise.
         drawn = mean + tf.exp(log_variance) ** 0.5 * numbers[:3]
         painted = generator(photographs, tf.concat([drawn, numbers[3:]], 0))
         terms = trainer.perceive(painted, photographs, paintings[:3])

@@ -14,7 +14,7 @@ from conftest import MINI_BLOCKS, ROOT, assert_resumes_exactly, image, miniature
 from tfstyle import environment, images, objective, total_variation, vgg, weights
 from tfstyle.errors import InputError, OutputError
 from tfstyle.feedforward import adain, serialization
-from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.training import perceptual, run_folder
 from tfstyle.training.options import AdaINOptions, FastOptions
 
@@ -34,7 +34,9 @@ def mini(monkeypatch):
         perceptual, "fast_recipe", lambda o: dataclasses.replace(make(o), style_layer_weights=(0.7, 0.3), **LAYERS)
     )
     monkeypatch.setattr(perceptual, "model_for", lambda recipe: miniature(statistic="mean_gram"))
-    monkeypatch.setattr(perceptual, "Transformer", lambda filters, dtype: Transformer((4, 5, 6), blocks=0, dtype=dtype))
+    monkeypatch.setattr(
+        perceptual, "TransformerNet", lambda filters, dtype: TransformerNet((4, 5, 6), blocks=0, dtype=dtype)
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Keras loads tfstyle's files after `import tfstyle` alone, in either order of imports."""
 
+import importlib
 import subprocess
 import sys
 
@@ -96,5 +97,8 @@ def test_every_registered_class_is_in_the_list():
 
     ours = {name.removeprefix("tfstyle>") for name in keras.saving.get_custom_objects() if name.startswith("tfstyle>")}
     assert ours == set(registration.CLASSES)
-    for name, module in registration.CLASSES.items():
-        assert getattr(__import__(f"tfstyle.{module}", fromlist=[name]), name).__module__ == f"tfstyle.{module}"
+    for name, path in registration.CLASSES.items():
+        module, _, class_name = f"tfstyle.{path}".rpartition(".")
+        kind = getattr(importlib.import_module(module), class_name)
+        assert kind.__module__ == module
+        assert keras.saving.get_registered_name(kind) == f"tfstyle>{name}"

@@ -6,7 +6,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from conftest import NOT_THE_FILES_FAULT, embedded_decoder, image, small_transformer
+from conftest import NOT_THE_FILES_FAULT, embedded_decoder, image, small_generator, small_transformer
 
 from tfstyle import weights
 from tfstyle.environment import keras
@@ -33,6 +33,70 @@ def test_a_decoder_comes_back_as_it_was(rng, tmp_path):
     serialization.save(embedded_decoder(dtype="mixed_bfloat16"), tmp_path / "x.keras")
     expected = adain.decode(features, weights.read_embedded("adain-decoder"))
     np.testing.assert_allclose(serialization.load(tmp_path / "x.keras")(features), expected, atol=1e-5)
+
+
+def numbered(folder, name, layers):
+    """Groups of an HDF5 file → layers, named as Keras names layers of one class in a list."""
+    return {f"{folder}/{name}{f'_{number}' if number else ''}": layer for number, layer in enumerate(layers)}
+
+
+@pytest.fixture
+def earlier_files(tmp_path):
+    """Writes a network as the first release of the file format did, by hand: names and layout are those of then."""
+
+    def write(network, class_name, groups):
+        config = {"name": "any", "trainable": True, "filters": list(network.filters), "blocks": network.blocks}
+        config["dtype"] = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}
+        config |= {"code_size": network.code_size} if class_name == "Generator" else {}
+        description = {
+            "module": "tfstyle.feedforward.transformer",
+            "class_name": class_name,
+            "config": config,
+            "registered_name": f"tfstyle>{class_name}",
+            "build_config": {"input_shape": [None, None, None, 3]},
+        }
+        with h5py.File(tmp_path / "inner.h5", "w") as file:
+            for group, layer in groups.items():
+                variables = layer if isinstance(layer, list) else layer.variables
+                for number, variable in enumerate(variables):
+                    file[f"{group}/vars/{number}"] = variable.numpy()
+            for group in ("vars", "layers"):
+                file.require_group(group)
+        path = tmp_path / f"{class_name}.keras"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("metadata.json", json.dumps({"keras_version": "3.10.0"}))
+            archive.writestr("config.json", json.dumps(description))
+            archive.write(tmp_path / "inner.h5", "model.weights.h5")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("load", [serialization.load, keras.saving.load_model])
+@pytest.mark.parametrize("make", [small_transformer, small_generator])
+def test_files_of_the_first_layout_are_loaded(make, load, earlier_files, rng):
+    network, pixels = make(), image(rng)
+    groups = numbered("convolutions", "conv2d", network.convolutions)
+    groups |= numbered("layers", "instance_normalisation", network.normalizations)
+    if make is small_generator:
+        network.style_scale.assign(rng.uniform(1, 2, size=network.style_scale.shape))
+        dense = [*network.style_encoder, network.mapping, *network.modulations]
+        groups |= {"": [network.style_mean, network.style_scale]}
+        groups |= numbered("describing", "dense", dense[:2])
+        groups |= dict(list(numbered("layers", "dense", dense).items())[2:])
+    again = load(earlier_files(network, "Generator" if make is small_generator else "Transformer", groups))
+    assert type(again) is type(network)
+    for one, other in zip(again.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(again(pixels), network(pixels))
+
+
+def test_keras_loads_the_shipped_network():
+    path = serialization.find("starry-night")
+    for one, other in zip(
+        keras.saving.load_model(path).get_weights(), serialization.load("starry-night").get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_no_network_is_one_line(tmp_path):

@@ -20,7 +20,7 @@ from tfstyle.errors import (
     WeightsError,
 )
 from tfstyle.feedforward import serialization
-from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.training import checkpoint, run_folder, trainer
 from tfstyle.training.options import FastOptions
 
@@ -34,7 +34,7 @@ def squares(network, batch):
 
 
 def make_trainer(optimizer=None, seed=3, eager=False, **kwargs):
-    network = Transformer((4, 5, 6), blocks=0, **kwargs)
+    network = TransformerNet((4, 5, 6), blocks=0, **kwargs)
     network.build((None, None, None, 3))
     trainer.initialise(network, seed)
     trainer = trainer.Trainer(network, squares)
@@ -330,7 +330,7 @@ def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path
     checkpoint.save_state(trainer, path, fixed=OPTIONS.fixed())
     with pytest.raises(ValueError, match="was made with batch 2, not 8"):
         checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
-    wider = Transformer((4, 5, 7), blocks=0)
+    wider = TransformerNet((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
     other = trainer.Trainer(wider, squares)
     other.compile(trainer.adam(OPTIONS))

@@ -27,7 +27,7 @@ _HOMES = {
     "get_recipe": "recipes.catalog",
     "write": "images",
     "stylize": "api",
-    "fast": "one_pass",
+    "stylize_fast": "one_pass",
     "clear_cache": "api",
     "sweep": "sweeps",
     "export_extractor": "serving.export",
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from tfstyle.images import read as read
     from tfstyle.images import write as write
     from tfstyle.model import StyleContentModel as StyleContentModel
-    from tfstyle.one_pass import fast as fast
+    from tfstyle.one_pass import stylize_fast as stylize_fast
     from tfstyle.recipes.catalog import RECIPES as RECIPES
     from tfstyle.recipes.catalog import get_recipe as get_recipe
     from tfstyle.recipes.recipe import Recipe as Recipe

@@ -18,8 +18,7 @@ from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
-from tfstyle.feedforward.adain import adain
-from tfstyle.feedforward.inference import paint
+from tfstyle.feedforward.adain import load_adain
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS, StyleSize
@@ -200,7 +199,7 @@ def clear_cache() -> None:
 
 def _stylize_once(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
     """The content image stylized in one pass, by AdaIN."""
-    return paint(adain(), content, [style])
+    return load_adain().stylize(content, [style])
 
 
 def _needed_side(style_size: StyleSize, photo_size: tuple[int, int]) -> int:

@@ -1,4 +1,4 @@
-"""Picture and paintings → picture, by a network that paints in one pass: `fast`."""
+"""Stylizes pictures by a network that needs one pass: `stylize_fast`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from tfstyle import environment, images
 from tfstyle.color import keep_colors
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
-from tfstyle.feedforward import inference, serialization
-from tfstyle.feedforward.adain import AdaIN, AdaINDecoder, adain
-from tfstyle.feedforward.generator import Generator
-from tfstyle.feedforward.inference import choose_code, paint, transform
-from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.feedforward import serialization
+from tfstyle.feedforward.adain import AdaINDecoder, load_adain
+from tfstyle.feedforward.inference import OnePassNetwork
+from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.pictures.decoding import Picture
 
 
-def fast(
+def stylize_fast(
     content: Any,
     styles: Any = (),
     *,
-    model: str | os.PathLike | Transformer | AdaINDecoder | None = None,
+    model: str | os.PathLike | OnePassNetwork | None = None,
     blend: Sequence[float] | None = None,
     alpha: float = 1.0,
     seed: int | None = None,
@@ -38,23 +37,23 @@ def fast(
     quality: int = 95,
     overwrite: bool = False,
 ) -> tf.Tensor:
-    """Paints a photograph in the style of any paintings in one pass: in seconds, a sketch of what `stylize` does.
+    """Stylizes a picture in one pass: in seconds, a sketch of what `stylize` does.
 
-        image = tfstyle.fast("photo.jpg", "painting.jpg")
-        image = tfstyle.fast("photo.jpg", model="starry-night")
-        image = tfstyle.fast("photo.jpg", model="gan/network.keras", seed=3)
+        image = tfstyle.stylize_fast("photo.jpg", "painting.jpg")
+        image = tfstyle.stylize_fast("photo.jpg", model="starry-night")
+        image = tfstyle.stylize_fast("photo.jpg", model="gan/network.keras", seed=3)
 
     Args:
-        content: the photograph, as for `images.read`.
-        styles: a painting, likewise, or several, each at its own size; none for a model of one style, none or some
-            for a generator.
+        content: the content image, as for `images.read`.
+        styles: a style image, likewise, or several, each at its own size; none for a network of one style, none or
+            some for a generator.
         model: a network from `tfstyle train`: its name, as for `feedforward.serialization.load`, or itself;
             AdaIN with the embedded decoder if None.
-        blend, alpha: as for `feedforward.inference.paint`; not for a model of one style, and no alpha for a generator.
-        seed: which of its paintings a generator invents that is given none; 0 if None.
-        tile: as for `feedforward.inference.paint` or `transform`.
-        preserve_color: keep the photograph's colors and take only the painting's light and dark.
-        size: long side of the result in pixels; 0 is the photograph's own.
+        blend, alpha, tile: as for `feedforward.inference.OnePassNetwork.stylize`; no `blend` and `alpha` for a network
+            of one style, no `alpha` for a generator.
+        seed: of the random style of a generator that is given no style image; 0 if None.
+        preserve_color: keep the colors of the content image and take only light and dark of the style.
+        size: long side of the result in pixels; 0 is the content image's own.
         output, background, quality, overwrite: as for `stylize`.
 
     Returns:
@@ -62,103 +61,92 @@ def fast(
 
     Raises:
         UsageError: if a value is not valid, or at `size` the result would have more pixels than `limits.MAX_PIXELS`.
-        InputError: if a picture cannot be read or is too small, or the photograph's own size is above that limit.
+        InputError: if a picture cannot be read or is too small, or the content image's own size is above that limit.
         OutputError: if the result could not be written, as for `stylize`.
         WeightsError: if the model cannot be used.
         MemoryLimitError: if the run would not fit in memory, or memory runs out.
     """
     environment.grow_gpu_memory()  # Before anything runs on it.
-    network = _load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-    styles = _as_several(styles)
-    _check_arguments(network, len(styles), blend=blend, alpha=alpha, seed=seed)
+    network = _network(model)
+    styles = _as_list(styles)
+    network.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
     if size < 0:
         raise UsageError(f"`size` should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite, quality=quality)
-    whole = images.read_and_log(content, background=background, long_side=size)
-    own_height, own_width = whole.full_size
-    height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
+    image = _read_content(content, size, background)
+    style_images = [images.read_and_log(style, background=background).image for style in styles]
+    result = _stylize(network, image, style_images, blend=blend, alpha=alpha, seed=seed, tile=tile)
+    if not bool(tf.reduce_all(tf.math.is_finite(result))):
+        raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
+    if preserve_color:
+        result = keep_colors(result, image)
+    if output is not None:
+        images.write_result(result, output, quality=quality, overwrite=overwrite)
+    return result
+
+
+def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
+    """Reads the content image at the size of the result."""
+    picture = images.read_and_log(source, background=background, long_side=size)
+    full_height, full_width = picture.full_size
+    height, width = images.fitted_size(full_height, full_width, size or max(full_height, full_width))
     if height * width > MAX_PIXELS:
         limit = f"{width}x{height} is more than the limit of {MAX_PIXELS / 1e6:g} million pixels"
         if size:
             raise UsageError(f"{limit}; choose a smaller `size`.")
         raise InputError(f"the photograph's own {limit}; choose a smaller `size`.")
-    photograph = images.resize(whole.image, height, width)
-    paintings = [images.read_and_log(style, background=background).image for style in styles]
-    painter = network if isinstance(network, Transformer) else _adain(network)
-    sizes = [image.shape[1:3] for image in (photograph, *paintings)]
-    needed = inference.memory_needed(painter, *sizes, tile=tile)
+    return images.resize(picture.image, height, width)
+
+
+def _stylize(
+    network: OnePassNetwork, content: tf.Tensor, styles: list[tf.Tensor], *, tile: int, **options: Any
+) -> tf.Tensor:
+    """Stylizes the content image if the memory is enough.
+
+    Raises:
+        MemoryLimitError: if it is not.
+    """
+    height, width = content.shape[1:3]
+    needed = network.memory_needed((height, width), *(style.shape[1:3] for style in styles), tile=tile)
     if (free := environment.lacks_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             "choose a smaller `tile` or `size`."
         )
     try:
-        if isinstance(painter, Generator):
-            code = choose_code(painter, paintings, blend=blend, seed=seed or 0)
-            image = transform(painter, photograph, code=code, tile=tile)
-        elif isinstance(painter, Transformer):
-            image = transform(painter, photograph, tile=tile)
-        else:
-            image = paint(painter, photograph, paintings, blend=blend, alpha=alpha, tile=tile)
+        result = network.stylize(content, styles, tile=tile, **options)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
     environment.keeps_memory(needed)
-    if not bool(tf.reduce_all(tf.math.is_finite(image))):
-        raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
-    if preserve_color:
-        image = keep_colors(image, photograph)
-    if output is not None:
-        images.write_result(image, output, quality=quality, overwrite=overwrite)
-    return image
+    return result
 
 
-def _check_arguments(
-    network: Transformer | AdaINDecoder | None,
-    styles: int,
-    *,
-    blend: Sequence[float] | None,
-    alpha: float,
-    seed: int | None,
-) -> None:
-    """Refuses arguments the network does not take."""
-    generator = isinstance(network, Generator)
-    one_style = isinstance(network, Transformer) and not generator
-    if one_style and (styles or blend is not None or alpha != 1.0):
-        raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
-    if not styles and not isinstance(network, Transformer):
-        raise UsageError("name at least one painting, or a network of one style as `model`.")
-    if seed is not None and (styles or not generator):
-        raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
-    if generator and (alpha != 1.0 or (blend is not None and not styles)):
-        raise UsageError("a generator takes no `alpha`, and a `blend` of paintings only.")
+def _as_list(styles: Any) -> list[Any]:
+    """Returns style images as a list, also a single one of any kind that `images.read` takes."""
+    single = isinstance(styles, (str, os.PathLike, Image.Image, Picture)) or hasattr(styles, "shape")
+    return [styles] if single else list(styles)
 
 
-def _as_several(styles: Any) -> list[Any]:
-    """One painting, of any kind that `images.read` takes, or several, as a list."""
-    one = isinstance(styles, (str, os.PathLike, Image.Image, Picture)) or hasattr(styles, "shape")
-    return [styles] if one else list(styles)
-
-
-def _load(source: str) -> Transformer | AdaINDecoder:
-    """Loads a network, or takes it as it was loaded before if its file has not changed."""
-    facts = os.stat(serialization.find(source))
-    return _loaded(source, facts.st_mtime_ns, facts.st_size)
+def _network(model: str | os.PathLike | OnePassNetwork | None) -> OnePassNetwork:
+    """Returns the network named, given, or AdaIN; a file that has not changed is loaded once."""
+    if model is None:
+        return load_adain()
+    if isinstance(model, (str, os.PathLike)):
+        source = os.fspath(model)
+        facts = os.stat(serialization.find(source))
+        return _load(source, facts.st_mtime_ns, facts.st_size)
+    if not hasattr(model, "stylize"):
+        raise UsageError(f"`model` should be a network, its name or its .keras file, not {model!r}.")
+    return model
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(source: str, _modified: int, _size: int) -> Transformer | AdaINDecoder:
+def _load(source: str, _modified: int, _size: int) -> TransformerNet | AdaINDecoder:
     return serialization.load(source)
-
-
-@functools.lru_cache(maxsize=2)
-def _adain(decoder: AdaINDecoder | None) -> AdaIN:
-    """The embedded network, or the one with a decoder of your own, compiled once for the next picture."""
-    return adain() if decoder is None else AdaIN(decoder)
 
 
 def clear_cache() -> None:
     """Releases the networks that are kept for the next picture."""
-    _loaded.cache_clear()
-    _adain.cache_clear()
-    adain.cache_clear()
+    _load.cache_clear()
+    load_adain.cache_clear()

@@ -12,22 +12,22 @@ from types import ModuleType
 from typing import Any
 
 CLASSES = {
-    "VGG": "vgg",
-    "StyleContentModel": "model",
-    "AdaINDecoder": "feedforward.adain",
-    "ArbitraryStyle": "feedforward.adain",
-    "InstanceNormalisation": "feedforward.transformer_net",
-    "Transformer": "feedforward.transformer_net",
-    "Generator": "feedforward.generator",
+    "VGG": "vgg.VGG",
+    "StyleContentModel": "model.StyleContentModel",
+    "AdaINDecoder": "feedforward.adain.AdaINDecoder",
+    "ArbitraryStyle": "feedforward.adain.ArbitraryStyle",
+    "InstanceNormalisation": "feedforward.layers.InstanceNormalization",
+    "Transformer": "feedforward.transformer_net.TransformerNet",
+    "Generator": "feedforward.generator.Generator",
 }
-"""Keras class of tfstyle → its module, which registers the class itself when it is imported."""
+"""Name in saved files → module and class of tfstyle; the module registers the class itself when it is imported."""
 
 
 class _Deferred:
-    """Stands in Keras' registry for a class whose module is imported when an object is made from a file."""
+    """A placeholder in Keras' registry for a class whose module is imported when an object is made from a file."""
 
-    def __init__(self, module: str, name: str) -> None:
-        self._module, self._name = module, name
+    def __init__(self, path: str) -> None:
+        self._module, _, self._name = f"tfstyle.{path}".rpartition(".")
 
     def from_config(self, config: dict[str, Any]) -> Any:
         """Makes an object of the class."""
@@ -37,8 +37,8 @@ class _Deferred:
 def _register(keras: ModuleType) -> None:
     """Puts the classes whose modules are not imported yet into Keras' registry."""
     registry = keras.saving.get_custom_objects()
-    for name, module in CLASSES.items():
-        registry.setdefault(f"tfstyle>{name}", _Deferred(f"tfstyle.{module}", name))
+    for name, path in CLASSES.items():
+        registry.setdefault(f"tfstyle>{name}", _Deferred(path))
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):

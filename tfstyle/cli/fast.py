@@ -1,4 +1,4 @@
-"""Options → pictures in one pass: `tfstyle fast`, for one photograph or a folder of them."""
+"""The command `tfstyle fast`: stylizes one picture or a folder of pictures in one pass."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tfstyle.pictures import decoding
 from tfstyle.pictures.decoding import Picture
 
 _Job = tuple[Path, Path | files.FreeName]
+"""A content image and the file of its result."""
 
 _log = logging.getLogger("tfstyle")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Paints every photograph; the paths of the results go to standard output, one a line."""
+    """Stylizes every content image; prints the path of each result."""
     content, styles = Path(options.content), [Path(style) for style in options.styles]
     images.parse_color(options.background)
     images.check_quality(options.quality)
@@ -45,45 +46,49 @@ def run(options: argparse.Namespace) -> None:
             from tfstyle.feedforward import serialization
         environment.grow_gpu_memory()
         network = serialization.load(options.model) if options.model else None
-        paintings = [images.read_and_log(style, background=options.background) for style in styles]
-        told = [dataclasses.replace(painting, notes=(), warnings=()) for painting in paintings]  # Once is enough.
-        _paint_all(options, jobs, told, network, blend)
+        pictures = [images.read_and_log(style, background=options.background) for style in styles]
+        logged = [
+            dataclasses.replace(picture, notes=(), warnings=()) for picture in pictures
+        ]  # Not again for each job.
+        _stylize_all(options, jobs, logged, network, blend)
 
 
-def _paint_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Picture], network: Any, blend: Any) -> None:
-    """Paints every photograph; one that cannot be painted is named and passed over, unless none could be painted."""
+def _stylize_all(
+    options: argparse.Namespace, jobs: list[_Job], styles: list[Picture], network: Any, blend: list[float] | None
+) -> None:
+    """Stylizes every content image; skips one that fails with a warning, unless all failed."""
     done: list[Path] = []
     try:
-        for photograph, output in jobs:
+        for content, output in jobs:
             try:
-                _paint(options, photograph, styles, network, blend, output)
+                _stylize(options, content, styles, network, blend, output)
             except (InputError, MemoryLimitError) as error:
-                if not done and photograph == jobs[-1][0]:  # The last, or the only one.
+                if not done and content == jobs[-1][0]:  # The last, or the only one.
                     raise
-                _log.warning("passed over %s: %s", photograph, error)
-                events.skipped(options, photograph, str(error))
+                _log.warning("passed over %s: %s", content, error)
+                events.skipped(options, content, str(error))
             else:
                 done.append(Path(output))
-                events.result(options, done[-1], content=str(photograph))
+                events.result(options, done[-1], content=str(content))
     except KeyboardInterrupt:
         if not done:
             raise
         raise Interrupted(f"{len(done)} of {len(jobs)} pictures are in {done[0].parent}.") from None
 
 
-def _paint(
+def _stylize(
     options: argparse.Namespace,
-    photograph: Path,
+    content: Path,
     styles: list[Picture],
     network: Any,
     blend: list[float] | None,
     output: Path | files.FreeName,
 ) -> None:
-    """Paints one photograph."""
+    """Stylizes one content image."""
     from tfstyle import one_pass
 
-    one_pass.fast(
-        photograph,
+    one_pass.stylize_fast(
+        content,
         styles,
         model=network,
         blend=blend,
@@ -100,7 +105,7 @@ def _paint(
 
 
 def _blend(text: str | None) -> list[float] | None:
-    """Weights of the styles, separated by commas."""
+    """Parses the weights of the styles, separated by commas."""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
@@ -108,9 +113,9 @@ def _blend(text: str | None) -> list[float] | None:
 
 
 def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[Path, list[_Job]]:
-    """The folder of the results, and each photograph with the file its painting goes to.
+    """Returns the folder of the results, and each content image with the file of its result.
 
-    In a folder, too, a name that is taken while the pictures are painted becomes NAME-2.
+    A name in that folder that is taken during the run becomes NAME-2.
     """
     if not os.path.isdir(content):
         decoding.probe(content, long_side=1)
@@ -118,19 +123,19 @@ def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[
         return Path(output).parent, [(content, output)]
     whole = content if content.name else content.resolve()  # "." has no name.
     folder = Path(options.output or default_folder(whole) / files.fitted(f"{whole.name}-{style_name}"))
-    photographs = _photographs(content, style_name)
-    unique = len({photograph.stem for photograph in photographs}) == len(photographs)
+    contents = _list_contents(content, style_name)
+    unique = len({path.stem for path in contents}) == len(contents)
     jobs: list[_Job] = []
-    for photograph in photographs:
-        name = files.fitted(f"{photograph.stem if unique else photograph.name}.{style_name}", ".png")
+    for path in contents:
+        name = files.fitted(f"{path.stem if unique else path.name}.{style_name}", ".png")
         if os.path.isdir(folder):
             images.check_output(folder / name, overwrite=options.overwrite)
-        jobs.append((photograph, folder / name if options.overwrite else files.FreeName(folder / name)))
+        jobs.append((path, folder / name if options.overwrite else files.FreeName(folder / name)))
     return folder, jobs
 
 
-def _photographs(folder: Path, style_name: str) -> list[Path]:
-    """The pictures in a folder, without earlier results: PHOTO.STYLE.png beside a PHOTO, numbered or not, of any kind.
+def _list_contents(folder: Path, style_name: str) -> list[Path]:
+    """Lists the pictures in a folder, without earlier results: PHOTO.STYLE.png beside a PHOTO, numbered or not.
 
     Raises:
         InputError: if there are none.
@@ -141,7 +146,7 @@ def _photographs(folder: Path, style_name: str) -> list[Path]:
     results = [path for path in pictures if ending.search(path.stem) and ending.sub("", path.stem) in names]
     if results:
         _log.warning("passed over earlier results named PHOTO.%s: %d, as %s", style_name, len(results), results[0])
-    photographs = [path for path in pictures if path not in results]
-    if not photographs:
+    contents = [path for path in pictures if path not in results]
+    if not contents:
         raise InputError(f"{folder}: holds no picture that can be read.")
-    return photographs
+    return contents

@@ -1,1 +1,1 @@
-"""Pictures → pictures: networks that paint in one pass."""
+"""Images → image: networks that stylize in one pass."""

@@ -1,71 +1,61 @@
-"""Image → image in one pass: AdaIN's encoder and decoder."""
+"""AdaIN: stylizes with any style images in one pass, by an encoder and a decoder."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfstyle import statistics, vgg, weights
 from tfstyle.environment import keras, tf
+from tfstyle.errors import UsageError
+from tfstyle.feedforward import inference
+from tfstyle.feedforward.inference import Tile
+from tfstyle.feedforward.layers import (
+    adaptive_instance_normalization,
+    mean_std,
+    pad_to_multiple,
+    reflect_pad,
+    upsample_nearest,
+)
+from tfstyle.statistics import sufficient_statistics
 
 ADAIN_LAYER = "block4_conv1"
 """The layer whose features AdaIN decodes."""
 
+STRIDE = 8
+"""Pixels per position of the encoder's features."""
+
+ENCODER_HALO = 32
+"""Radius of the receptive field of the encoder: 30 pixels, rounded up to a multiple of `STRIDE`."""
+
+DECODER_HALO = 32
+"""Radius of the receptive field of the decoder: 30 pixels, rounded up to a multiple of `STRIDE`."""
+
+FIXED_BYTES = 230_000_000
+"""Memory that AdaIN takes at any size, in bytes: weights, compiled graphs, oneDNN's copies of the kernels."""
+
+BYTES_PER_TILE_PIXEL = 1000
+"""Peak memory of the layers for each pixel of the largest tile: the slope of a process's peak between single tiles of
+512x384 and 1448x1086 pixels, in float32 on a CPU."""
+
 _UPSAMPLED_BEFORE = ("decoder_conv2", "decoder_conv6", "decoder_conv8")
-"""Convolutions of the decoder in front of which the features are doubled, mirroring the encoder's pools."""
+"""Convolutions of the decoder whose input is upsampled, mirroring the encoder's pools."""
 
 _DECODER_FILTERS = (256, 256, 256, 256, 128, 128, 64, 64, 3)
-
-
-def adaptive_instance_normalisation(features: tf.Tensor, own: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Gives each channel the style's mean and deviation.
-
-    Args:
-        features: [batch, height, width, channels], of the photograph or a part of it.
-        own: means and deviations [batch, 2, channels] of the whole photograph's features.
-        target: the same of the painting's.
-
-    Returns:
-        A tensor of the features' shape.
-
-    References:
-        Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 8.
-    """
-    own, target = own[:, :, None, None], target[:, :, None, None]
-    return (features - own[:, 0]) / own[:, 1] * target[:, 1] + target[:, 0]
-
-
-def describe(features: tf.Tensor) -> tf.Tensor:
-    """Means and deviations [batch, 2, channels] of features [batch, height, width, channels], in float32.
-
-    The same numbers as `statistics.mean_std`, without the products of channels that tiles would add up.
-    """
-    mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
-    return tf.stack([mean, tf.sqrt(variance + statistics.VARIANCE_EPSILON)], axis=1)
+"""Filters of the decoder's convolutions."""
 
 
 def load_encoder() -> vgg.VGG:
-    """AdaIN's encoder: VGG-19 up to `ADAIN_LAYER`, with reflection padding and the embedded weights."""
+    """Loads AdaIN's encoder: VGG-19 up to `ADAIN_LAYER`, with reflection padding and the embedded weights."""
     return vgg.load_vgg([ADAIN_LAYER], edge="reflect")
 
 
-def mirrored(features: tf.Tensor, margin: int) -> tf.Tensor:
-    """Features with as many rows and columns around them as `margin` says, mirrored at the edge."""
-    return tf.pad(features, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
-
-
-def doubled(features: tf.Tensor) -> tf.Tensor:
-    """Each position four times: twice as high and twice as wide, by nearest neighbour."""
-    # `tf.image.resize` measures from pixel centres, which gives the same here but is no longer in ONNX.
-    return tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
-
-
 def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
-    """Paints an image from features of `ADAIN_LAYER`.
+    """Decodes features of `ADAIN_LAYER` into an image.
 
-    Nine 3x3 convolutions with reflection padding, ReLU after all but the last, and nearest-neighbour doubling in front
-    of the second, sixth and eighth.
+    Nine 3x3 convolutions with reflection padding, ReLU after all but the last, and nearest-neighbor upsampling before
+    the second, sixth and eighth.
 
     Args:
         features: [batch, height, width, 512].
@@ -77,15 +67,15 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     names = [name.removesuffix(".kernel") for name in arrays if name.endswith(".kernel")]
     for name in names:
         if name in _UPSAMPLED_BEFORE:
-            features = doubled(features)
-        features = tf.nn.conv2d(mirrored(features, 1), arrays[f"{name}.kernel"], 1, "VALID") + arrays[f"{name}.bias"]
+            features = upsample_nearest(features)
+        features = tf.nn.conv2d(reflect_pad(features, 1), arrays[f"{name}.kernel"], 1, "VALID") + arrays[f"{name}.bias"]
         if name != names[-1]:
             features = tf.nn.relu(features)
     return features
 
 
 class AdaIN:
-    """Arbitrary style in one pass: the embedded encoder and a decoder, compiled once for all sizes.
+    """Stylizes with any style images: the embedded encoder and a decoder, compiled once for all sizes.
 
     Args:
         decoder: a trained one; the embedded if None.
@@ -100,55 +90,85 @@ class AdaIN:
 
     def __init__(self, decoder: AdaINDecoder | None = None) -> None:
         self._encoder = load_encoder()
-        paint = decoder or functools.partial(decode, arrays=weights.read_embedded("adain-decoder"))
+        decoder_call = decoder or functools.partial(decode, arrays=weights.read_embedded("adain-decoder"))
         any_size, any_features = tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None, 512])
         self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
-        self.decode = tf.function(lambda features: paint(features), input_signature=[any_features])
+        self.decode = tf.function(lambda features: decoder_call(features), input_signature=[any_features])
+
+    def check_options(
+        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
+    ) -> None:
+        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
+        if not styles:
+            raise UsageError("give at least one painting, or a network as `model`.")
+        if seed is not None:
+            raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
+        if not 0.0 <= alpha <= 1.0:
+            raise UsageError(f"`alpha` should be from 0 to 1, not {alpha!r}.")
+        inference.blend_weights(styles, blend)
+
+    def stylize(
+        self,
+        content: tf.Tensor,
+        styles: Sequence[tf.Tensor] = (),
+        *,
+        blend: Sequence[float] | None = None,
+        alpha: float = 1.0,
+        seed: int | None = None,
+        tile: int = 1024,
+    ) -> tf.Tensor:
+        """Stylizes an image; see `inference.OnePassNetwork`.
+
+        Tiles are normalized by the statistics of the whole image and computed with their surroundings, so the result is
+        that of a single tile.
+        """
+        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
+        inference.check_tile(tile)
+        targets = [_statistics(*self._prepare(style, "the painting"), tile) for style in styles]
+        target = inference.weighted_mean(targets, inference.blend_weights(len(styles), blend))
+        height, width = content.shape[1:3]
+        padded, encode_tile = self._prepare(content, "the photograph")
+        own = _statistics(padded, encode_tile, tile)
+
+        def stylize_tile(outer: Tile) -> tf.Tensor:
+            features = encode_tile(outer)
+            styled = adaptive_instance_normalization(features, own, target)
+            return self.decode(alpha * styled + (1.0 - alpha) * features)
+
+        image = inference.map_tiles(stylize_tile, padded, tile=tile, halo=DECODER_HALO)
+        return tf.clip_by_value(image[:, :height, :width], 0.0, 1.0)
+
+    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
+        """Estimates the memory of `stylize` in bytes; see `inference.OnePassNetwork`."""
+        sizes = (content, *styles)
+        pixels = max(inference.largest_tile(*size, tile, DECODER_HALO) for size in sizes)
+        whole = sum(height * width for height, width in sizes)
+        return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
+
+    def _prepare(self, image: tf.Tensor, name: str) -> tuple[tf.Tensor, Callable[[Tile], tf.Tensor]]:
+        """Pads an image, and makes a function that encodes a tile of it; that keeps the features of the last tile."""
+        inference.check_sides(image, STRIDE + 1, name)  # One position could not be mirrored at its edge.
+        padded = pad_to_multiple(image, STRIDE)
+
+        @functools.lru_cache(maxsize=1)
+        def encode_tile(tile: Tile) -> tf.Tensor:
+            outer = tile.grow(ENCODER_HALO, *padded.shape[1:3])
+            features = self.encode(outer.crop(padded, outer=inference.whole_tile(padded)))
+            return tile.crop(features, outer=outer, cell=STRIDE)
+
+        return padded, encode_tile
 
 
-@keras.saving.register_keras_serializable(package="tfstyle")
-class ArbitraryStyle(keras.Model):
-    """AdaIN as one Keras model, for export: [image, painting] → the painted image.
-
-    Args:
-        decoder: paints features.
-        **kwargs: of `keras.Model`.
-
-    Call it on two float32 [batch, height, width, 3] in [0, 1], sides at least `smallest_side`; it returns the image's
-    shape, in [0, 1].
-    """
-
-    smallest_side = 16
-
-    def __init__(self, decoder: AdaINDecoder, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
-        self.encoder = load_encoder()
-        self.decoder = decoder
-        self.built = True
-
-    def call(self, pictures: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Paints; see the class."""
-        image, painting = pictures
-        features = self.encoder(in_whole_cells(image, 8))[ADAIN_LAYER]
-        style = self.encoder(in_whole_cells(painting, 8))[ADAIN_LAYER]
-        normalised = adaptive_instance_normalisation(features, describe(features), describe(style))
-        painted = self.decoder(normalised)
-        return tf.clip_by_value(painted[:, : tf.shape(image)[1], : tf.shape(image)[2]], 0.0, 1.0)
+def _statistics(padded: tf.Tensor, encode_tile: Callable[[Tile], tf.Tensor], tile: int) -> tf.Tensor:
+    """Means and standard deviations [1, 2, channels] of an image's features, from sums over its tiles."""
+    parts = (sufficient_statistics(encode_tile(part)) for part in inference.split_into_tiles(padded, tile))
+    return statistics.mean_std(functools.reduce(statistics.add, parts))
 
 
-def in_whole_cells(image: tf.Tensor, cell: int) -> tf.Tensor:
-    """The image with mirrored rows and columns up to multiples of `cell`; a gather, which every export format knows."""
-    for axis in (1, 2):
-        length = tf.shape(image)[axis]
-        positions = tf.range(length + (cell - length % cell) % cell)  # Of a negative number ONNX has another remainder.
-        image = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
-    return image
-
-
-@functools.cache
-def adain() -> AdaIN:
-    """The network, loaded once a process and kept for the next picture."""
-    return AdaIN()
+@functools.lru_cache(maxsize=2)
+def load_adain(decoder: AdaINDecoder | None = None) -> AdaIN:
+    """Makes the network with the embedded decoder or the one given, and keeps it for the next image."""
+    return AdaIN(decoder)
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
@@ -157,6 +177,9 @@ class AdaINDecoder(keras.Model):
 
     Weights are random until `assign` is called or a saved model is loaded.
     """
+
+    smallest_side = 16
+    """Smallest side of an image that the exported network takes, in pixels."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
@@ -175,11 +198,54 @@ class AdaINDecoder(keras.Model):
         self.built = True
 
     def assign(self, arrays: weights.Arrays) -> None:
-        """Takes over arrays named as in the embedded file."""
+        """Sets the weights to arrays named as in the embedded file."""
         for name, weight in self._arrays.items():
             weight.assign(arrays[name])
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Paints features; see `decode`."""
+        """Decodes features; see `decode`."""
         arrays = {name: tf.cast(weight, self.compute_dtype) for name, weight in self._arrays.items()}
         return tf.cast(decode(tf.cast(features, self.compute_dtype), arrays), tf.float32)
+
+    def check_options(self, styles: int, **options: Any) -> None:
+        """Checks the options of `stylize`, as `AdaIN` does."""
+        load_adain(self).check_options(styles, **options)
+
+    def stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor] = (), **options: Any) -> tf.Tensor:
+        """Stylizes an image, as `AdaIN` with this decoder does."""
+        return load_adain(self).stylize(content, styles, **options)
+
+    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
+        """Estimates the memory of `stylize` in bytes, as `AdaIN` does."""
+        return load_adain(self).memory_needed(content, *styles, tile=tile)
+
+    def export_model(self) -> keras.Model:
+        """Makes the model to export: `image` and `style` [N, H, W, 3] → "painting", of the image's shape."""
+        inputs = [inference.image_input("image"), inference.image_input("style")]
+        return inference.export_model(inputs, ArbitraryStyle(self)(inputs))
+
+
+@keras.saving.register_keras_serializable(package="tfstyle")
+class ArbitraryStyle(keras.Model):
+    """AdaIN as one Keras model, for export: [content image, style image] → stylized image.
+
+    Args:
+        decoder: decodes features.
+        **kwargs: of `keras.Model`.
+
+    Call it on two float32 [batch, height, width, 3] in [0, 1], sides at least `AdaINDecoder.smallest_side`; it returns
+    a tensor of the content's shape, in [0, 1].
+    """
+
+    def __init__(self, decoder: AdaINDecoder, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
+        self.encoder = load_encoder()
+        self.decoder = decoder
+        self.built = True
+
+    def call(self, images: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Stylizes; see the class."""
+        content, style = (self.encoder(pad_to_multiple(image, STRIDE))[ADAIN_LAYER] for image in images)
+        normalized = adaptive_instance_normalization(content, mean_std(content), mean_std(style))
+        stylized, size = self.decoder(normalized), tf.shape(images[0])
+        return tf.clip_by_value(stylized[:, : size[1], : size[2]], 0.0, 1.0)

@@ -1,38 +1,47 @@
-"""Image and code → painting, painting → answer: the generator and the discriminator that judges it."""
+"""A generator of many styles, each a short code, and the discriminator it is trained against."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from tfstyle import images
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.adain import describe, mirrored
-from tfstyle.feedforward.transformer_net import ENCODED, FILTERS, Transformer
+from tfstyle.errors import UsageError
+from tfstyle.feedforward import inference
+from tfstyle.feedforward.layers import mean_std as describe
+from tfstyle.feedforward.layers import reflect_pad as mirrored
+from tfstyle.feedforward.transformer_net import ENCODER_LAYERS, FILTERS, SMALLEST, Modulation, TransformerNet
 from tfstyle.training.gan_losses import spectral_norm
 
-_GENTLE = 0.2
+INITIAL_MODULATION = 0.2
 """Initial scale of the style modulation; small, so that all codes start alike."""
 
-_NARROW = 3.0
+LOG_VARIANCE_OFFSET = 3.0
 """Subtracted from the predicted log-variance: a unit-variance posterior at the start makes the decoder ignore the code.
 """
 
+STYLE_SIDE = 256
+"""Long side at which a generator encodes a style image, in pixels: about the strokes of its training at 128."""
+
 
 @keras.saving.register_keras_serializable(package="tfstyle")
-class Generator(Transformer):
-    """A transformer that paints in many styles, each a short code.
+class Generator(TransformerNet):
+    """Stylizes in many styles, each a short code.
 
-    The encoder, its first three convolutions, takes an image apart: what is left after normalisation is its content,
-    and the means and deviations that were taken away are its style. The decoder, all the rest, paints the content; its
-    own normalisations give each channel a mean and a deviation that follow from the code. A painting has a code, by its
-    style; normal noise is one too, so that one photograph gives several paintings.
+    The encoder, the first three convolutions, separates content and style: the normalized features are the content,
+    and the means and standard deviations that normalization removes are the style. The decoder, all other layers,
+    computes the image from the content; its normalizations give each channel a mean and a standard deviation that
+    depend on the code. The code of a style image is predicted from its style; normal noise is a code too, so that one
+    content image gives several results.
 
     Args:
-        filters, blocks: as for `Transformer`.
+        filters, blocks: as for `TransformerNet`.
         code_size: numbers in a code.
         **kwargs: of `keras.Model`.
 
-    Call it on an image as for `Transformer`, and a float32 [batch, code_size]; zeros, the middle of all codes, if None.
+    Call it on an image as for `TransformerNet`, and a float32 [batch, code_size]; zeros, the mean of all codes, if
+    None.
 
     References:
         Dumoulin, Shlens, Kudlur: A Learned Representation for Artistic Style (ICLR 2017), equation 5. Code of an image
@@ -44,82 +53,146 @@ class Generator(Transformer):
     ) -> None:
         super().__init__(filters, blocks=blocks, **kwargs)
         self.code_size = code_size
-        self.describing = [_dense(64, "describing"), _dense(2 * code_size, "described", relu=False)]
+        self.style_encoder = [_dense(64, "style_encoder1"), _dense(2 * code_size, "style_encoder2", relu=False)]
         self.mapping = _dense(64, "mapping")
-        # A name after "layers": Keras would save a list of an earlier name under that name, in files of another layout.
+        # Keras saves layers under the first attribute, by name, that holds them: these and the mapping under "layers".
         self.modulations = [
-            _dense(2 * convolution.filters, f"{convolution.name}_manner", relu=False)
-            for convolution in self.convolutions[ENCODED:-1]
+            _dense(2 * convolution.filters, f"{convolution.name}_modulation", relu=False)
+            for convolution in self.convolutions[ENCODER_LAYERS:-1]
         ]
+
+    @property
+    def describing(self) -> list[keras.layers.Dense]:
+        """The style encoder, under the name that saved files hold it by."""
+        return self.style_encoder
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of every layer."""
         super().build(input_shape)
-        self.describing[0].build((None, 2 * sum(self.filters)))
-        self.describing[1].build((None, 64))
+        self.style_encoder[0].build((None, 2 * sum(self.filters)))
+        self.style_encoder[1].build((None, 64))
         self.mapping.build((None, self.code_size))
-        for modulation in self.modulations:
-            modulation.build((None, 64))
-        numbers = (2 * sum(self.filters),)
-        self.style_mean = self.add_weight(name="usual", shape=numbers, initializer="zeros", trainable=False)
-        self.style_scale = self.add_weight(name="spread", shape=numbers, initializer="ones", trainable=False)
+        for layer in self.modulations:
+            layer.build((None, 64))
+        shape = (2 * sum(self.filters),)
+        self.style_mean = self.add_weight(name="style_mean", shape=shape, initializer="zeros", trainable=False)
+        self.style_scale = self.add_weight(name="style_scale", shape=shape, initializer="ones", trainable=False)
 
     def call(self, image: tf.Tensor, code: tf.Tensor | None = None) -> tf.Tensor:
-        """Paints; see the class."""
+        """Stylizes a batch; see the class."""
         code = tf.zeros([tf.shape(image)[0], self.code_size]) if code is None else code
-        return self.paint(image, changes=self.changes(code))[0]
+        return self.forward(image, modulation=self.code_to_modulation(code))[0]
 
-    def changes(self, code: tf.Tensor) -> list[tf.Tensor | float]:
-        """What a code adds to the learned means and deviations of the decoder's normalisations.
+    def code_to_modulation(self, code: tf.Tensor) -> Modulation:
+        """Computes what a code adds to the learned means and standard deviations of the decoder's normalizations.
 
         Args:
             code: float32 [batch, code_size].
 
         Returns:
-            [batch, 2, channels] for each normalisation, as `paint` takes them; 0 for those of the encoder.
+            [batch, 2, channels] for each normalization, as `forward` takes them; 0 for those of the encoder.
         """
         mapped = self.mapping(code)
-        modulated = [_GENTLE * tf.reshape(layer(mapped), [-1, 2, layer.units // 2]) for layer in self.modulations]
-        return [0.0] * ENCODED + modulated
+        offsets = [
+            INITIAL_MODULATION * tf.reshape(layer(mapped), [-1, 2, layer.units // 2]) for layer in self.modulations
+        ]
+        return [0.0] * ENCODER_LAYERS + offsets
 
-    def code_of(self, painting: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The codes a painting may have: a normal distribution.
+    def encode_style(self, style: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Predicts the codes that a style image may have: a normal distribution.
 
         Args:
-            painting: as an image of `Transformer`.
+            style: float32 [batch, height, width, 3] in [0, 1].
 
         Returns:
             Its mean and the logarithm of its variance, each float32 [batch, code_size].
         """
-        described = (self.style_of(painting) - self.style_mean) / self.style_scale
-        for layer in self.describing:
-            described = layer(described)
-        mean, log_variance = tf.split(described, 2, axis=1)
-        return mean, tf.clip_by_value(log_variance - _NARROW, -8.0, 8.0)
+        x = (self.style_statistics(style) - self.style_mean) / self.style_scale
+        for layer in self.style_encoder:
+            x = layer(x)
+        mean, log_variance = tf.split(x, 2, axis=1)
+        return mean, tf.clip_by_value(log_variance - LOG_VARIANCE_OFFSET, -8.0, 8.0)
 
-    def style_of(self, painting: tf.Tensor) -> tf.Tensor:
-        """The means and deviations that the encoder takes away, float32 [batch, 2 · sum of the filters]."""
-        _, statistics = self.encode(painting)
+    def style_statistics(self, style: tf.Tensor) -> tf.Tensor:
+        """Computes the means and standard deviations that the encoder removes, float32 [batch, 2 sum(filters)]."""
+        _, statistics = self.encode(style)
         return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics], axis=1)
 
-    def update_style_statistics(self, paintings: tf.Tensor, keep: tf.Tensor) -> None:
-        """Updates the running mean and mean absolute deviation that standardize styles.
+    def update_style_statistics(self, styles: tf.Tensor, keep: tf.Tensor) -> None:
+        """Updates the running mean and mean absolute deviation that standardize style statistics.
 
         Args:
-            paintings: as an image of `Transformer`.
+            styles: float32 [batch, height, width, 3] in [0, 1].
             keep: decay of both, in [0, 1).
         """
-        style = self.style_of(paintings)
-        away = tf.reduce_mean(tf.abs(style - self.style_mean), axis=0)
-        self.style_scale.assign(keep * self.style_scale + (1.0 - keep) * (away + 1e-3))
+        style = self.style_statistics(styles)
+        deviation = tf.reduce_mean(tf.abs(style - self.style_mean), axis=0)
+        self.style_scale.assign(keep * self.style_scale + (1.0 - keep) * (deviation + 1e-3))
         self.style_mean.assign(keep * self.style_mean + (1.0 - keep) * tf.reduce_mean(style, axis=0))
 
     def random_code(self, seed: int) -> tf.Tensor:
-        """A code [1, code_size] of normal noise, a function of the seed."""
+        """Draws a code [1, code_size] of normal noise, a function of the seed."""
         return tf.random.stateless_normal([1, self.code_size], [seed, 0])
 
+    def choose_code(
+        self, styles: Sequence[tf.Tensor], *, blend: Sequence[float] | None = None, seed: int = 0
+    ) -> tf.Tensor:
+        """Computes the weighted mean of the codes of style images, or draws a random code.
+
+        Args:
+            styles: float32 [1, height, width, 3] in [0, 1], of any sizes; none for a random code.
+            blend: as for `stylize`.
+            seed: of the random code.
+
+        Returns:
+            float32 [1, code_size].
+
+        Raises:
+            UsageError: if `blend` is out of range.
+            InputError: if a style image is too small.
+        """
+        if not styles:
+            return self.random_code(seed)
+        for style in styles:
+            inference.check_sides(style, SMALLEST, "the painting")
+        weights = inference.blend_weights(len(styles), blend)
+        reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
+        # Not compiled: tracing takes longer than it saves on fewer than eight style images.
+        return inference.weighted_mean([self.encode_style(style)[0] for style in reduced], weights)
+
+    def check_options(
+        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
+    ) -> None:
+        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
+        if seed is not None and styles:
+            raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
+        if alpha != 1.0 or (blend is not None and not styles):
+            raise UsageError("a generator takes no `alpha`, and a `blend` of paintings only.")
+        if styles:
+            inference.blend_weights(styles, blend)
+
+    def stylize(
+        self,
+        content: tf.Tensor,
+        styles: Sequence[tf.Tensor] = (),
+        *,
+        blend: Sequence[float] | None = None,
+        alpha: float = 1.0,
+        seed: int | None = None,
+        tile: int = 1024,
+    ) -> tf.Tensor:
+        """Stylizes an image in the style of the code of `choose_code`; see `inference.OnePassNetwork`."""
+        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
+        code = self.choose_code(styles, blend=blend, seed=seed or 0)
+        return self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=tile)
+
+    def export_model(self) -> keras.Model:
+        """Makes the model to export: `image` [N, H, W, 3] and `code` [N, code_size] → "painting", as the image."""
+        inputs = [inference.image_input("image"), keras.Input((self.code_size,), name="code", dtype="float32")]
+        return inference.export_model(inputs, self(*inputs))
+
     def get_config(self) -> dict[str, Any]:
-        """Everything `__init__` needs."""
+        """Returns everything `__init__` needs."""
         return super().get_config() | {"code_size": self.code_size}
 
 

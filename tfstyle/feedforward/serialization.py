@@ -1,7 +1,7 @@
-"""Network ⇄ file: trained networks by name or path, in Keras' own format.
+"""Saves and loads trained networks in Keras' own format, by name or path.
 
-A file is checked before Keras sees it, and Keras is asked for the weights alone: the network is one of `KINDS`, made
-from the few numbers in the file's config.
+A file is checked before Keras reads it, and Keras loads the weights alone: the network is one of `KINDS`, made from
+the few numbers in the file's config.
 """
 
 from __future__ import annotations
@@ -22,24 +22,31 @@ from tfstyle.environment import keras
 from tfstyle.errors import OutputError, WeightsError, unknown_name
 from tfstyle.feedforward.adain import AdaINDecoder
 from tfstyle.feedforward.generator import Generator
-from tfstyle.feedforward.transformer_net import Transformer
+from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_BLOCKS, MAX_FILTERS, MAX_HEADER_BYTES, MAX_WEIGHT
 
-KINDS = (Transformer, Generator, AdaINDecoder)
-"""What a file may hold."""
+KINDS: dict[str, type[keras.Model]] = {
+    keras.saving.get_registered_name(kind): kind for kind in (TransformerNet, Generator, AdaINDecoder)
+}
+"""Registered name of what a file may hold → its class."""
 
-_CHANNELS: dict[type, int] = {Transformer: 3, Generator: 3, AdaINDecoder: 512}
+_CHANNELS: dict[type, int] = {TransformerNet: 3, Generator: 3, AdaINDecoder: 512}
+"""Channels of each kind's input."""
+
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
+"""Policies that a config may name."""
+
 _LONGEST_CAUSE = 200
+"""Characters of another library's message that an error repeats."""
 
 
 def shipped() -> list[str]:
-    """Names of the networks that come with the package."""
+    """Lists the names of the networks that come with the package."""
     return sorted(weights.NETWORK_HASHES)
 
 
 def find(source: str | Path) -> Path:
-    """The file of a network.
+    """Finds the file of a network.
 
     Args:
         source: a name in `shipped()`, or the path of a `.keras` file.
@@ -57,14 +64,14 @@ def find(source: str | Path) -> Path:
     return path
 
 
-def load(source: str | Path) -> Transformer | AdaINDecoder:
+def load(source: str | Path) -> TransformerNet | AdaINDecoder:
     """Loads a trained network.
 
     Args:
         source: as for `find`.
 
     Returns:
-        A `Transformer`, which may be a `Generator`, or an `AdaINDecoder`.
+        A `TransformerNet`, which may be a `Generator`, or an `AdaINDecoder`.
 
     Raises:
         WeightsError: if there is none, or the file is damaged, larger than any network of tfstyle, holds another kind
@@ -75,11 +82,11 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
     if str(source) in shipped() and weights.file_hash(path) != weights.NETWORK_HASHES[str(source)]:
         raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
     try:
-        description, numbers = _parts(path)
+        description, stored = _read_archive(path)
         name = description["class_name"]
-        kind = {f"tfstyle>{kind.__name__}": kind for kind in KINDS}.get(description["registered_name"])
-        network = _restored(kind, description, numbers) if kind else None
-    except Exception as error:  # Whatever zipfile, h5py and Keras say of a damaged file.
+        kind = KINDS.get(description["registered_name"])
+        network = _restore(kind, description, stored) if kind else None
+    except Exception as error:  # Whatever zipfile, h5py and Keras raise for a damaged file.
         if failure := containers.outer_failure(path, error):
             raise failure from error
         cause = (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_CAUSE]
@@ -92,8 +99,8 @@ def load(source: str | Path) -> Transformer | AdaINDecoder:
     return network
 
 
-def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
-    """What an archive of Keras says of its model, and the HDF5 file of the weights."""
+def _read_archive(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Reads a Keras archive: the description of the model, and the HDF5 file of its weights."""
     members = containers.unzip(containers.read_bytes(path))
     if not {"config.json", "model.weights.h5"} <= members.keys():
         raise WeightsError("its archive lacks config.json or model.weights.h5")
@@ -102,24 +109,24 @@ def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
     return json.loads(members["config.json"]), members["model.weights.h5"]
 
 
-def _restored(kind: type, description: dict[str, Any], numbers: bytes) -> Transformer | AdaINDecoder:
-    """Makes the network that was described, and has Keras fill it."""
+def _restore(kind: type[keras.Model], description: dict[str, Any], stored: bytes) -> TransformerNet | AdaINDecoder:
+    """Makes the network that is described, and lets Keras load its weights."""
     channels = _CHANNELS[kind]
     shape = description.get("build_config", {}).get("input_shape", [])
     if len(shape) != 4 or shape[-1] != channels:
         raise WeightsError(f"its config does not say that it was built for [batch, height, width, {channels}]")
-    network = kind(**_options(description["config"], len(numbers)))
+    network = kind(**_options(description["config"], len(stored)))
     network.build((None, None, None, channels))
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "network.weights.h5")
-        file.write_bytes(numbers)
+        file.write_bytes(stored)
         containers.read_hdf5(file, dimensions=())  # Refuses what would take memory or read other files.
         network.load_weights(file)  # Fails unless every variable is there in its shape.
     return network
 
 
 def _options(config: Mapping[str, Any], stored: int) -> dict[str, Any]:
-    """The arguments of a network, checked so that it is no larger than what is stored of its weights."""
+    """Checks a network's config, also that it is no larger than its stored weights, and returns the arguments."""
     dtype = config["dtype"]
     precision = dtype if isinstance(dtype, str) else dtype["config"]["name"]
     filters, blocks, code_size = config.get("filters", [0]), config.get("blocks", 0), config.get("code_size", 0)
@@ -134,7 +141,7 @@ def _options(config: Mapping[str, Any], stored: int) -> dict[str, Any]:
 
 
 def save(network: keras.Model, path: Path) -> None:
-    """Writes a network whole or not at all, in float32, replacing a file that is there; equal ones as equal bytes.
+    """Writes a network in float32, atomically, replacing an existing file; equal networks become equal bytes.
 
     Raises:
         OutputError: if it cannot be written.
@@ -142,29 +149,28 @@ def save(network: keras.Model, path: Path) -> None:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "network.keras")
-            in_float32(network).save(file)
-            data = _without_dates(file)
+            to_float32(network).save(file)
+            data = _remove_dates(file)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
     files.save_atomically(path, data, overwrite=True)
 
 
-def _without_dates(file: Path) -> bytes:
-    """A .keras file without the time at which it was made."""
+def _remove_dates(file: Path) -> bytes:
+    """Returns the bytes of a .keras file without the time at which it was made."""
     stream = io.BytesIO()
     with zipfile.ZipFile(file) as dated, zipfile.ZipFile(stream, "w") as archive:
         for name in dated.namelist():
             data = dated.read(name)
             if name == "metadata.json":
-                data = json.dumps(
-                    {key: value for key, value in json.loads(data).items() if key != "date_saved"}
-                ).encode()
+                facts = {key: value for key, value in json.loads(data).items() if key != "date_saved"}
+                data = json.dumps(facts).encode()
             archive.writestr(zipfile.ZipInfo(name), data)  # Its date is the first of 1980.
     return stream.getvalue()
 
 
-def in_float32(network: keras.Model) -> keras.Model:
-    """A network of the same weights that computes in float32, whatever it was trained in."""
+def to_float32(network: keras.Model) -> keras.Model:
+    """Returns a network of the same weights that computes in float32, whatever it was trained in."""
     if network.dtype_policy.name == "float32":
         return network
     copy = type(network).from_config(network.get_config() | {"dtype": "float32"})

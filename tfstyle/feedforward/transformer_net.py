@@ -1,60 +1,50 @@
-"""Image → image in one pass: Johnson's transformer, one network for one style."""
+"""Johnson's image transformation network: stylizes in one pass, one network for one style."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from tfstyle import images
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.adain import adaptive_instance_normalisation, describe, in_whole_cells, mirrored
+from tfstyle.errors import UsageError
+from tfstyle.feedforward import inference
+from tfstyle.feedforward.inference import Tile
+from tfstyle.feedforward.layers import InstanceNormalization, mean_std, pad_to_multiple, reflect_pad, upsample_bilinear
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""
 
-ENCODED = 3
-"""Convolutions in front of the residual body, each with a normalisation."""
+ENCODER_LAYERS = 3
+"""Convolutions before the residual blocks, each with a normalization."""
 
-BODY_CELL = 4
-"""Pixels of a position of the residual body."""
+STRIDE = 4
+"""Pixels per position of the residual blocks' features."""
 
 HALO = 64
-"""Radius of the receptive field, given the statistics: 60 pixels, rounded up to a cell of the encoder."""
+"""Radius of the receptive field, given the statistics: 60 pixels, rounded up to a multiple of `STRIDE`."""
 
 SMALLEST = 8
-"""Smallest side of a picture, in pixels: mirroring needs four neighbours."""
+"""Smallest side of an image, in pixels: reflection needs four neighbors."""
+
+FIXED_BYTES = 20_000_000
+"""Memory that a network takes at any size, in bytes: weights, compiled graphs, oneDNN's copies of the kernels."""
+
+BYTES_PER_TILE_PIXEL = 650
+"""Peak memory of the layers for each pixel of the largest tile, measured as `adain.BYTES_PER_TILE_PIXEL`."""
 
 Statistics = Sequence[tf.Tensor]
-"""Means and deviations [batch, 2, channels] of the features in front of each normalisation, in order."""
+"""Means and standard deviations [batch, 2, channels] of the input of each normalization, in order."""
+
+Modulation = Sequence[tf.Tensor | float]
+"""What is added to the learned means and standard deviations of each normalization, [batch, 2, channels] or 0."""
 
 
-@keras.saving.register_keras_serializable(package="tfstyle")
-class InstanceNormalisation(keras.layers.Layer):
-    """Gives each channel of each picture a learned mean and deviation; in float32, whatever the policy.
-
-    References:
-        Ulyanov, Vedaldi, Lempitsky: Instance Normalization: The Missing Ingredient for Fast Stylization (2016), eq. 2.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**(kwargs | {"dtype": "float32"}))
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates a mean and a deviation for each channel."""
-        self.shift = self.add_weight(name="shift", shape=input_shape[-1:], initializer="zeros")
-        self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
-        self.built = True
-
-    def call(self, features: tf.Tensor, own: tf.Tensor | None = None, change: tf.Tensor | float = 0.0) -> tf.Tensor:
-        """Normalises features by their own means and deviations or by those given; `change` is added to the learned."""
-        target = tf.stack([tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.scale)])[None] + change
-        own = describe(features) if own is None else own
-        return adaptive_instance_normalisation(features, own, target)
-
-
-@keras.saving.register_keras_serializable(package="tfstyle")
-class Transformer(keras.Model):
-    """A network that paints in one style: two strided convolutions, residual blocks, two doublings.
+@keras.saving.register_keras_serializable(package="tfstyle", name="Transformer")
+class TransformerNet(keras.Model):
+    """Stylizes in one style: two strided convolutions, residual blocks, two upsamplings.
 
     Args:
         filters: at full, half and quarter resolution.
@@ -64,28 +54,32 @@ class Transformer(keras.Model):
     Call it on float32 [batch, height, width, 3] in [0, 1], sides at least `SMALLEST`; it returns the same
     shape, in [0, 1].
 
-    Differs from the paper: reflection padding in front of every convolution instead of 40 pixels once, linear doubling
+    Differs from the paper: reflection padding before every convolution instead of 40 pixels once; bilinear upsampling
     and a convolution instead of a transposed one (no checkerboard; Odena, Dumoulin, Olah: Deconvolution and
-    Checkerboard Artifacts, 2016; nearest neighbours left a mesh of four pixels), instance instead of batch
-    normalisation.
+    Checkerboard Artifacts, 2016; nearest neighbor left a mesh of four pixels); instance instead of batch
+    normalization.
 
     References:
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (ECCV 2016),
         supplement, table 1.
     """
 
+    smallest_side = SMALLEST
+    """Smallest side of an image, in pixels."""
+
     def __init__(self, filters: Sequence[int] = FILTERS["slim"], *, blocks: int = 5, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
         self.filters, self.blocks = tuple(int(number) for number in filters), blocks
         first, second, third = self.filters
-        body = [(f"residual{number}_{half}", third, 3, 1) for number in range(1, blocks + 1) for half in "ab"]
-        plan = [("inner", first, 9, 1), ("half", second, 3, 2), ("quarter", third, 3, 2), *body]
-        plan += [("double", second, 3, 1), ("whole", first, 3, 1), ("painted", 3, 9, 1)]
+        residual = [(f"residual{number}_{half}", third, 3, 1) for number in range(1, blocks + 1) for half in "ab"]
+        plan = [("down1", first, 9, 1), ("down2", second, 3, 2), ("down3", third, 3, 2), *residual]
+        plan += [("up1", second, 3, 1), ("up2", first, 3, 1), ("output", 3, 9, 1)]
+        # Names of attributes that hold layers are part of the layout of saved files; see `Generator`.
         self.convolutions = [
             keras.layers.Conv2D(count, side, stride, padding="valid", name=name, dtype=self.dtype_policy)
             for name, count, side, stride in plan
         ]
-        self.normalisations = [InstanceNormalisation(name=f"{name}_norm") for name, *_ in plan[:-1]]
+        self.normalizations = [InstanceNormalization(name=f"{name}_norm") for name, *_ in plan[:-1]]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of every layer."""
@@ -93,74 +87,163 @@ class Transformer(keras.Model):
         for convolution in self.convolutions:
             convolution.build((None, None, None, inputs))
             inputs = convolution.filters
-        for convolution, normalisation in zip(self.convolutions, self.normalisations, strict=False):
-            normalisation.build((None, None, None, convolution.filters))
+        for convolution, normalization in zip(self.convolutions, self.normalizations, strict=False):
+            normalization.build((None, None, None, convolution.filters))
         self.built = True
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Paints; see the class."""
-        return self.paint(image)[0]
+        """Stylizes a batch; see the class."""
+        return self.forward(image)[0]
 
-    def paint(
-        self, image: tf.Tensor, statistics: Statistics | None = None, changes: Sequence[tf.Tensor | float] | None = None
+    def forward(
+        self, image: tf.Tensor, statistics: Statistics | None = None, modulation: Modulation | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Paints, and returns the statistics that were used.
+        """Computes the stylized image, and returns the statistics that were used.
 
         Args:
             image: as for a call.
-            statistics: to normalise by, for a part of a larger picture; its own if None.
-            changes: what is added to the means and deviations that each normalisation has learned; nothing if None.
+            statistics: to normalize by, for a tile of a larger image; its own if None.
+            modulation: added to the means and deviations that each normalization has learned; nothing if None.
 
         Returns:
-            The painted image, and the statistics of its own or those given.
+            The stylized image, and its own statistics or those given.
         """
         height, width = tf.shape(image)[1], tf.shape(image)[2]
-        x, used = self.encode(image, statistics, changes)
-        normalised = functools.partial(self._normalised, used=used, statistics=statistics, changes=changes)
+        x, used = self.encode(image, statistics, modulation)
+        layer = functools.partial(self._layer, used=used, statistics=statistics, modulation=modulation)
         for _ in range(self.blocks):
-            x += normalised(tf.nn.relu(normalised(x)))
+            x += layer(tf.nn.relu(layer(x)))
         for _ in range(2):
-            x = tf.nn.relu(normalised(tf.cast(_doubled(x), self.compute_dtype)))
-        x = self.convolutions[-1](mirrored(x, 4))
+            x = tf.nn.relu(layer(tf.cast(upsample_bilinear(x), self.compute_dtype)))
+        x = self.convolutions[-1](reflect_pad(x, 4))
         return tf.sigmoid(tf.cast(x, tf.float32))[:, :height, :width], used
 
     def encode(
-        self, image: tf.Tensor, statistics: Statistics | None = None, changes: Sequence[tf.Tensor | float] | None = None
+        self, image: tf.Tensor, statistics: Statistics | None = None, modulation: Modulation | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Computes what the residual body is given.
+        """Computes the input of the residual blocks.
 
         Args:
-            image, statistics, changes: as for `paint`.
+            image, statistics, modulation: as for `forward`.
 
         Returns:
-            Features at quarter resolution, and the statistics of the first `ENCODED` normalisations.
+            Features at quarter resolution, and the statistics of the first `ENCODER_LAYERS` normalizations.
         """
-        x = in_whole_cells(tf.cast(image, self.compute_dtype), BODY_CELL)
+        x = pad_to_multiple(tf.cast(image, self.compute_dtype), STRIDE)
         used: list[tf.Tensor] = []
-        for _ in range(ENCODED):
-            x = tf.nn.relu(self._normalised(x, used, statistics, changes))
+        for _ in range(ENCODER_LAYERS):
+            x = tf.nn.relu(self._layer(x, used, statistics, modulation))
         return x, used
 
-    def _normalised(
+    def _layer(
         self,
         x: tf.Tensor,
         used: list[tf.Tensor],
         statistics: Statistics | None,
-        changes: Sequence[tf.Tensor | float] | None,
+        modulation: Modulation | None,
     ) -> tf.Tensor:
-        """Applies the next convolution and its normalisation, whose statistics it appends to those used before."""
+        """Applies the next convolution and its normalization, and appends the statistics of this to `used`."""
         number = len(used)
         convolution = self.convolutions[number]
-        x = convolution(mirrored(x, convolution.kernel_size[0] // 2))
-        used.append(describe(x) if statistics is None else statistics[number])
-        change = 0.0 if changes is None else changes[number]
-        return tf.cast(self.normalisations[number](x, used[-1], change=change), self.compute_dtype)
+        x = convolution(reflect_pad(x, convolution.kernel_size[0] // 2))
+        used.append(mean_std(x) if statistics is None else statistics[number])
+        offset = 0.0 if modulation is None else modulation[number]
+        return tf.cast(self.normalizations[number](x, used[-1], offset=offset), self.compute_dtype)
+
+    def check_options(
+        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
+    ) -> None:
+        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
+        if styles or blend is not None or alpha != 1.0:
+            raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
+        if seed is not None:
+            raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
+
+    def stylize(
+        self,
+        content: tf.Tensor,
+        styles: Sequence[tf.Tensor] = (),
+        *,
+        blend: Sequence[float] | None = None,
+        alpha: float = 1.0,
+        seed: int | None = None,
+        tile: int = 1024,
+    ) -> tf.Tensor:
+        """Stylizes an image in the network's one style; see `inference.OnePassNetwork` and `stylize_tiles`."""
+        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
+        return self.stylize_tiles(content, tile=tile)
+
+    def stylize_tiles(self, content: tf.Tensor, *, modulation: Modulation | None = None, tile: int = 1024) -> tf.Tensor:
+        """Stylizes an image of any size.
+
+        An image of more than tile x tile pixels is stylized in tiles of that side. All of them are normalized by the
+        statistics of the whole image, reduced to tile x tile pixels, and computed with their surroundings, so that
+        there are no seams.
+
+        Args:
+            content: float32 [1, height, width, 3] in [0, 1].
+            modulation: as for `forward`.
+            tile: side of the tiles in pixels, at least `inference.SMALLEST_TILE`.
+
+        Returns:
+            float32 tensor of the content's shape, in [0, 1].
+
+        Raises:
+            UsageError: if `tile` is too small.
+            InputError: if the image is too small.
+
+        References:
+            Statistics of a reduced image: Chen, Wang, Xie, Lu, Luo: Towards Ultra-Resolution Neural Style Transfer via
+            Thumbnail Instance Normalization (AAAI 2022), section 3.2.
+        """
+        inference.check_tile(tile)
+        inference.check_sides(content, SMALLEST, "the photograph")
+        height, width = content.shape[1:3]
+        content = tf.cast(content, tf.float32)
+        options: dict[str, Any] = {} if modulation is None else {"modulation": modulation}
+        forward = _compiled_forward(self)
+        if height * width <= tile**2:
+            return forward(content, **options)[0]
+        reduced = images.fit(content, round(max(height, width) * tile / math.sqrt(height * width)))
+        _, options["statistics"] = forward(reduced, **options)
+        padded = pad_to_multiple(content, STRIDE)
+
+        def stylize_tile(outer: Tile) -> tf.Tensor:
+            return forward(outer.crop(padded, outer=inference.whole_tile(padded)), **options)[0]
+
+        return inference.map_tiles(stylize_tile, padded, tile=tile, halo=HALO)[:, :height, :width]
+
+    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
+        """Estimates the memory of `stylize` in bytes; see `inference.OnePassNetwork`.
+
+        Style images count by their own pixels alone: a generator encodes them at a reduced size.
+        """
+        pixels = math.prod(content)
+        if pixels > tile**2:
+            pixels = inference.largest_tile(*content, tile, HALO)
+        whole = sum(height * width for height, width in (content, *styles))
+        return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
+
+    def export_model(self) -> keras.Model:
+        """Makes the model to export: `image` [N, H, W, 3] → "painting", of the same shape."""
+        image = inference.image_input("image")
+        return inference.export_model([image], self(image))
 
     def get_config(self) -> dict[str, Any]:
-        """Everything `__init__` needs."""
+        """Returns everything `__init__` needs."""
         return super().get_config() | {"filters": list(self.filters), "blocks": self.blocks}
 
 
-def _doubled(x: tf.Tensor) -> tf.Tensor:
-    """Twice as high and twice as wide, linear between positions."""
-    return tf.image.resize(x, 2 * tf.shape(x)[1:3], "bilinear")
+def _compiled_forward(network: TransformerNet) -> Callable[..., Any]:
+    """Compiles `network.forward` of one image once for all sizes; kept with the network, as long as that lives."""
+    functions: dict[tuple[str, ...], Any] = {}
+
+    def run(image: tf.Tensor, **options: Any) -> Any:
+        names = tuple(options)
+        if names not in functions:
+            shapes = tf.nest.map_structure(lambda value: tf.TensorSpec(tf.convert_to_tensor(value).shape), options)
+            function = tf.function(lambda image, options: network.forward(image, **options), autograph=False)
+            functions[names] = function.get_concrete_function(tf.TensorSpec([1, None, None, 3]), shapes)
+        return functions[names](image, options)
+
+    return network.__dict__.setdefault("_compiled", run)  # Past Keras, which would save an attribute with the network.

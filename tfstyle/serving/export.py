@@ -1,7 +1,7 @@
-"""Network → SavedModel (and ONNX, LiteRT) with a stated flat signature, for programs that know nothing of tfstyle.
+"""Exports networks as SavedModel, ONNX or LiteRT with a documented flat signature, for programs without tfstyle.
 
 The folder has the layout TensorFlow Serving expects, NAME/1/, with two files beside the version: `signature.json`,
-which names every tensor, and NOTICE, whose licences go with the weights. It appears only when it is complete.
+which names every tensor, and NOTICE, whose licenses go with the weights. It appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from typing import Any
 from tfstyle import atomic, files
 from tfstyle.environment import keras, tf
 from tfstyle.errors import OutputError, SetupError, UsageError, unknown_name
-from tfstyle.feedforward.adain import AdaINDecoder, ArbitraryStyle
-from tfstyle.feedforward.generator import Generator
-from tfstyle.feedforward.transformer_net import SMALLEST, Transformer
+from tfstyle.feedforward.adain import AdaINDecoder
+from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.model import StyleContentModel
 from tfstyle.serving import FORMATS
 
 _NEEDS = {"savedmodel": (), "onnx": ("tf2onnx", "onnx"), "litert": ()}
+"""Packages that a format needs."""
+
 _FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+"""File of a format that has one."""
+
+_EXAMPLE_SIDE = 32
+"""Sides of the images that a model is called on once before it is exported."""
 
 
 def flat_extractor(model: StyleContentModel) -> keras.Model:
-    """The model with one named input and flat named outputs.
+    """Makes a functional model with one named input and flat named outputs.
 
     Args:
         model: a built `StyleContentModel`.
@@ -38,11 +43,11 @@ def flat_extractor(model: StyleContentModel) -> keras.Model:
         `style_LAYER` (the statistic) and `content_LAYER` (the features).
     """
     image = keras.Input((None, None, 3), name="image", dtype="float32")
-    described = model(image)
+    found = model(image)
     outputs = {
         f"{kind}_{layer}": keras.layers.Identity(name=f"{kind}_{layer}", dtype="float32")(value)
         for kind in ("style", "content")
-        for layer, value in described[kind].items()
+        for layer, value in found[kind].items()
     }
     return keras.Model(image, outputs, name="extractor")
 
@@ -50,7 +55,7 @@ def flat_extractor(model: StyleContentModel) -> keras.Model:
 def export_extractor(
     model: StyleContentModel, directory: str | os.PathLike, *, format: str = "savedmodel", overwrite: bool = False
 ) -> Path:
-    """Writes a style and content extractor that strangers' programs can load.
+    """Exports a style and content extractor for other programs.
 
     Args:
         model: a built `StyleContentModel`.
@@ -70,37 +75,18 @@ def export_extractor(
     return _export(flat_extractor(model), facts, Path(directory), format=format, overwrite=overwrite)
 
 
-def flat_network(network: Transformer | AdaINDecoder) -> keras.Model:
-    """A trained network with named inputs and one named output.
-
-    Args:
-        network: as from `feedforward.serialization.load`.
-
-    Returns:
-        A functional model of `image`, and for a decoder of `style` beside it, float32 [N, H, W, 3] in [0, 1], N, H
-        and W free, to {"painting": the same, of the image's size}. A generator has `code` beside it, float32 [N,
-        code_size], normal numbers; all zeros are the middle of its styles.
-    """
-    image, style = (keras.Input((None, None, 3), name=name, dtype="float32") for name in ("image", "style"))
-    if isinstance(network, Generator):
-        inputs = [image, keras.Input((network.code_size,), name="code", dtype="float32")]
-        painted = network(*inputs)
-    elif isinstance(network, Transformer):
-        inputs, painted = image, network(image)
-    else:
-        inputs = [image, style]
-        painted = ArbitraryStyle(network)(inputs)
-    return keras.Model(inputs, {"painting": keras.layers.Identity(name="painting", dtype="float32")(painted)})
-
-
 def export_network(
-    network: Transformer | AdaINDecoder,
+    network: TransformerNet | AdaINDecoder,
     directory: str | os.PathLike,
     *,
     format: str = "savedmodel",
     overwrite: bool = False,
 ) -> Path:
-    """Writes a trained network that strangers' programs can load.
+    """Exports a trained network for other programs.
+
+    The model takes `image`, float32 [N, H, W, 3] in [0, 1], N, H and W free, and returns "painting", the same. AdaIN's
+    decoder takes `style`, another image, as well, and a generator takes `code`, float32 [N, code_size], normal numbers;
+    all zeros are the mean of its styles.
 
     Args:
         network: as from `feedforward.serialization.load`.
@@ -112,18 +98,16 @@ def export_network(
     Raises:
         OutputError, SetupError, UsageError: as `export_extractor`.
     """
-    smallest = SMALLEST if isinstance(network, Transformer) else ArbitraryStyle.smallest_side
-    flat = flat_network(network)
-    return _export(flat, {"smallest_side": smallest}, Path(directory), format=format, overwrite=overwrite)
+    facts = {"smallest_side": network.smallest_side}
+    return _export(network.export_model(), facts, Path(directory), format=format, overwrite=overwrite)
 
 
 def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format: str, overwrite: bool) -> Path:
-    """Writes a functional model; `facts` stand in `signature.json` beside its inputs and outputs."""
+    """Exports a functional model; `facts` are added to `signature.json`."""
     check_export(directory, format=format, overwrite=overwrite)
-    any_side = 2**5
-    example = [tf.zeros([1, *(side or any_side for side in given.shape[1:])]) for given in flat.inputs]
+    example = [tf.zeros([1, *(side or _EXAMPLE_SIDE for side in given.shape[1:])]) for given in flat.inputs]
     flat(_as_declared(example))  # Keras exports only what has been called.
-    place = Path(os.path.realpath(directory))  # A link stays, and what it points to is replaced.
+    place = Path(os.path.realpath(directory))  # A link is kept, and its target replaced.
     try:
         with atomic.unfinished_folder(place.parent) as scratch:
             whole = scratch / "whole"
@@ -137,15 +121,13 @@ def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format
         raise
     except (OSError, tf.errors.OpError) as error:  # TensorFlow's own for a full disk.
         cause = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        cause = cause.rpartition("; ")[2].partition(" [Op:")[
-            0
-        ]  # TensorFlow names its operation and our scratch folder.
+        cause = cause.rpartition("; ")[2].partition(" [Op:")[0]  # Without TensorFlow's operation and our folder.
         raise OutputError(f"{directory}: cannot be written ({cause}); choose another folder.") from error
     return directory
 
 
 def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
-    """Refuses early what could not be exported.
+    """Checks format and folder of an export before any work is done.
 
     Raises:
         OutputError, SetupError, UsageError: as `export_extractor`.
@@ -153,7 +135,7 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
     if format not in FORMATS:
         raise UsageError(unknown_name("format", format, FORMATS))
     files.check_place(directory)
-    exists = os.path.lexists(directory)  # A link that points to nothing is something as well.
+    exists = os.path.lexists(directory)  # True also for a broken link.
     if exists and not overwrite:
         raise OutputError(f"{directory}: exists; choose another folder, or replace it with `overwrite`.")
     if exists and not (directory / "signature.json").is_file():
@@ -167,7 +149,7 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
 
 
 def _write(flat: keras.Model, folder: Path, format: str) -> None:
-    """The model in one format."""
+    """Writes the model in one format."""
     if format == "savedmodel":
         served, endpoint = _served(flat)
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
@@ -179,13 +161,13 @@ def _write(flat: keras.Model, folder: Path, format: str) -> None:
             (folder / _FILES[format]).write_bytes(converter.convert())
 
 
-def _as_declared(pictures: list[Any]) -> Any:
-    """What a functional model of as many inputs is called with: a list, or the only one itself."""
-    return pictures if len(pictures) > 1 else pictures[0]
+def _as_declared(inputs: list[Any]) -> Any:
+    """Returns the inputs as a functional model takes them: a list, or the only one itself."""
+    return inputs if len(inputs) > 1 else inputs[0]
 
 
 def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
-    """The module to save and its signature. `Model.export` would store every variable twice."""
+    """Makes the module to save and its signature. `Model.export` would store every variable twice."""
     served = tf.Module()
     served.weights = [variable.value for variable in flat.variables]
     inputs = [tf.TensorSpec(given.shape, tf.float32, name=given.name) for given in flat.inputs]
@@ -194,7 +176,7 @@ def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
 
 
 def signature(flat: keras.Model, format: str) -> dict[str, Any]:
-    """What `signature.json` says of any model: inputs, outputs, their shapes, and how it was made."""
+    """Describes a model for `signature.json`: inputs, outputs, their shapes, and how it was made."""
     version = importlib.metadata.version("tfstyle")
     picture = {"dtype": "float32", "shape": ["N", "H", "W", 3], "range": [0, 1], "color": "sRGB"}
     code = {"dtype": "float32", "distribution": "normal"}
@@ -214,9 +196,9 @@ def signature(flat: keras.Model, format: str) -> dict[str, Any]:
 
 
 def _notice() -> str:
-    """The NOTICE that tfstyle was installed with."""
+    """Reads the NOTICE that tfstyle was installed with."""
     files = importlib.metadata.files("tfstyle") or []
     for file in files:
         if file.name == "NOTICE":
             return file.read_text(encoding="utf-8")
-    raise OutputError("NOTICE, whose licences go with the weights, is not installed; reinstall tfstyle.")
+    raise OutputError("NOTICE, whose licenses go with the weights, is not installed; reinstall tfstyle.")

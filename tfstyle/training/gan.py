@@ -166,7 +166,7 @@ class GANTrainer(trainer.Trainer):
         References:
             Kingma, Welling: Auto-Encoding Variational Bayes (ICLR 2014), equations 4 and 10.
         """
-        mean, log_variance = self.generator.code_of(paintings)
+        mean, log_variance = self.generator.encode_style(paintings)
         numbers = tf.random.stateless_normal([paintings.shape[0] + noise, mean.shape[1]], self._seed(step, _CODE))
         drawn = mean + tf.exp(0.5 * log_variance) * numbers[: paintings.shape[0]]
         divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
@@ -255,7 +255,7 @@ def train_gan(
 
     def paint(photograph: tf.Tensor) -> tf.Tensor:
         network = trainer.network
-        codes = [network.random_code(1), network.random_code(2), *(network.code_of(style)[0] for style in shown)]
+        codes = [network.random_code(1), network.random_code(2), *(network.encode_style(style)[0] for style in shown)]
         return invented(network, photograph, codes)
 
     fixed = {"kind": "gan", "styles": file_names(paintings), "photographs": file_names(photographs)}

@@ -10,8 +10,8 @@ from typing import Any
 from tfstyle import images, losses, objective, total_variation, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
-from tfstyle.feedforward import adain, inference
-from tfstyle.feedforward.transformer_net import FILTERS, Transformer
+from tfstyle.feedforward import adain, layers
+from tfstyle.feedforward.transformer_net import FILTERS, TransformerNet
 from tfstyle.model import StyleContentModel, gradient_kernels, model_for, policy
 from tfstyle.recipes.published import BALANCED
 from tfstyle.recipes.recipe import Recipe
@@ -94,12 +94,12 @@ def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> trainer.Objectiv
     last = adain.ADAIN_LAYER
 
     def described(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {layer: adain.describe(values) for layer, values in features.items()}
+        return {layer: layers.mean_std(values) for layer, values in features.items()}
 
     def terms(decoder: keras.Model, pair: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         photographs, paintings = pair
         seen, target = encoder(photographs)[last], described(encoder(paintings))
-        wanted = adain.adaptive_instance_normalisation(seen, adain.describe(seen), target[last])
+        wanted = layers.adaptive_instance_normalization(seen, layers.mean_std(seen), target[last])
         painted = decoder(wanted, training=True)
         found = encoder(painted)
         share = {layer: options.style_weight / len(target) for layer in target}
@@ -209,7 +209,7 @@ def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run
     image = images.fit(images.read(painting, long_side=options.style_size).image, options.style_size)
     recipe = fast_recipe(options)
     with run.strategy(options.batch).scope():
-        network = Transformer(FILTERS[options.width], dtype=policy(options.network_precision))
+        network = TransformerNet(FILTERS[options.width], dtype=policy(options.network_precision))
         network.build((None, None, None, 3))
         trainer.initialise(network, options.seed)
         trainer = trainer.Trainer(network, fast_objective(model_for(recipe), recipe, image))
@@ -259,5 +259,5 @@ def train_adain(
         fixed = {"kind": "adain", "styles": file_names(paintings), "photographs": file_names(photographs)}
         shown = adain.AdaIN(decoder)
         return run.fit(
-            trainer, batches_from, options, fixed, paint=lambda photograph: inference.paint(shown, photograph, [image])
+            trainer, batches_from, options, fixed, paint=lambda photograph: shown.stylize(photograph, [image])
         )

@@ -112,7 +112,7 @@ class Trainer(keras.Model):
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes the network, as `ModelCheckpoint` wants it, to a `.keras` file."""
-        serialization.in_float32(self.network).save(filepath, overwrite=overwrite, **kwargs)
+        serialization.to_float32(self.network).save(filepath, overwrite=overwrite, **kwargs)
 
 
 def initialise(network: keras.Model, seed: int) -> None:

@@ -1,0 +1,108 @@
+"""Layers that the one-pass networks share: normalization, padding and upsampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfstyle import statistics
+from tfstyle.environment import keras, tf
+
+
+def adaptive_instance_normalization(features: tf.Tensor, own: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Gives each channel the mean and standard deviation of the style.
+
+    Args:
+        features: [batch, height, width, channels], of the content image or a tile of it.
+        own: means and standard deviations [batch, 2, channels] of the features of the whole content image.
+        target: the same of the style image.
+
+    Returns:
+        A tensor of the features' shape.
+
+    References:
+        Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 8.
+    """
+    own, target = own[:, :, None, None], target[:, :, None, None]
+    return (features - own[:, 0]) / own[:, 1] * target[:, 1] + target[:, 0]
+
+
+def mean_std(features: tf.Tensor) -> tf.Tensor:
+    """Computes each channel's mean and standard deviation over all positions.
+
+    The same numbers as `statistics.mean_std`, which needs products of all pairs of channels to add up over tiles; this
+    needs none, which is faster.
+
+    Args:
+        features: [batch, height, width, channels].
+
+    Returns:
+        float32 [batch, 2, channels]: means, then standard deviations.
+    """
+    mean, variance = tf.nn.moments(tf.cast(features, tf.float32), axes=(1, 2))
+    return tf.stack([mean, tf.sqrt(variance + statistics.VARIANCE_EPSILON)], axis=1)
+
+
+def reflect_pad(features: tf.Tensor, margin: int) -> tf.Tensor:
+    """Adds `margin` rows and columns on each side, reflected at the edge, which is not repeated."""
+    return tf.pad(features, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
+
+
+def upsample_nearest(features: tf.Tensor) -> tf.Tensor:
+    """Doubles height and width by nearest neighbor."""
+    # `tf.image.resize` measures from pixel centers, which gives the same here but is no longer in ONNX.
+    return tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
+
+
+def upsample_bilinear(features: tf.Tensor) -> tf.Tensor:
+    """Doubles height and width by bilinear interpolation; float32, whatever the features are."""
+    return tf.image.resize(features, 2 * tf.shape(features)[1:3], "bilinear")
+
+
+def pad_to_multiple(image: tf.Tensor, divisor: int) -> tf.Tensor:
+    """Adds rows below and columns to the right, mirrored with the edge repeated, up to multiples of `divisor`.
+
+    A gather, which every export format knows.
+    """
+    for axis in (1, 2):
+        length = tf.shape(image)[axis]
+        extra = (divisor - length % divisor) % divisor  # Of a negative number ONNX has another remainder.
+        positions = tf.range(length + extra)
+        image = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
+    return image
+
+
+@keras.saving.register_keras_serializable(package="tfstyle", name="InstanceNormalisation")
+class InstanceNormalization(keras.layers.Layer):
+    """Gives each channel of each image a learned mean and standard deviation; in float32, whatever the policy.
+
+    References:
+        Ulyanov, Vedaldi, Lempitsky: Instance Normalization: The Missing Ingredient for Fast Stylization (2016), eq. 2.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**(kwargs | {"dtype": "float32"}))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates a mean and a standard deviation for each channel."""
+        self.shift = self.add_weight(name="shift", shape=input_shape[-1:], initializer="zeros")
+        self.scale = self.add_weight(name="scale", shape=input_shape[-1:], initializer="ones")
+        self.built = True
+
+    def call(self, features: tf.Tensor, own: tf.Tensor | None = None, offset: tf.Tensor | float = 0.0) -> tf.Tensor:
+        """Normalizes features.
+
+        Args:
+            features: [batch, height, width, channels].
+            own: means and standard deviations [batch, 2, channels] to normalize by; those of the features if None.
+            offset: added to the learned means and standard deviations, [batch, 2, channels].
+
+        Returns:
+            A tensor of the features' shape.
+        """
+        target = tf.stack([tf.convert_to_tensor(self.shift), tf.convert_to_tensor(self.scale)])[None] + offset
+        own = mean_std(features) if own is None else own
+        return adaptive_instance_normalization(features, own, target)
+
+
+# Keras stores the weights of a list's layers under their class name: the spelling of files saved so far.
+InstanceNormalization.__name__ = "InstanceNormalisation"
