@@ -15,7 +15,8 @@ from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import Transformer
 from tfstyle.model import StyleContentModel
 from tfstyle.recipes.recipe import Recipe
-from tfstyle.training import run_folder, trainer
+from tfstyle.training import run_folder
+from tfstyle.training.trainer import initialize
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "tfstyle" / "data" / "samples"
@@ -108,7 +109,7 @@ def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=Transformer, **o
     """A transformer with few filters and seeded weights, no normalisation of which is trivial."""
     network = kind(filters, blocks=blocks, **options)
     network.build((None, None, None, 3))
-    trainer.initialise(network, seed)
+    initialize(network, seed)
     numbers = np.random.default_rng(seed)
     for normalisation in network.normalisations:
         normalisation.shift.assign(numbers.normal(size=normalisation.shift.shape))

@@ -14,8 +14,10 @@ from tfstyle.environment import keras
 from tfstyle.errors import DivergedError
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.generator import Discriminator, Generator
-from tfstyle.training import checkpoint, gan, gan_losses, perceptual, run_folder, trainer
+from tfstyle.training import checkpoint, gan, gan_losses, perceptual, run_folder
 from tfstyle.training.options import GAN_LOSSES, GANOptions
+from tfstyle.training.trainer import fit as fit_in_folder
+from tfstyle.training.trainer import initialize
 
 OPTIONS = GANOptions(
     steps=50,
@@ -37,7 +39,7 @@ def make_trainer(seed=3, graph=False, optimizer=ADAM, **options):
     numbers = dataclasses.replace(OPTIONS, **options)
     generator, discriminator = small_generator(seed=seed, blocks=0), Discriminator((8, 9))
     discriminator.build((None, None, None, 3))
-    trainer.initialise(discriminator, seed)
+    initialize(discriminator, seed)
     perceive = gan.perception(miniature(), numbers)
     second = optimizer(numbers.discriminator_rate)
     trainer = gan.GANTrainer(generator, discriminator, perceive, discriminator_optimizer=second, options=numbers)
@@ -214,7 +216,7 @@ def assert_same_state(found, expected):
 def fit(trainer, folder, steps):
     folder.mkdir(exist_ok=True)
     fixed = trainer.options.fixed()
-    trainer.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
+    fit_in_folder(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
 
 
 @pytest.mark.parametrize("stop", [2, 5])

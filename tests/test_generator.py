@@ -12,13 +12,14 @@ from conftest import image, small_generator
 from tfstyle.environment import keras
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.generator import ENCODED, Discriminator, Generator
-from tfstyle.training import gan_losses, trainer
+from tfstyle.training import gan_losses
+from tfstyle.training.trainer import initialize
 
 
 def small_discriminator(seed=5, filters=(6, 7)):
     network = Discriminator(filters)
     network.build((None, None, None, 3))
-    trainer.initialise(network, seed)
+    initialize(network, seed)
     return network
 
 

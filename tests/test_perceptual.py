@@ -250,7 +250,7 @@ import tensorflow as tf
 sys.path.insert(0, sys.argv[1])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import test_fitting as made
+import test_trainer as made
 from tfstyle.environment import keras
 from tfstyle.training import checkpoint, perceptual
 from pathlib import Path

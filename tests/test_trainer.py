@@ -21,8 +21,9 @@ from tfstyle.errors import (
 )
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.transformer_net import Transformer
-from tfstyle.training import checkpoint, run_folder, trainer
+from tfstyle.training import checkpoint, run_folder
 from tfstyle.training.options import FastOptions
+from tfstyle.training.trainer import Trainer, adam, fit, initialize
 
 OPTIONS = FastOptions(steps=7, size=32, batch=2)
 
@@ -36,9 +37,9 @@ def squares(network, batch):
 def make_trainer(optimizer=None, seed=3, eager=False, **kwargs):
     network = Transformer((4, 5, 6), blocks=0, **kwargs)
     network.build((None, None, None, 3))
-    trainer.initialise(network, seed)
-    trainer = trainer.Trainer(network, squares)
-    trainer.compile(optimizer or trainer.adam(OPTIONS), run_eagerly=eager)
+    initialize(network, seed)
+    trainer = Trainer(network, squares)
+    trainer.compile(optimizer or adam(OPTIONS), run_eagerly=eager)
     return trainer
 
 
@@ -61,7 +62,7 @@ def batches_from(step):
 
 def run(trainer, folder, steps, **options):
     folder.mkdir(exist_ok=True)
-    trainer.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=OPTIONS.fixed(), **options)
+    fit(trainer, batches_from, folder, steps=steps, every=3, fixed=OPTIONS.fixed(), **options)
 
 
 def assert_same_state(found, expected, tolerance=1e-6):
@@ -267,7 +268,7 @@ def test_what_goes_wrong_with_the_pictures_is_one_line(error, expected, message,
         return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
 
     with pytest.raises(expected, match=message) as caught:
-        trainer.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
+        fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
     assert "\n" not in str(caught.value)
     assert resumed(tmp_path).step == 2
 
@@ -283,7 +284,7 @@ def test_pictures_that_cannot_be_read_any_more_lose_no_step(tmp_path):
         return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
 
     with pytest.raises(InputError):
-        trainer.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
+        fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
     assert resumed(tmp_path).step == 2
 
 
@@ -332,8 +333,8 @@ def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path
         checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
     wider = Transformer((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
-    other = trainer.Trainer(wider, squares)
-    other.compile(trainer.adam(OPTIONS))
+    other = Trainer(wider, squares)
+    other.compile(adam(OPTIONS))
     with pytest.raises(WeightsError, match="of another network"):
         checkpoint.restore_state(other, path, fixed=OPTIONS.fixed())
     data = path.read_bytes()

@@ -12,9 +12,10 @@ from tfstyle.environment import keras, tf
 from tfstyle.feedforward.generator import Discriminator, Generator
 from tfstyle.feedforward.transformer_net import FILTERS
 from tfstyle.model import StyleContentModel, policy
-from tfstyle.training import dataset, gan_losses, trainer
+from tfstyle.training import dataset, gan_losses
 from tfstyle.training.options import GANOptions
 from tfstyle.training.perceptual import Run, file_names
+from tfstyle.training.trainer import Trainer, adam, initialize
 from tfstyle.vgg19 import STYLE_LAYERS
 
 CONTENT_LAYER = "block4_conv1"
@@ -65,7 +66,7 @@ def perception(model: StyleContentModel, options: GANOptions) -> Perception:
     return terms
 
 
-class GANTrainer(trainer.Trainer):
+class GANTrainer(Trainer):
     """A generator and a discriminator that are trained against each other.
 
     Args:
@@ -241,10 +242,10 @@ def train_gan(
     discriminator = Discriminator()
     for network in (generator, discriminator):
         network.build((None, None, None, 3))
-        trainer.initialise(network, options.seed)
+        initialize(network, options.seed)
     model = StyleContentModel(STYLE_LAYERS, [CONTENT_LAYER], dtype=network_policy)
     of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_rate)
-    first, second = (trainer.adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))
+    first, second = (adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))
     trainer = GANTrainer(
         generator, discriminator, perception(model, options), discriminator_optimizer=second, options=options
     )

@@ -15,8 +15,9 @@ from tfstyle.feedforward.transformer_net import FILTERS, Transformer
 from tfstyle.model import StyleContentModel, gradient_kernels, model_for, policy
 from tfstyle.recipes.published import BALANCED
 from tfstyle.recipes.recipe import Recipe
-from tfstyle.training import checkpoint, dataset, progress, run_folder, trainer
+from tfstyle.training import checkpoint, dataset, progress, run_folder
 from tfstyle.training.options import AdaINOptions, FastOptions, TrainingOptions
+from tfstyle.training.trainer import Objective, Trainer, adam, fit, initialize
 
 
 def fast_recipe(options: FastOptions) -> Recipe:
@@ -38,7 +39,7 @@ def fast_recipe(options: FastOptions) -> Recipe:
     )
 
 
-def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor) -> trainer.Objective:
+def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor) -> Objective:
     """The perceptual losses of a painted batch.
 
     Args:
@@ -75,7 +76,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, painting: tf.Tensor
     return terms
 
 
-def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> trainer.Objective:
+def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> Objective:
     """AdaIN's losses, each layer's relative to the size of its target.
 
     Args:
@@ -157,7 +158,7 @@ class Run:
 
     def fit(
         self,
-        trainer: trainer.Trainer,
+        trainer: Trainer,
         batches_from: Callable[[int], tf.data.Dataset],
         options: TrainingOptions,
         fixed: dict[str, Any],
@@ -171,7 +172,7 @@ class Run:
         else:
             run_folder.clear(self.folder)
         sheet = progress.SampleSheet(self.folder, paint, self.samples, every=options.save_every)
-        trainer.fit(
+        fit(
             trainer,
             batches_from,
             self.folder,
@@ -211,9 +212,9 @@ def train_fast(painting: str | Path, photographs: Sequence[str | Path], run: Run
     with run.strategy(options.batch).scope():
         network = Transformer(FILTERS[options.width], dtype=policy(options.network_precision))
         network.build((None, None, None, 3))
-        trainer.initialise(network, options.seed)
-        trainer = trainer.Trainer(network, fast_objective(model_for(recipe), recipe, image))
-        trainer.compile(trainer.adam(options))
+        initialize(network, options.seed)
+        trainer = Trainer(network, fast_objective(model_for(recipe), recipe, image))
+        trainer.compile(adam(options))
 
         def batches_from(step: int) -> tf.data.Dataset:
             return dataset.batches(crops, size=options.size, batch=options.batch, start=step)
@@ -249,9 +250,9 @@ def train_adain(
         if options.start == "embedded":
             decoder.assign(weights.read_embedded("adain-decoder"))
         else:
-            trainer.initialise(decoder, options.seed)
-        trainer = trainer.Trainer(decoder, adain_objective(encoder, options))
-        trainer.compile(trainer.adam(options))
+            initialize(decoder, options.seed)
+        trainer = Trainer(decoder, adain_objective(encoder, options))
+        trainer.compile(adam(options))
 
         def batches_from(step: int) -> tf.data.Dataset:
             return dataset.pairs(crops, styles, size=options.size, batch=options.batch, start=step)

@@ -115,7 +115,7 @@ class Trainer(keras.Model):
         serialization.in_float32(self.network).save(filepath, overwrite=overwrite, **kwargs)
 
 
-def initialise(network: keras.Model, seed: int) -> None:
+def initialize(network: keras.Model, seed: int) -> None:
     """Draws the kernels of a built network anew: He's normal numbers, the same for the same seed.
 
     References:
