@@ -140,7 +140,7 @@ class Impatient(keras.callbacks.Callback):
 def assert_resumes_exactly(train, folder):
     """That a training of more than 3 steps, stopped after the third and resumed, ends in the state of a whole one.
 
-    `train` takes the name of a folder in `folder` and options of `training.Run`.
+    `train` takes the name of a folder in `folder` and options of `Run`.
     """
     train("whole")
     with pytest.raises(KeyboardInterrupt):

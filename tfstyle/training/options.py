@@ -93,7 +93,7 @@ class GANOptions(TrainingOptions):
 
     steps: int = option(6000, "number of training steps", low=1)
     size: int = option(128, "side of the crops, in pixels", low=32)
-    batch: int = option(4, "batch size; a quarter of several images, at least 1, gets random style codes", low=1)
+    batch: int = option(4, "batch size; a quarter of it (of 2 or 3 images: 1) gets random style codes", low=1)
     learning_rate: float = option(
         1e-3, "initial learning rate of the generator's Adam; it decays to a twentieth", low=1e-12
     )
@@ -107,9 +107,11 @@ class GANOptions(TrainingOptions):
         0.05, "weight of the KL divergence of style codes from their prior, a normal distribution", low=0.0
     )
     gan_loss: str = option("r1", "adversarial loss of generator and discriminator", choices=GAN_LOSSES)
-    entropy_weight: float = option(0.01, "weight of the entropy of the discriminator's answers", low=0.0)
+    entropy_weight: float = option(0.01, "weight of the entropy penalty on the discriminator's scores", low=0.0)
     penalty_weight: float = option(1.0, "weight of the gradient penalty", low=0.0)
-    pretraining_steps: int = option(200, "first steps, which train the generator on the content loss alone", low=0)
+    pretraining_steps: int = option(
+        200, "first steps, which train the generator alone, on content and color losses", low=0
+    )
     image_pool: int = option(50, "size of the replay buffer of generated images", low=0)
     ema_decay: float = option(
         0.999, "decay of the exponential moving average (EMA) of the generator's weights, below 1", low=0.0
