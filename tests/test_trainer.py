@@ -387,8 +387,9 @@ def test_variables_are_named_without_the_names_of_network_and_optimizer_which_ke
     one, other = make_trainer(), make_trainer()
     assert one.network.name != other.network.name
     weights, slots = name_weights(other.network), name_slots(other.optimizer, other.network)
-    assert list(weights)[:2] == ["inner/kernel", "inner/bias"]
-    assert list(slots)[:3] == ["iteration", "inner_kernel_momentum", "inner_kernel_velocity"]
+    first = other.network.convolutions[0].name
+    assert list(weights)[:2] == [f"{first}/kernel", f"{first}/bias"]
+    assert list(slots)[:3] == ["iteration", f"{first}_kernel_momentum", f"{first}_kernel_velocity"]
     assert [id(weight) for weight in weights.values()] == [id(weight) for weight in other.network.weights]
     assert list(name_weights(one.network)) == list(weights)
     assert list(name_slots(one.optimizer, one.network)) == list(slots)
