@@ -3,8 +3,8 @@
     python examples/cross_layer_gram.py photo.jpg painting.jpg result.png
 
 The Gram matrix of a layer says which of its own channels occur together, so nothing ties coarse patterns to the fine
-strokes inside them. The products of a layer's channels with those of a deeper one do (Yeh, Tang: Improved Style Transfer
-by Respecting Inter-layer Correlations, 2018).
+strokes inside them. The products of a layer's channels with those of a deeper one do (Yeh, Tang: Improved Style
+Transfer by Respecting Inter-layer Correlations, 2018).
 """
 
 import argparse

@@ -18,7 +18,8 @@ from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.model import StyleContentModel
 from tfstyle.recipes import Loss, Pyramid, Recipe, catalog
 from tfstyle.recipes.recipe import replace
-from tfstyle.training import run_folder, trainer
+from tfstyle.training import run_folder
+from tfstyle.training.trainer import initialize
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "tfstyle" / "data" / "samples"
@@ -127,7 +128,7 @@ def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=TransformerNet, 
     """A transformer with few filters and seeded weights, no normalization of which is trivial."""
     network = kind(filters, blocks=blocks, **options)
     network.build((None, None, None, 3))
-    trainer.initialise(network, seed)
+    initialize(network, seed)
     numbers = np.random.default_rng(seed)
     for normalization in network.normalizations:
         normalization.shift.assign(numbers.normal(size=normalization.shift.shape))
@@ -158,7 +159,7 @@ class Impatient(keras.callbacks.Callback):
 def assert_resumes_exactly(train, folder):
     """That a training of more than 3 steps, stopped after the third and resumed, ends in the state of a whole one.
 
-    `train` takes the name of a folder in `folder` and options of `training.Run`.
+    `train` takes the name of a folder in `folder` and options of `Run`.
     """
     train("whole")
     with pytest.raises(KeyboardInterrupt):

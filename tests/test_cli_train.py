@@ -1,4 +1,4 @@
-"""`tfstyle train`, and what its networks are good for: as people run them, and what is refused."""
+"""`tfstyle train` and the use of its networks, as on the command line, and what is refused."""
 
 import json
 import os
@@ -43,13 +43,13 @@ def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     assert found.err.splitlines()[-1].startswith("step 2 of 2: loss ")
     files = {run_folder.NETWORK, run_folder.STATE, run_folder.LOSSES, run_folder.CURVES, run_folder.SHEETS}
     assert {path.name for path in out.iterdir()} == files
-    assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out)]), 4, "go on with --resume")
+    assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out)]), 4, "continue it with --resume")
     assert cli.main([*words, "-q", "-o", str(out), "--steps", "3", "--resume"]) == 0
     assert run_folder.read_losses(out)[-1]["step"] == 3
     capsys.readouterr()
     assert_one_line(capsys, cli.main([*words, "-q", "-o", str(out), "--seed", "5", "--resume"]), 2, "seed 0, not 5")
     again = [*words, "-q", "-o", str(out), "--resume"]
-    assert_one_line(capsys, cli.main([*again, "--steps", "2"]), 2, "holds step 3; --steps should be at least that")
+    assert_one_line(capsys, cli.main([*again, "--steps", "2"]), 2, "is at step 3; --steps should be at least that")
     (out / run_folder.LOSSES).rename(tmp_path / "kept")
     (out / run_folder.LOSSES).mkdir()
     assert_one_line(capsys, cli.main([*again, "--steps", "9"]), 4, "losses.csv: is a folder where the training writes")
@@ -79,10 +79,10 @@ def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys)
         str(photos),
         "-o",
         str(out),
-        "--pretraining",
+        "--pretraining-steps",
         "1",
     ]
-    numbers = ["--steps", "2", "--size", "32", "--batch", "2", "--pool", "2", "--precision", "float32"]
+    numbers = ["--steps", "2", "--size", "32", "--batch", "2", "--image-pool", "2", "--precision", "float32"]
     assert cli.main([*words, *numbers, "--save-every", "1", "--json"]) == 0
     found = capsys.readouterr()
     assert found.err == ""
@@ -109,15 +109,19 @@ def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--photos", "PHOTOS", "--styles", "EMPTY", "--size", "32"], 3, "holds no painting of at least 32 pixels"),
-        (["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "48"], 3, "holds no photograph of at least 48 pixels"),
+        (["--photos", "PHOTOS", "--styles", "EMPTY", "--size", "32"], 3, "holds no picture of at least 32 pixels"),
+        (["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "48"], 3, "holds no picture of at least 48 pixels"),
         (["--photos", "PHOTOS", "--styles", "none", "--size", "32"], 3, "is not a folder that can be read"),
         (
-            ["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "32", "--average", "1"],
+            ["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "32", "--ema-decay", "1"],
             2,
-            "average should be below 1",
+            "ema-decay should be below 1",
         ),
-        (["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "32", "--pool", "-1"], 2, "pool should be at least 0"),
+        (
+            ["--photos", "PHOTOS", "--styles", "PHOTOS", "--size", "32", "--image-pool", "-1"],
+            2,
+            "image-pool should be at least 0",
+        ),
     ],
 )
 def test_train_gan_refuses_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):
@@ -168,28 +172,28 @@ def test_ctrl_c_writes_the_state_and_says_how_to_go_on(photos, tmp_path):
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err.count("\n")) == (130, 1)
     assert err.startswith("interrupted; ")
-    assert "the same training with --resume goes on" in err
+    assert "run the same training with --resume to continue it" in err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["PAINTING", "--photos", "none"], 3, "is not a folder that can be read"),
-        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--samples", "EMPTY"], 3, "no photograph that can be read"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--samples", "EMPTY"], 3, "no picture that can be read"),
         (
             ["PAINTING", "--photos", "PHOTOS", "--size", "48"],
             3,
             "at least 48 pixels on each side; choose a smaller --size",
         ),
-        (["PAINTING", "--photos", "EMPTY"], 3, "holds no photograph of at least 256 pixels"),
-        (["PAINTING", "--photos", "PHOTOS"], 3, "holds no photograph of at least 256 pixels"),
+        (["PAINTING", "--photos", "EMPTY"], 3, "holds no picture of at least 256 pixels"),
+        (["PAINTING", "--photos", "PHOTOS"], 3, "holds no picture of at least 256 pixels"),
         (["PAINTING", "--photos", "PHOTOS", "--size", "40", "--batch", "0"], 2, "batch should be at least 1"),
         (["none.jpg", "--photos", "PHOTOS", "--size", "32"], 3, "no such file"),
         (["SMALL", "--photos", "PHOTOS", "--size", "32"], 3, "is 40x20, smaller than a crop of 32 pixels"),
-        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--resume"], 4, "holds no training to go on with"),
-        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "PHOTOS"], 4, "is not empty and no training"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--resume"], 4, "holds no training to resume"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "PHOTOS"], 4, "is not empty and holds no training"),
         (["PAINTING", "--photos", "PHOTOS", "--size", "32", "-o", "none/out"], 4, "there is no folder"),
-        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--samples", "THIN"], 3, "too thin for a sample sheet"),
+        (["PAINTING", "--photos", "PHOTOS", "--size", "32", "--samples", "THIN"], 3, "too narrow for a sample sheet"),
     ],
 )
 def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, photos, rng, tmp_path, capsys):
@@ -257,16 +261,24 @@ def test_what_is_left_over_is_a_usage_error(capsys):
 
 
 HELP = {
-    "fast": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
-    "adain": (f"steps in all [{FastOptions().steps}]", "side of the crops, in pixels [256]", "crops in a step [2]"),
+    "fast": (
+        f"number of training steps [{FastOptions().steps}]",
+        "side of the crops, in pixels [256]",
+        "batch size [2]",
+    ),
+    "adain": (
+        f"number of training steps [{FastOptions().steps}]",
+        "side of the crops, in pixels [256]",
+        "batch size [2]",
+    ),
     "gan": (
-        "steps in all [6000]",
+        "number of training steps [6000]",
         "side of the crops, in pixels [128]",
         "generative adversarial network (GAN)",
         "adversarial loss of generator and discriminator [r1]",
         "weight of the gradient penalty [1]",
         "size of the replay buffer of generated images [50]",
-        "decay of the exponential moving average (EMA) of the weights, below 1 [0.999]",
+        "decay of the exponential moving average (EMA) of the generator's weights, below 1 [0.999]",
     ),
 }
 

@@ -10,18 +10,9 @@ import tensorflow as tf
 from conftest import image, small_generator
 
 from tfstyle import images
-from tfstyle.environment import keras
 from tfstyle.errors import InputError, UsageError
 from tfstyle.feedforward import serialization
-from tfstyle.feedforward.generator import ENCODER_LAYERS, STYLE_SIDE, Discriminator, Generator
-from tfstyle.training import gan_losses, trainer
-
-
-def small_discriminator(seed=5, filters=(6, 7)):
-    network = Discriminator(filters)
-    network.build((None, None, None, 3))
-    trainer.initialise(network, seed)
-    return network
+from tfstyle.feedforward.generator import ENCODER_LAYERS, STYLE_SIDE, Generator
 
 
 def change(one, other):
@@ -163,50 +154,3 @@ def test_it_stylizes_by_the_code_of_the_style_images(rng):
 def test_an_option_it_does_not_take_is_refused(styles, options, message, rng):
     with pytest.raises(UsageError, match=message):
         small_generator().stylize(image(rng), [image(rng)] * styles, **options)
-
-
-@pytest.mark.parametrize("size", [(32, 48), (17, 23)])
-def test_a_discriminator_answers_once_an_image_whatever_its_size(size, rng):
-    network = small_discriminator()
-    answers = network(np.concatenate([image(rng, *size)] * 3))
-    assert answers.shape == (3,)
-    assert np.isfinite(answers).all()
-
-
-def test_a_discriminators_answer_is_a_plain_computation(rng):
-    """Kernels over their largest singular values, by NumPy; convolution and moments by TensorFlow's own."""
-    network, picture = small_discriminator(), image(rng, 32, 48)
-    network.refine(iterations=300)
-    x = 2.0 * picture - 1.0
-    kernels = [k.numpy() / np.linalg.svd(k.numpy().reshape(-1, k.shape[-1]))[1][0] for k in network.kernels]
-    for kernel in kernels[:-1]:
-        x = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
-        x = tf.nn.leaky_relu(tf.nn.conv2d(x, kernel, 2, "VALID"), 0.2).numpy()
-    described = np.concatenate([x.mean((1, 2)), np.sqrt(x.var((1, 2)) + 1e-5)], axis=1)
-    np.testing.assert_allclose(network(picture), (described @ kernels[-1])[:, 0], rtol=1e-3, atol=1e-4)
-
-
-def test_a_call_changes_no_weight_even_in_training_and_refine_changes_only_vectors(rng):
-    network, picture = small_discriminator(), tf.constant(image(rng, 32, 48))
-    before = network.get_weights()
-    network(picture, training=True)
-    gan_losses.real_penalty(network, picture, picture, tf.constant([0, 0]))
-    for one, other in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    trainable = [weight.numpy() for weight in network.trainable_variables]
-    vectors = [vector.numpy() for vector in network.vectors]
-    network.refine()
-    for one, weight in zip(trainable, network.trainable_variables, strict=True):
-        np.testing.assert_array_equal(one, weight.numpy())
-    assert max(change(one, vector.numpy()) for one, vector in zip(vectors, network.vectors, strict=True)) > 1e-3
-
-
-def test_a_discriminator_computes_in_float32_under_a_global_policy(rng):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        network = small_discriminator()
-        assert network(image(rng, 16, 24)).dtype == tf.float32
-        assert network.compute_dtype == "float32"
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -1,4 +1,4 @@
-"""Numbers of a training: their ranges, and which may change when it is resumed."""
+"""Options of a training: their ranges, and which may change when it is resumed."""
 
 import json
 
@@ -71,17 +71,23 @@ def test_mixed_precision_is_bfloat16(word, name):
     ("field", "value", "message"),
     [
         ("gan_loss", "wgan", "unknown gan_loss 'wgan'; did you mean 'wgan-gp'"),
-        ("average", 1.0, "`average` should be below 1"),
-        ("pool", -1, "`pool` should be at least 0"),
-        ("discriminator_rate", 0.0, "`discriminator_rate` should be at least"),
+        ("ema_decay", 1.0, "`ema_decay` should be below 1"),
+        ("image_pool", -1, "`image_pool` should be at least 0"),
+        ("discriminator_learning_rate", 0.0, "`discriminator_learning_rate` should be at least"),
     ],
 )
-def test_a_number_of_the_players_out_of_range_is_one_line(field, value, message):
+def test_a_gan_option_out_of_range_is_one_line(field, value, message):
     with pytest.raises(UsageError, match=message):
         GANOptions(**{field: value})
 
 
-def test_the_balance_of_the_players_may_change_when_a_training_is_resumed_and_their_loss_may_not():
+def test_the_weights_of_a_gan_may_change_when_its_training_is_resumed_and_its_loss_may_not():
     fixed = GANOptions(gan_loss="lsgan").fixed()
     assert fixed["gan_loss"] == "lsgan"
-    assert not {"discriminator_rate", "penalty_weight", "adversarial_weight", "color_weight"} & set(fixed)
+    assert not {
+        "discriminator_learning_rate",
+        "kl_weight",
+        "penalty_weight",
+        "adversarial_weight",
+        "color_weight",
+    } & set(fixed)

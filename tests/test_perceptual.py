@@ -1,39 +1,39 @@
-"""Objectives by a plain computation, and whole trainings on tiny data: resumed, shared, of one photograph."""
+"""Perceptual losses by a plain computation, and whole trainings on tiny data, also of one content image."""
 
-import dataclasses
 import functools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
-from conftest import MINI_BLOCKS, ROOT, assert_resumes_exactly, image, miniature, small_transformer
+from conftest import assert_resumes_exactly, image, miniature, small_transformer
 
-from tfstyle import environment, images, objective, total_variation, vgg, weights
-from tfstyle.errors import InputError, OutputError
-from tfstyle.feedforward import adain, serialization
+from tfstyle import environment, images, objective, total_variation, vgg
+from tfstyle.errors import InputError
+from tfstyle.feedforward import serialization
 from tfstyle.feedforward.transformer_net import TransformerNet
+from tfstyle.recipes import get_recipe
 from tfstyle.training import perceptual, run_folder
-from tfstyle.training.options import AdaINOptions, FastOptions
+from tfstyle.training.options import FastOptions
+from tfstyle.training.run import Run
 
-LAYERS = {"style_layers": ("block1_conv1", "block2_conv1"), "content_layers": ("block2_conv2",)}
+LAYERS = {
+    "style_layers": {"block1_conv1": 0.7, "block2_conv1": 0.3},
+    "content_layers": {"block2_conv2": 1.0},
+}
 
 
 def mini_recipe(options):
     recipe = perceptual.fast_recipe(options)
-    return dataclasses.replace(recipe, style_layer_weights=(0.7, 0.3), **LAYERS)
+    return get_recipe(recipe, **LAYERS)
 
 
 @pytest.fixture
 def mini(monkeypatch):
-    """Trainings on the miniature network and a small transformer."""
+    """Trainings on the miniature VGG and a small network."""
     make = perceptual.fast_recipe
-    monkeypatch.setattr(
-        perceptual, "fast_recipe", lambda o: dataclasses.replace(make(o), style_layer_weights=(0.7, 0.3), **LAYERS)
-    )
-    monkeypatch.setattr(perceptual, "model_for", lambda recipe: miniature(statistic="mean_gram"))
+    monkeypatch.setattr(perceptual, "fast_recipe", lambda o: get_recipe(make(o), **LAYERS))
+    monkeypatch.setattr(perceptual, "build_model", lambda network, loss: miniature(statistic="mean_gram"))
     monkeypatch.setattr(
         perceptual, "TransformerNet", lambda filters, dtype: TransformerNet((4, 5, 6), blocks=0, dtype=dtype)
     )
@@ -48,7 +48,7 @@ def pictures(rng, tmp_path):
 
 
 def run(folder, rng, **options):
-    return perceptual.Run(folder, [image(rng, 33, 47)], **options)
+    return Run(folder, [image(rng, 33, 47)], **options)
 
 
 def mean_and_covariance(statistic):
@@ -58,24 +58,24 @@ def mean_and_covariance(statistic):
 
 def test_the_objective_is_a_plain_computation(rng):
     options = FastOptions(content_weight=0.5, style_weight=2.0, tv_weight=3.0, precision="float32")
-    recipe, model, painting = mini_recipe(options), miniature(statistic="mean_gram"), 1.0 - image(rng, 50, 70)
-    photographs = np.concatenate([image(rng, 32, 36), image(rng, 32, 36)])
+    recipe, model, style_image = mini_recipe(options), miniature(statistic="mean_gram"), 1.0 - image(rng, 50, 70)
+    content_images = np.concatenate([image(rng, 32, 36), image(rng, 32, 36)])
     network = small_transformer()
-    terms = perceptual.fast_objective(model, recipe, painting)(network, tf.constant(photographs))
-    painted = network(photographs)
-    seen, wanted, style = model(painted), model(photographs)["content"], model(painting)["style"]
+    terms = perceptual.fast_objective(model, recipe, style_image)(network, tf.constant(content_images))
+    stylized = network(content_images)
+    seen, wanted, style = model(stylized), model(content_images)["content"], model(style_image)["style"]
     content = np.mean((seen["content"]["block2_conv2"] - wanted["block2_conv2"]) ** 2)
     assert float(terms["content"]) == pytest.approx(0.5 * content, rel=1e-3)
     expected = 0.0
-    for layer, share in zip(recipe.style_layers, (0.7, 0.3), strict=True):
+    for layer, share in recipe.loss.style_layers.items():
         target, target_covariance = mean_and_covariance(style[layer][0])
         for one in seen["style"][layer]:  # The distance of one picture after the other, as the definition has it.
             mean, covariance = mean_and_covariance(one)
             shared = scipy.linalg.sqrtm(target_covariance @ covariance).real
             distance = np.sum((mean - target) ** 2) + np.trace(covariance + target_covariance - 2 * shared)
-            expected += share * distance / len(mean) / len(photographs)
+            expected += share * distance / len(mean) / len(content_images)
     assert float(terms["style"]) == pytest.approx(2.0 * expected, rel=1e-2)
-    smooth = total_variation.squared(painted)
+    smooth = total_variation.squared(stylized)
     assert float(terms["total_variation"]) == pytest.approx(3.0 * float(smooth), rel=1e-4)
 
 
@@ -100,24 +100,24 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
     monkeypatch.setattr(vgg.VGG, "features_and_pullback", features_and_pullback)
     options = FastOptions(**({"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0} | weights))
     recipe, model, network = mini_recipe(options), miniature(statistic="mean_gram"), small_transformer()
-    painting = 1.0 - image(rng, 50, 70)
-    photographs = tf.constant(np.concatenate([image(rng, 32, 36), image(rng, 32, 36)]))
+    style_image = 1.0 - image(rng, 50, 70)
+    content_images = tf.constant(np.concatenate([image(rng, 32, 36), image(rng, 32, 36)]))
 
-    def plain(network, photographs):
-        painted = network(photographs)
-        style = objective.make_targets(model, recipe, painting, painting)["style"]
-        targets = {"content": model(photographs)["content"], "style": style}
-        factors = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
-        return objective.loss_terms(recipe, model(painted), painted, targets, factors)
+    def plain(network, content_images):
+        stylized = network(content_images)
+        style = objective.make_targets(model, recipe.loss, style_image, style_image)["style"]
+        targets = {"content": model(content_images)["content"], "style": style}
+        factors, seen = recipe.term_weights.by_term(), model(stylized)
+        return objective.loss_terms(recipe.loss, seen["content"], seen["style"], stylized, targets, factors)
 
     def terms_and_gradients(terms_of):
         with tf.GradientTape() as tape:
-            terms = terms_of(network, photographs)
+            terms = terms_of(network, content_images)
             loss = objective.total(terms)
         return terms, tape.gradient(loss, network.trainable_variables)
 
     terms, gradients = mode(
-        functools.partial(terms_and_gradients, perceptual.fast_objective(model, recipe, painting))
+        functools.partial(terms_and_gradients, perceptual.fast_objective(model, recipe, style_image))
     )()
     expected, expected_gradients = terms_and_gradients(plain)
     assert any(given) == flips
@@ -129,40 +129,10 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * largest)
 
 
-def test_adains_objective_is_a_plain_computation(rng):
-    layers = ("block1_conv1", adain.ADAIN_LAYER)
-    encoder = vgg.VGG(layers, edge="reflect", input_scale="torch", blocks=MINI_BLOCKS)
-    encoder.build((None, None, None, 3))
-    photographs, paintings = image(rng, 32, 48), 1.0 - image(rng, 32, 48)
-    painted = tf.constant(image(rng, 32, 48))
-    given = []
-
-    def decoder(features, training):
-        given.append(features.numpy())
-        return painted
-
-    terms = perceptual.adain_objective(encoder, AdaINOptions(style_weight=2.0, content_weight=0.5))(
-        decoder, (photographs, paintings)
-    )
-    last = adain.ADAIN_LAYER
-    style, found = encoder(paintings), encoder(painted)
-    assert np.allclose(given[0].mean((1, 2)), style[last].numpy().mean((1, 2)), rtol=1e-3, atol=1e-3)
-    content = np.mean((found[last] - given[0]) ** 2) / (np.mean(given[0] ** 2) + 1e-6)
-    assert float(terms["content"]) == pytest.approx(0.5 * content, rel=1e-3)
-    total = 0.0
-    for layer in layers:
-        own, target = (
-            np.stack([x.mean((1, 2)), np.sqrt(x.var((1, 2)) + 1e-5)], 1)
-            for x in (found[layer].numpy(), style[layer].numpy())
-        )
-        total += np.mean((own - target) ** 2) / (np.mean(target**2) + 1e-6) / 2
-    assert float(terms["style"]) == pytest.approx(2.0 * total, rel=1e-3)
-
-
-def test_a_training_lowers_its_loss_and_leaves_everything(mini, pictures, rng, tmp_path):
-    photographs, painting = pictures
+def test_a_training_lowers_its_loss_and_writes_network_losses_and_sheets(mini, pictures, rng, tmp_path):
+    content_images, style_image = pictures
     options = FastOptions(steps=12, precision="float32", size=32, save_every=4, learning_rate=0.01, style_size=64)
-    path = perceptual.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
+    path = perceptual.train_fast(style_image, content_images, run(tmp_path / "out", rng), options=options)
     assert path == tmp_path / "out" / run_folder.NETWORK
     rows = run_folder.read_losses(tmp_path / "out")
     assert [row["step"] for row in rows] == [4, 8, 12]
@@ -174,112 +144,31 @@ def test_a_training_lowers_its_loss_and_leaves_everything(mini, pictures, rng, t
 
 @pytest.mark.parametrize("without", ["content", "style"])
 def test_a_loss_without_weight_is_logged_as_0(without, mini, pictures, rng, tmp_path):
-    photographs, painting = pictures
+    content_images, style_image = pictures
     weights = {f"{without}_weight": 0.0}
     options = FastOptions(steps=1, precision="float32", size=32, batch=1, style_size=64, **weights)
-    perceptual.train_fast(painting, photographs, run(tmp_path / "out", rng), options=options)
+    paths = [str(path) for path in content_images]  # Paths may be strings.
+    perceptual.train_fast(str(style_image), paths, run(tmp_path / "out", rng), options=options)
     (row,) = run_folder.read_losses(tmp_path / "out")
     assert [row[name] == 0.0 for name in ("content", "style")] == [name == without for name in ("content", "style")]
 
 
-def test_a_training_of_one_photograph_is_resumed_exactly_and_with_no_others(mini, pictures, rng, tmp_path):
-    photographs, painting = pictures
+def test_a_training_of_one_content_image_is_resumed_exactly_and_with_no_others(mini, pictures, rng, tmp_path):
+    content_images, style_image = pictures
     options = FastOptions(steps=5, size=40, batch=1, save_every=2, style_size=64, precision="float32")
 
-    def train(photographs, folder, **place):
-        perceptual.train_fast(painting, photographs, run(tmp_path / folder, rng, **place), options=options)
+    def train(content_images, folder, **place):
+        perceptual.train_fast(style_image, content_images, run(tmp_path / folder, rng, **place), options=options)
 
-    assert_resumes_exactly(lambda *args, **place: train(photographs[:1], *args, **place), tmp_path)
-    with pytest.raises(ValueError, match="was made with photographs"):
-        train(photographs, "whole", resume=True)
-
-
-def test_a_decoders_training_is_resumed_exactly(pictures, rng, tmp_path):
-    photographs, painting = pictures
-    options = AdaINOptions(steps=5, size=32, batch=1, save_every=2, precision="float32")
-
-    def train(folder, **place):
-        perceptual.train_adain([painting], photographs, run(tmp_path / folder, rng, **place), options=options)
-
-    assert_resumes_exactly(train, tmp_path)
+    assert_resumes_exactly(lambda *args, **place: train(content_images[:1], *args, **place), tmp_path)
+    with pytest.raises(ValueError, match="was made with content images"):
+        train(content_images, "whole", resume=True)
 
 
-def test_a_decoder_is_trained_and_paints(pictures, rng, tmp_path):
-    photographs, painting = pictures
-    options = AdaINOptions(steps=2, size=32, batch=1, save_every=2)
-    path = perceptual.train_adain([painting], photographs, run(tmp_path / "out", rng), options=options)
-    trained = serialization.load(path)
-    start = weights.read_embedded("adain-decoder")["decoder_conv9.kernel"]
-    change = np.abs(trained.get_weights()[-2] - start).max()
-    assert 0 < change < 0.01
-
-
-def test_a_training_is_neither_overwritten_unasked_nor_begun_twice(mini, pictures, rng, tmp_path):
-    """In the library as on the command line; paths may be strings."""
-    photographs, painting = pictures
-    options = FastOptions(steps=2, size=32, batch=1, style_size=64, precision="float32")
-
-    def train(**place):
-        perceptual.train_fast(
-            str(painting), [str(path) for path in photographs], run(folder, rng, **place), options=options
-        )
-
-    folder = str(tmp_path / "out")
-    train()
-    before = (tmp_path / "out" / run_folder.STATE).read_bytes()
-    with pytest.raises(OutputError, match="holds a training; go on with `resume`, or start again with `overwrite`"):
-        train()
-    assert (tmp_path / "out" / run_folder.STATE).read_bytes() == before
-    train(resume=True)
-    options = dataclasses.replace(options, seed=1)
-    train(overwrite=True)
-    assert (tmp_path / "out" / run_folder.STATE).read_bytes() != before
-
-
-def test_only_damaged_photographs_leave_nothing(pictures, rng, tmp_path):
-    photographs, painting = pictures
-    for path in photographs:
+def test_a_training_of_damaged_content_images_alone_makes_no_folder(pictures, rng, tmp_path):
+    content_images, style_image = pictures
+    for path in content_images:
         path.write_bytes(path.read_bytes()[:90])
     with pytest.raises(InputError):
-        perceptual.train_fast(painting, photographs, run(tmp_path / "out", rng), options=FastOptions(size=32))
+        perceptual.train_fast(style_image, content_images, run(tmp_path / "out", rng), options=FastOptions(size=32))
     assert not (tmp_path / "out").exists()
-
-
-SHARED = """
-import sys
-import numpy as np
-import tensorflow as tf
-sys.path.insert(0, sys.argv[1])
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import test_fitting as made
-from tfstyle.environment import keras
-from tfstyle.training import checkpoint, perceptual
-from pathlib import Path
-
-folder = Path(sys.argv[2])
-alone = made.make_trainer(keras.optimizers.SGD(0.5))
-made.run(alone, folder / "alone", 3)
-run = perceptual.Run(folder / "shared", [], mirrored=True)
-strategy = run.strategy(2)
-assert strategy.num_replicas_in_sync == 2
-with strategy.scope():
-    shared = made.make_trainer(keras.optimizers.SGD(0.5), seed=3)
-    made.run(shared, folder / "shared", 2)
-    again = made.make_trainer(keras.optimizers.SGD(0.5), seed=9)
-    checkpoint.restore_state(again, folder / "shared" / "state.npz", fixed=made.OPTIONS.fixed())
-    made.run(again, folder / "shared", 3)
-made.assert_same_state(again, alone, tolerance=1e-5)
-try:
-    run.strategy(3)
-except ValueError as error:
-    print(error)
-"""
-
-
-def test_two_devices_share_a_batch_and_learn_what_one_does(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-c", SHARED, ROOT / "tests", tmp_path], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout == "`batch` should be a multiple of the 2 devices that share it, not 3.\n"

@@ -1,11 +1,11 @@
-"""What is shown of a training: a bar or lines, JSON events, and sample sheets."""
+"""Reports of a training: a bar or lines of text, JSON events, and sample sheets."""
 
 import io
 import json
 
 import pytest
 from conftest import image
-from test_fitting import make_trainer, run
+from test_trainer import make_trainer, run
 
 from tfstyle import images, plots
 from tfstyle.errors import OutputError
@@ -26,10 +26,10 @@ class Closed(io.StringIO):
         raise BrokenPipeError
 
 
-def test_a_sheet_shows_photographs_above_their_paintings(tmp_path, rng):
+def test_a_sheet_shows_content_images_above_stylized_ones(tmp_path, rng):
     trainer = make_trainer(eager=True)
-    photographs = [image(rng, 33, 47), image(rng, 40, 30)]
-    sheet = progress.SampleSheet(tmp_path, trainer.network, photographs, every=2)
+    content_images = [image(rng, 33, 47), image(rng, 40, 30)]
+    sheet = progress.SampleSheet(tmp_path, trainer.network, content_images, every=2)
     run(trainer, tmp_path, 3, callbacks=[sheet])
     sheets = sorted((tmp_path / run_folder.SHEETS).iterdir())
     assert [path.name for path in sheets] == ["000000.jpg", "000002.jpg"]
@@ -47,7 +47,7 @@ def test_without_a_terminal_a_line_an_epoch_tells_step_and_losses(tmp_path, caps
     assert second.startswith("step 5 of 5: loss ")
 
 
-def test_on_a_terminal_there_is_one_bar_from_where_the_training_stands(tmp_path, caplog):
+def test_on_a_terminal_there_is_one_bar_from_the_current_step(tmp_path, caplog):
     trainer, stream = make_trainer(eager=True), Terminal()
     run(trainer, tmp_path, 2)
     with caplog.at_level("INFO", logger="tfstyle"):

@@ -1,4 +1,4 @@
-"""A training's folder: when it may be used, and what is read from it."""
+"""The folder of a training: when it may be used, and the losses in it."""
 
 from pathlib import Path
 
@@ -26,13 +26,13 @@ def folders(tmp_path):
 @pytest.mark.parametrize(
     ("name", "flags", "message"),
     [
-        ("trained", "", "holds a training; go on with `resume`, or start again with `overwrite`"),
-        ("failed", "", "holds what a failed training left; start again with `overwrite`"),
-        ("failed", "resume", "holds no training to go on with"),
-        ("mine", "", "is not empty and no training"),
-        ("mine", "overwrite", "is not empty and no training"),
-        ("mine", "resume", "holds no training to go on with"),
-        ("new", "resume", "holds no training to go on with"),
+        ("trained", "", "holds a training; continue it with `resume`, or start again with `overwrite`"),
+        ("failed", "", "holds files of a failed training; start again with `overwrite`"),
+        ("failed", "resume", "holds no training to resume"),
+        ("mine", "", "is not empty and holds no training"),
+        ("mine", "overwrite", "is not empty and holds no training"),
+        ("mine", "resume", "holds no training to resume"),
+        ("new", "resume", "holds no training to resume"),
         ("file", "", "is a file"),
         ("none/new", "", "there is no folder"),
     ],
@@ -51,7 +51,7 @@ def test_a_folder_that_may_be_used_is_left_as_it_is(folders, name, flag):
     assert not (folders / "new").exists()
 
 
-def test_going_on_and_beginning_anew_exclude_each_other(folders):
+def test_resume_and_overwrite_exclude_each_other(folders):
     with pytest.raises(ValueError, match="not both"):
         run_folder.check(folders / "trained", resume=True, overwrite=True)
 
@@ -81,12 +81,12 @@ def test_a_folder_in_place_of_a_file_or_a_file_of_a_folder_is_refused(folders, n
 
 def test_damaged_losses_are_found_before_a_training_is_resumed_and_may_be_discarded(folders):
     (folders / "trained" / run_folder.LOSSES).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(OutputError, match=r"losses.csv: is damaged or no file of losses; move it away to go on"):
+    with pytest.raises(OutputError, match=r"losses.csv: is damaged or no file of losses; move it away to continue"):
         run_folder.check(folders / "trained", resume=True, overwrite=False)
     run_folder.check(folders / "trained", resume=False, overwrite=True)
 
 
-def test_what_a_killed_training_left_half_written_is_in_nobodys_way(folders):
+def test_temporary_files_of_a_killed_training_are_ignored(folders):
     """Killed at its first state, a training leaves a temporary file and nothing to resume."""
     (folders / "empty" / ".tfstyle.ab12").touch()
     run_folder.check(folders / "empty", resume=False, overwrite=False)

@@ -1,4 +1,4 @@
-"""Training: a step by hand, resuming as if nothing had happened, and Keras' own callbacks."""
+"""Trainers: a step by hand, a training resumed as if it had not been interrupted, and Keras' own callbacks."""
 
 import json
 import math
@@ -21,29 +21,30 @@ from tfstyle.errors import (
 )
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.transformer_net import TransformerNet
-from tfstyle.training import checkpoint, run_folder, trainer
+from tfstyle.training import checkpoint, run_folder
 from tfstyle.training.options import FastOptions
+from tfstyle.training.trainer import ObjectiveTrainer, Trainer, adam, fit, initialize, name_slots, name_weights
 
 OPTIONS = FastOptions(steps=7, size=32, batch=2)
 
 
 def squares(network, batch):
-    """A stand-in for perceptual losses: the picture's negative is wanted."""
-    painted = network(batch, training=True)
-    return {"content": tf.reduce_mean((painted - 1.0 + batch) ** 2), "style": tf.reduce_mean(painted**2) * 0.1}
+    """A stand-in for perceptual losses: the target is the negative image."""
+    output = network(batch, training=True)
+    return {"content": tf.reduce_mean((output - 1.0 + batch) ** 2), "style": tf.reduce_mean(output**2) * 0.1}
 
 
 def make_trainer(optimizer=None, seed=3, eager=False, **kwargs):
     network = TransformerNet((4, 5, 6), blocks=0, **kwargs)
     network.build((None, None, None, 3))
-    trainer.initialise(network, seed)
-    trainer = trainer.Trainer(network, squares)
-    trainer.compile(optimizer or trainer.adam(OPTIONS), run_eagerly=eager)
+    initialize(network, seed)
+    trainer = ObjectiveTrainer(network, squares)
+    trainer.compile(optimizer or adam(OPTIONS), run_eagerly=eager)
     return trainer
 
 
 def resumed(folder, **options):
-    """A trainer of other first weights, put where the training in a folder stands."""
+    """A trainer of other initial weights, restored from the training in a folder."""
     trainer = make_trainer(seed=99, **options)
     checkpoint.restore_state(trainer, folder / run_folder.STATE, fixed=OPTIONS.fixed())
     return trainer
@@ -61,17 +62,19 @@ def batches_from(step):
 
 def run(trainer, folder, steps, **options):
     folder.mkdir(exist_ok=True)
-    trainer.fit(trainer, batches_from, folder, steps=steps, every=3, fixed=OPTIONS.fixed(), **options)
+    fit(trainer, batches_from, folder, steps=steps, every=3, fixed=OPTIONS.fixed(), **options)
 
 
 def assert_same_state(found, expected, tolerance=1e-6):
     assert found.step == expected.step
-    for name, variables in expected.state().items():
-        for one, other in zip(found.state()[name], variables, strict=True):
-            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=tolerance, atol=tolerance)
+    for group, variables in expected.state().items():
+        assert list(found.state()[group]) == list(variables)
+        for name, variable in variables.items():
+            given = found.state()[group][name]
+            np.testing.assert_allclose(given.numpy(), variable.numpy(), rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-def test_one_step_is_the_optimisers_on_the_gradient_of_the_sum():
+def test_one_step_is_the_optimizers_on_the_gradient_of_the_sum():
     trainer = make_trainer(keras.optimizers.SGD(0.5))
     (batch,) = batches_from(0).take(1)
     before = [weight.numpy() for weight in trainer.network.trainable_variables]
@@ -114,12 +117,12 @@ def test_resumed_after_an_epoch_equals_uninterrupted(whole, tmp_path):
 
 
 def test_ctrl_c_amid_an_epoch_writes_the_state_and_resumed_it_equals_uninterrupted(whole, tmp_path):
-    """The epoch goes on where it was stopped, so that it ends, and is averaged, as if it had not been."""
-    with pytest.raises(Interrupted, match="holds step 4; the same training with `resume` goes on"):
+    """The epoch continues where it was stopped; its end and its means are as without the interruption."""
+    with pytest.raises(Interrupted, match="is at step 4; run the same training with `resume` to continue it"):
         run(make_trainer(), tmp_path, 7, callbacks=[Impatient(4)])
     assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 4]
     second = resumed(tmp_path)
-    with pytest.raises(Interrupted, match="holds step 5"):
+    with pytest.raises(Interrupted, match="is at step 5"):
         run(second, tmp_path, 7, callbacks=[Impatient(5)])
     assert [row["step"] for row in run_folder.read_losses(tmp_path)] == [3, 5]
     run(second, tmp_path, 7)
@@ -127,7 +130,7 @@ def test_ctrl_c_amid_an_epoch_writes_the_state_and_resumed_it_equals_uninterrupt
     assert_same_losses(tmp_path, whole[1])
 
 
-def test_means_go_on_to_the_last_bit():
+def test_means_are_continued_to_the_last_bit():
     trainer = make_trainer(eager=True)
     assert trainer.epoch_means() == {}
     losses = np.float32([0.1, 0.7, 1e-3, 123.456])
@@ -153,7 +156,7 @@ def test_the_line_of_an_epoch_is_its_plain_mean(whole, tmp_path):
 
 
 def test_stopped_before_the_first_state_a_training_can_be_resumed(tmp_path):
-    with pytest.raises(Interrupted, match="holds step 1"):
+    with pytest.raises(Interrupted, match="is at step 1"):
         run(make_trainer(eager=True), tmp_path, 4, callbacks=[Impatient(1)])
     trainer = resumed(tmp_path, eager=True)
     assert trainer.step == 1
@@ -162,7 +165,7 @@ def test_stopped_before_the_first_state_a_training_can_be_resumed(tmp_path):
 
 
 @pytest.mark.parametrize("left", ["nothing", "an older network", "a line too many"])
-def test_what_a_crash_between_two_files_left_is_mended_although_nothing_is_left_to_train(left, tmp_path):
+def test_files_left_by_a_crash_are_repaired_even_if_no_step_is_left(left, tmp_path):
     trainer = make_trainer(eager=True)
     run(trainer, tmp_path, 3)
     rows = run_folder.read_losses(tmp_path)
@@ -180,7 +183,7 @@ def test_what_a_crash_between_two_files_left_is_mended_although_nothing_is_left_
 
 
 def test_a_crash_before_the_state_loses_no_line(tmp_path, monkeypatch):
-    """The line is there first, and is cut off since the state of its step never came."""
+    """The line is written first, and removed if the state of its step was not written."""
     run(make_trainer(eager=True), tmp_path, 3)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_state", lambda *args, **kwargs: None)
@@ -192,7 +195,7 @@ def test_a_crash_before_the_state_loses_no_line(tmp_path, monkeypatch):
 
 def test_fewer_steps_than_were_made_are_refused(tmp_path):
     run(make_trainer(eager=True), tmp_path, 3)
-    with pytest.raises(UsageError, match="holds step 3; `steps` should be at least that, not 2"):
+    with pytest.raises(UsageError, match="is at step 3; `steps` should be at least that, not 2"):
         run(resumed(tmp_path, eager=True), tmp_path, 2)
 
 
@@ -206,7 +209,7 @@ def test_damaged_losses_are_one_line_before_the_training(text, tmp_path):
     assert (tmp_path / run_folder.STATE).read_bytes() == before
 
 
-def test_losses_that_are_empty_or_of_an_older_tfstyle_go_on(tmp_path):
+def test_losses_that_are_empty_or_of_an_older_version_are_continued(tmp_path):
     run(make_trainer(eager=True), tmp_path, 3)
     (tmp_path / run_folder.LOSSES).write_text("")
     run(resumed(tmp_path, eager=True), tmp_path, 4)
@@ -232,7 +235,7 @@ class Stopper(keras.callbacks.Callback):
                 raise self.error
 
 
-def test_a_callback_may_stop_a_training_which_is_saved_as_it_stands(tmp_path):
+def test_a_training_that_a_callback_stops_is_saved(tmp_path):
     run(make_trainer(eager=True), tmp_path, 7, callbacks=[Stopper(2)])
     assert serialization.load(tmp_path / run_folder.NETWORK).built
     trainer = resumed(tmp_path, eager=True)
@@ -256,7 +259,7 @@ def test_a_callback_that_fails_loses_no_step(error, tmp_path):
         (MemoryError(), MemoryLimitError, "memory ran out at step 2; .* a smaller `size` or `batch`"),
     ],
 )
-def test_what_goes_wrong_with_the_pictures_is_one_line(error, expected, message, tmp_path):
+def test_an_error_of_the_pictures_is_one_line(error, expected, message, tmp_path):
     def picture(number):
         if number == 2:
             raise error
@@ -267,7 +270,7 @@ def test_what_goes_wrong_with_the_pictures_is_one_line(error, expected, message,
         return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
 
     with pytest.raises(expected, match=message) as caught:
-        trainer.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
+        fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=1, fixed=OPTIONS.fixed())
     assert "\n" not in str(caught.value)
     assert resumed(tmp_path).step == 2
 
@@ -283,7 +286,7 @@ def test_pictures_that_cannot_be_read_any_more_lose_no_step(tmp_path):
         return pictures.map(lambda batch: tf.ensure_shape(batch, (2, 32, 36, 3)))
 
     with pytest.raises(InputError):
-        trainer.fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
+        fit(make_trainer(eager=True), failing, tmp_path, steps=7, every=5, fixed=OPTIONS.fixed())
     assert resumed(tmp_path).step == 2
 
 
@@ -325,15 +328,15 @@ def test_a_step_that_ruins_the_weights_is_not_saved(tmp_path):
     assert ((tmp_path / run_folder.STATE).read_bytes(), (tmp_path / run_folder.NETWORK).read_bytes()) == before
 
 
-def test_a_state_of_other_numbers_or_another_network_or_none_is_refused(tmp_path):
+def test_a_state_of_other_options_or_another_network_or_none_is_refused(tmp_path):
     trainer, path = make_trainer(), tmp_path / "state.npz"
     checkpoint.save_state(trainer, path, fixed=OPTIONS.fixed())
     with pytest.raises(ValueError, match="was made with batch 2, not 8"):
         checkpoint.restore_state(trainer, path, fixed=OPTIONS.fixed() | {"batch": 8})
     wider = TransformerNet((4, 5, 7), blocks=0)
     wider.build((None, None, None, 3))
-    other = trainer.Trainer(wider, squares)
-    other.compile(trainer.adam(OPTIONS))
+    other = ObjectiveTrainer(wider, squares)
+    other.compile(adam(OPTIONS))
     with pytest.raises(WeightsError, match="of another network"):
         checkpoint.restore_state(other, path, fixed=OPTIONS.fixed())
     data = path.read_bytes()
@@ -380,7 +383,42 @@ def test_mixed_precision_stays_finite_and_is_saved_in_float32(tmp_path):
     np.testing.assert_allclose(network(batch), trainer.network(batch), atol=0.05)
 
 
-def test_first_weights_are_a_function_of_the_seed():
+def test_variables_are_named_without_the_names_of_network_and_optimizer_which_keras_numbers():
+    one, other = make_trainer(), make_trainer()
+    assert one.network.name != other.network.name
+    weights, slots = name_weights(other.network), name_slots(other.optimizer, other.network)
+    first = other.network.convolutions[0].name
+    assert list(weights)[:2] == [f"{first}/kernel", f"{first}/bias"]
+    assert list(slots)[:3] == ["iteration", f"{first}_kernel_momentum", f"{first}_kernel_velocity"]
+    assert [id(weight) for weight in weights.values()] == [id(weight) for weight in other.network.weights]
+    assert list(name_weights(one.network)) == list(weights)
+    assert list(name_slots(one.optimizer, one.network)) == list(slots)
+
+
+def test_weights_of_one_name_are_numbered():
+    network = keras.Model()
+    network.parts = [keras.layers.Dense(2, name="same") for _ in range(2)]
+    for part in network.parts:
+        part.build((None, 3))
+    assert list(name_weights(network)) == ["same/kernel", "same/bias", "same/kernel-2", "same/bias-2"]
+
+
+def test_a_trainer_without_a_train_step_says_so():
+    with pytest.raises(NotImplementedError, match="implements train_step"):
+        Trainer(make_trainer().network, terms=()).train_step(None)
+
+
+def test_a_state_from_before_the_variables_had_names_is_resumed(tmp_path):
+    """As tfstyle wrote it: the variables of a group by position."""
+    trainer, arrays = make_trainer(eager=True), {}
+    run(trainer, tmp_path, 3)
+    for group, variables in trainer.state().items():
+        arrays |= {f"{group}/{index}": variable.numpy() for index, variable in enumerate(variables.values())}
+    np.savez(tmp_path / run_folder.STATE, fixed=np.array(json.dumps(OPTIONS.fixed())), **arrays)
+    assert_same_state(resumed(tmp_path), trainer, tolerance=0)
+
+
+def test_initial_weights_are_a_function_of_the_seed():
     one, other, third = make_trainer(), make_trainer(), make_trainer(seed=4)
     assert_same_state(one, other, tolerance=0)
     assert np.abs(one.network.weights[0].numpy() - third.network.weights[0].numpy()).max() > 0

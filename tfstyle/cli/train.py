@@ -16,49 +16,49 @@ from tfstyle.training import dataset, run_folder
 from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
 
 SHEET_SIZE = 384
-"""Long side of the photographs on a sample sheet, in pixels."""
+"""Long side of the content images on a sample sheet, in pixels."""
 
-SHEET_MOST = 6
-"""Most photographs on a sample sheet."""
+MAX_SHEET_IMAGES = 6
+"""Largest number of content images on a sample sheet."""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the kind of training asked for; the path of the network, or its event, goes to standard output."""
-    events.result(options, {"fast": _fast, "adain": _adain, "gan": _gan}[options.kind](options))
+    """Runs a training of the given kind and prints the path of the network, or its JSON event."""
+    events.result(options, {"fast": _train_fast, "adain": _train_adain, "gan": _train_gan}[options.kind](options))
 
 
-def _fast(options: argparse.Namespace) -> Path:
-    numbers, photographs, folder = _checked(options, FastOptions)
-    painting = Path(options.style)
-    sides = decoding.probe(painting, long_side=1)
+def _train_fast(options: argparse.Namespace) -> Path:
+    numbers, content_images, folder = _check(options, FastOptions)
+    style_image = Path(options.style)
+    sides = decoding.probe(style_image, long_side=1)
     if min(sides) < numbers.size:
         raise InputError(
-            f"{painting}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
+            f"{style_image}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
             "picture or a smaller `size`."
         )
     with quiet_tensorflow(options.debug):
         from tfstyle.training import perceptual
-    return perceptual.train_fast(painting, photographs, _run(options, numbers, folder), options=numbers)
+    return perceptual.train_fast(style_image, content_images, _make_run(options, numbers, folder), options=numbers)
 
 
-def _adain(options: argparse.Namespace) -> Path:
-    numbers, photographs, folder = _checked(options, AdaINOptions)
-    paintings = dataset.list_pictures(Path(options.styles), crop=numbers.size, what="painting")
+def _train_adain(options: argparse.Namespace) -> Path:
+    numbers, content_images, folder = _check(options, AdaINOptions)
+    style_images = dataset.list_pictures(Path(options.styles), crop=numbers.size)
     with quiet_tensorflow(options.debug):
-        from tfstyle.training import perceptual
-    return perceptual.train_adain(paintings, photographs, _run(options, numbers, folder), options=numbers)
+        from tfstyle.training import adain
+    return adain.train_adain(style_images, content_images, _make_run(options, numbers, folder), options=numbers)
 
 
-def _gan(options: argparse.Namespace) -> Path:
-    numbers, photographs, folder = _checked(options, GANOptions)
-    paintings = dataset.list_pictures(Path(options.styles), crop=numbers.size, what="painting")
+def _train_gan(options: argparse.Namespace) -> Path:
+    numbers, content_images, folder = _check(options, GANOptions)
+    style_images = dataset.list_pictures(Path(options.styles), crop=numbers.size)
     with quiet_tensorflow(options.debug):
         from tfstyle.training import gan
-    return gan.train_gan(paintings, photographs, _run(options, numbers, folder), options=numbers)
+    return gan.train_gan(style_images, content_images, _make_run(options, numbers, folder), options=numbers)
 
 
-def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[Any, list[Path], Path]:
-    """Numbers, photographs and folder, after every check that needs no TensorFlow."""
+def _check(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[Any, list[Path], Path]:
+    """Returns hyperparameters, content images and folder, after every check that needs no TensorFlow."""
     typed = {item.name for item in option_fields(kind)} & set(vars(options))
     numbers = kind(**{name: getattr(options, name) for name in typed})
     folder = Path(options.output)
@@ -66,32 +66,36 @@ def _checked(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[
     return numbers, dataset.list_pictures(Path(options.photos), crop=numbers.size), folder
 
 
-def _run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
-    """The place of a training, with the photographs of its sample sheet: those named, or the embedded ones."""
+def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
+    """Makes the `Run`, its sample sheets of the content images given, or of the embedded ones."""
     from tfstyle import environment
     from tfstyle.feedforward.transformer_net import SMALLEST
-    from tfstyle.training import perceptual, progress
+    from tfstyle.training import progress
+    from tfstyle.training.run import Run
 
     environment.grow_gpu_memory()
     if options.samples:
-        paths = dataset.list_pictures(Path(options.samples), crop=1)[:SHEET_MOST]
+        paths = dataset.list_pictures(Path(options.samples), crop=1)[:MAX_SHEET_IMAGES]
     else:
         paths = [images.SAMPLES / f"{name}.jpg" for name in ("chelsea", "colosseum", "neuschwanstein")]
     samples = [images.fit(images.read(path, long_side=SHEET_SIZE).image, SHEET_SIZE) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
         if min(sample.shape[1:3]) < SMALLEST:
-            raise InputError(f"{path}: is too thin for a sample sheet, {SMALLEST} pixels at {SHEET_SIZE}; name others.")
+            raise InputError(
+                f"{path}: is too narrow for a sample sheet: less than {SMALLEST} pixels where the long side has "
+                f"{SHEET_SIZE}; choose other `samples`."
+            )
     events.start(options, steps=numbers.steps)
-    shown: list[Any] = []
+    callbacks: list[Any] = []
     if options.json:
-        shown = [progress.JsonLines(numbers.steps)]
+        callbacks = [progress.JsonLines(numbers.steps)]
     elif not options.quiet:
-        shown = [progress.Progress(numbers.steps)]
-    return perceptual.Run(
+        callbacks = [progress.Progress(numbers.steps)]
+    return Run(
         folder,
         resume=options.resume,
         overwrite=options.overwrite,
         mirrored=getattr(options, "mirrored", False),
         samples=samples,
-        callbacks=shown,
+        callbacks=callbacks,
     )

@@ -1,4 +1,4 @@
-"""A generator of many styles, each a short code, and the discriminator it is trained against."""
+"""A generator of many styles, each a short code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.layers import mean_std as describe
-from tfstyle.feedforward.layers import reflect_pad as mirrored
 from tfstyle.feedforward.transformer_net import ENCODER_LAYERS, FILTERS, SMALLEST, Modulation, TransformerNet
-from tfstyle.training.gan_losses import spectral_norm
 
 INITIAL_MODULATION = 0.2
 """Initial scale of the style modulation; small, so that all codes start alike."""
@@ -198,59 +195,3 @@ class Generator(TransformerNet):
 
 def _dense(units: int, name: str, *, relu: bool = True) -> keras.layers.Dense:
     return keras.layers.Dense(units, activation="relu" if relu else None, name=name, dtype="float32")
-
-
-class Discriminator(keras.Model):
-    """Says whether an image is a painting: strided convolutions, and a dense head over means and deviations.
-
-    Every kernel is divided by its spectral norm. There is no normalisation of features, which a gradient penalty does
-    not allow across a batch, and everything is computed in float32.
-
-    Args:
-        filters: of each convolution; every one halves the sides.
-        **kwargs: of `keras.Model`.
-
-    Call it on float32 [batch, height, width, 3] in [0, 1], sides at least 2^len(filters); it returns answers [batch],
-    the higher, the more like a painting. A call changes nothing: `refine` makes the round of power iteration that
-    belongs to a step of its own.
-
-    References:
-        Miyato et al.: Spectral Normalization for Generative Adversarial Networks (ICLR 2018), table 3.
-    """
-
-    def __init__(self, filters: Sequence[int] = (32, 64, 128, 128), **kwargs: Any) -> None:
-        super().__init__(**(kwargs | {"dtype": "float32", "autocast": False}))
-        self.filters = tuple(filters)
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates kernels, biases, and the singular vectors of the kernels."""
-        sides = zip((input_shape[-1], *self.filters), self.filters, strict=False)
-        shapes = [*((4, 4, inputs, outputs) for inputs, outputs in sides), (2 * self.filters[-1], 1)]
-        self.kernels, self.biases, self.vectors = [], [], []
-        for number, shape in enumerate(shapes, 1):
-            self.kernels.append(self.add_weight(name=f"kernel{number}", shape=shape, initializer="he_normal"))
-            self.biases.append(self.add_weight(name=f"bias{number}", shape=shape[-1:], initializer="zeros"))
-            first = keras.initializers.RandomNormal(seed=number)
-            vector = self.add_weight(name=f"vector{number}", shape=shape[-1:], initializer=first, trainable=False)
-            self.vectors.append(vector)
-        self.built = True
-
-    def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Judges; see the class."""
-        x = 2.0 * image - 1.0
-        for kernel, bias in zip(self._normalised(), self.biases, strict=True):
-            if len(kernel.shape) == 4:
-                x = tf.nn.conv2d(mirrored(x, 1), kernel, 2, "VALID") + bias
-                x = tf.maximum(x, 0.2 * x)  # Fused leaky ReLUs confuse Grappler where a penalty is differentiated.
-            else:
-                x = tf.reshape(describe(x), [-1, kernel.shape[0]]) @ kernel + bias
-        return x[:, 0]
-
-    def _normalised(self) -> list[tf.Tensor]:
-        kernels = [tf.convert_to_tensor(kernel) for kernel in self.kernels]
-        return [k / spectral_norm(k, v)[0] for k, v in zip(kernels, self.vectors, strict=True)]
-
-    def refine(self, *, iterations: int = 1) -> None:
-        """Brings the singular vectors nearer to those of the kernels."""
-        for kernel, vector in zip(self.kernels, self.vectors, strict=True):
-            vector.assign(spectral_norm(tf.convert_to_tensor(kernel), vector, iterations=iterations)[1])

@@ -1,1 +1,1 @@
-"""Trains the networks of `feedforward`: photographs and paintings → a network."""
+"""Trains the networks of `feedforward` on folders of content and style images."""

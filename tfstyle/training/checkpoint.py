@@ -1,12 +1,17 @@
-"""Trainer ⇄ file: everything the next step depends on, written whole and restored whole or not at all."""
+"""Saves and restores the state of a training: everything the next step depends on, whole or not at all.
+
+A state is an `.npz` file of one array for each variable, named "group/name" after the weight's path in its network, and
+a JSON object of the options that must be the same when it is restored.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,33 +20,50 @@ from tfstyle import containers, files
 from tfstyle.errors import DivergedError, UsageError, WeightsError
 from tfstyle.limits import MAX_OPTIONS_BYTES, MAX_STEPS
 
+FORMER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "average": "ema_decay",
+        "pool": "image_pool",
+        "pretraining": "pretraining_steps",
+        "start": "initial_weights",
+        "style": "style image",
+        "styles": "style images",
+        "photographs": "content images",
+    }
+)
+"""Names of fixed options in states of earlier versions, and their present names."""
+
 _FIXED = "fixed"
 
 
 class Resumable(Protocol):
-    """What has a state: `fitting.Trainer` and its like."""
+    """What can be saved and restored: a `trainer.Trainer`, for example."""
 
     @property
     def step(self) -> int:
-        """Steps made so far."""
+        """Number of steps made so far."""
 
-    def state(self) -> Mapping[str, Sequence[Any]]:
-        """Name → variables, each with `numpy` and `assign`."""
+    def state(self) -> Mapping[str, Mapping[str, Any]]:
+        """Group to name to variable, each with `numpy` and `assign`."""
 
 
 def save_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Writes what the next step depends on, whole or not at all.
+    """Saves everything the next step depends on, whole or not at all.
 
     Args:
         trainer: compiled.
-        path: an `.npz` file, replaced if it is there.
-        fixed: numbers that must be the same when it is restored.
+        path: an `.npz` file, replaced if it exists.
+        fixed: options that must be the same when the state is restored.
 
     Raises:
-        OutputError: if it cannot be written.
-        DivergedError: if a number in it is not finite; what is there is kept.
+        OutputError: if the file cannot be written.
+        DivergedError: if a weight is not finite; an existing file is kept.
     """
-    arrays = {name: np.asarray(variable.numpy()) for name, variable in _variables(trainer).items()}
+    arrays = {
+        f"{group}/{name}": np.asarray(variable.numpy())
+        for group, variables in trainer.state().items()
+        for name, variable in variables.items()
+    }
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise DivergedError(f"the weights are not finite at step {trainer.step}; choose a smaller `learning_rate`.")
     stream = io.BytesIO()
@@ -50,61 +72,75 @@ def save_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> N
 
 
 def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Puts a trainer back where `save_state` left it, or leaves it as it is.
+    """Restores what `save_state` saved, or leaves the trainer as it is.
+
+    States of earlier versions are restored as well: they name a variable by its position in its group ("network/0"),
+    and have some options under `FORMER_NAMES`.
 
     Raises:
-        UsageError: if it was saved with other numbers.
-        WeightsError: if it is missing, damaged, of another network, or holds numbers that no training leaves, or if
-            it cannot be read.
+        UsageError: if it was saved with other options.
+        WeightsError: if the file is missing, damaged, of another network, cannot be read, or holds values that no
+            training writes.
         MemoryLimitError: if memory runs out.
     """
-    variables = _variables(trainer)
-    expected = {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
+    state = trainer.state()
+    expected = [np.asarray(variable.numpy()) for variables in state.values() for variable in variables.values()]
     try:
-        before, arrays = _read(path, room=sum(array.nbytes for array in expected.values()))
+        before, arrays = _read(path, room=sum(array.nbytes for array in expected))
     except Exception as error:  # Whatever zipfile, json and NumPy say of a damaged file.
         if failure := containers.outer_failure(path, error):
             raise failure from error
         cause = str(error) if isinstance(error, WeightsError) else type(error).__name__
         raise WeightsError(
-            f"{path}: is missing, damaged or no training state ({cause}); begin anew with `overwrite`."
+            f"{path}: is missing, damaged or no training state ({cause}); start again with `overwrite`."
         ) from error
+    before = {FORMER_NAMES.get(name, name): value for name, value in before.items()}
     for name, value in json.loads(json.dumps(dict(fixed))).items():
         if before.get(name) != value:
             was, given = reprlib.repr(before.get(name)), reprlib.repr(value)
             raise UsageError(f"{path}: was made with {name} {was}, not {given}; resume with {name} {was}.")
-    kinds = [{name: (a.shape, a.dtype) for name, a in group.items()} for group in (expected, arrays)]
-    if kinds[0] != kinds[1]:
-        raise WeightsError(f"{path}: is the state of another network; begin anew with `overwrite`.")
-    if not all(_plausible(array) for array in arrays.values()):
-        raise WeightsError(f"{path}: holds numbers that no training leaves; begin anew with `overwrite`.")
+    variables = _name_variables(state, by_position=_names_positions(arrays))
+    shapes = [(array.shape, array.dtype) for array in expected]
+    found = [(arrays[name].shape, arrays[name].dtype) for name in variables if name in arrays]
+    if set(arrays) != set(variables) or found != shapes:
+        raise WeightsError(f"{path}: is the state of another network; start again with `overwrite`.")
+    if not all(_is_plausible(array) for array in arrays.values()):
+        raise WeightsError(f"{path}: holds values that no training writes; start again with `overwrite`.")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
 
-def _variables(trainer: Resumable) -> dict[str, Any]:
+def _name_variables(state: Mapping[str, Mapping[str, Any]], *, by_position: bool) -> dict[str, Any]:
+    """All variables by their names in a file."""
     return {
-        f"{name}/{index}": variable for name, group in trainer.state().items() for index, variable in enumerate(group)
+        f"{group}/{position if by_position else name}": variable
+        for group, variables in state.items()
+        for position, (name, variable) in enumerate(variables.items())
     }
 
 
+def _names_positions(arrays: Mapping[str, Any]) -> bool:
+    """Tells whether a file of earlier versions names the variables by position."""
+    return all(name.rpartition("/")[2].isdecimal() for name in arrays)
+
+
 def _read(path: Path, *, room: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The fixed numbers and the arrays of a file that has room for some bytes of arrays and for the options."""
+    """Reads the fixed options and the arrays of a file that holds at most `room` bytes of arrays."""
     members = containers.unzip(containers.read_bytes(path, room + MAX_OPTIONS_BYTES))
-    arrays = {name.removesuffix(".npy"): _array(content) for name, content in members.items()}
+    arrays = {name.removesuffix(".npy"): _read_array(content) for name, content in members.items()}
     return dict(json.loads(arrays.pop(_FIXED).item())), arrays
 
 
-def _array(content: bytes) -> np.ndarray:
-    """The array of an `.npy` file: a view of its bytes, whatever its header says."""
+def _read_array(content: bytes) -> np.ndarray:
+    """Reads an `.npy` file as a view of its bytes, so that a wrong shape in its header allocates nothing."""
     stream = io.BytesIO(content)
     np.lib.format.read_magic(stream)
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
     return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
 
 
-def _plausible(array: np.ndarray) -> bool:
-    """Whether numbers are finite, and counted steps in their range."""
+def _is_plausible(array: np.ndarray) -> bool:
+    """Tells whether floats are finite, and integers, which count steps, in their range."""
     if array.dtype.kind in "iu":
         return bool(np.all((array >= 0) & (array <= MAX_STEPS)))
     return bool(np.isfinite(array).all())

@@ -1,6 +1,7 @@
 """Random crops of the pictures in a folder, in batches that are pure functions of seed and step.
 
-Nothing is remembered from one step to the next, so a training that is resumed at a step sees what it would have seen.
+No state is kept from one step to the next, so a training that is resumed at a step gets the batches that it would have
+got without the interruption.
 """
 
 from __future__ import annotations
@@ -25,53 +26,52 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tfstyle")
 
-MOST_CACHED = 2**30
-"""Bytes of decoded pictures kept in memory; those beyond are decoded again each time."""
+MAX_CACHED_BYTES = 2**30
+"""Decoded pictures are cached up to this size in all; the others are decoded again each time."""
 
-_ORDER, _PLACE = 0, 1  # Streams of random numbers of one seed.
+_ORDER, _CROP = 0, 1  # Streams of random numbers of one seed.
 
 
-def list_pictures(folder: Path, *, crop: int, what: str = "photograph") -> list[Path]:
-    """Lists the pictures in a folder that a crop can be cut from; the others are named in the log and passed over.
+def list_pictures(folder: Path, *, crop: int) -> list[Path]:
+    """Lists the pictures in a folder that a crop can be cut from; other files are logged as skipped.
 
     Args:
-        folder: where they lie; folders inside it are not looked into.
+        folder: the folder; its subfolders are not searched.
         crop: side of the crops, in pixels.
-        what: what a person calls them.
 
     Returns:
-        Their paths in the order of their names, at least one.
+        The paths of the pictures in the order of their names, at least one.
 
     Raises:
-        InputError: if the folder cannot be read, or there is none.
+        InputError: if the folder cannot be read or holds no such picture.
     """
     usable = []
     for path, sides in images.readable(Path(folder)):
         if min(sides) < crop:
-            _log.warning("passed over %s: %s", path, _too_small(sides, crop))
+            _log.warning("skipped %s: %s", path, _describe_size(sides, crop))
         else:
             usable.append(path)
     if usable:
         return usable
     if crop > 1:
-        raise InputError(f"{folder}: holds no {what} of at least {crop} pixels on each side; choose a smaller `size`.")
-    raise InputError(f"{folder}: holds no {what} that can be read; add one.")
+        raise InputError(f"{folder}: holds no picture of at least {crop} pixels on each side; choose a smaller `size`.")
+    raise InputError(f"{folder}: holds no picture that can be read; add one.")
 
 
-def _too_small(sides: tuple[int, int], crop: int) -> str:
+def _describe_size(sides: tuple[int, int], crop: int) -> str:
     return f"is {sides[0]}x{sides[1]}, smaller than a crop of {crop} pixels."
 
 
-class Crops:
-    """Random crops of some pictures, by number: squares, reduced to at most half their size, flipped or not.
+class RandomCrops:
+    """Deterministic random crops: index to square crop, downscaled by at most 2, flipped at random.
 
-    Every picture comes once before any comes again, in an order of each round's own. A file that turns out to be
-    damaged, missing or too small is named in the log, and the next one in that order is used instead.
+    Every picture is used once in a round, and the order differs from round to round. A file that turns out to be
+    damaged, missing or too small is logged as skipped, and the next one in that order is used instead.
 
     Args:
         paths: picture files, each side at least `size`.
-        size: side of the pieces, in pixels.
-        seed: another seed is another order, other places.
+        size: side of the crops, in pixels.
+        seed: decides the order of the pictures and the places of the crops.
 
     Raises:
         InputError: if no file can be used.
@@ -86,89 +86,89 @@ class Crops:
         self._lock = threading.Lock()  # TensorFlow calls from several threads.
         self(0)
 
-    def __call__(self, item: int) -> np.ndarray:
-        """The piece of that number, float32 [size, size, 3] in [0, 1]; the same number gives the same piece."""
-        picture = self._picture(int(item))
-        numbers = np.random.default_rng((self._seed, _PLACE, int(item)))
+    def __call__(self, index: int) -> np.ndarray:
+        """Cuts the crop of an index, float32 [size, size, 3] in [0, 1]; the same index gives the same crop."""
+        picture = self._find_picture(int(index))
+        numbers = np.random.default_rng((self._seed, _CROP, int(index)))
         side = numbers.uniform(self._size, min(picture.size))
         left, top = (numbers.uniform(0.0, length - side) for length in picture.size)
         box = (left, top, left + side, top + side)
-        piece = picture.resize((self._size, self._size), Image.Resampling.BICUBIC, box=box)
-        pixels = np.asarray(piece, np.float32) / 255.0
+        crop = picture.resize((self._size, self._size), Image.Resampling.BICUBIC, box=box)
+        pixels = np.asarray(crop, np.float32) / 255.0
         return np.ascontiguousarray(pixels[:, ::-1]) if numbers.uniform() < 0.5 else pixels
 
-    def order(self, round: int) -> np.ndarray:
-        """Indices of the pictures in the order of one round."""
+    def permutation(self, round: int) -> np.ndarray:
+        """Positions of the pictures in `paths`, in the order of one round."""
         return np.random.default_rng((self._seed, _ORDER, round)).permutation(len(self._paths))
 
-    def _picture(self, item: int) -> Image.Image:
-        """The picture of an item."""
-        round, place = divmod(item, len(self._paths))
-        for index in np.roll(self.order(round), -place):
+    def _find_picture(self, index: int) -> Image.Image:
+        """Returns the picture that a crop is cut from."""
+        round, place = divmod(index, len(self._paths))
+        for position in np.roll(self.permutation(round), -place):
             with self._lock:
-                picture = self._decoded(int(index))
+                picture = self._decode(int(position))
             if picture is not None:
                 return picture
         raise InputError(f"{self._paths[0].parent}: holds no picture that can be used any more.")
 
-    def _decoded(self, index: int) -> Image.Image | None:
-        """A picture whose short side is at most twice the crop's; None if it cannot be used."""
-        if index in self._cache:
-            return self._cache[index]
-        path = self._paths[index]
+    def _decode(self, position: int) -> Image.Image | None:
+        """Decodes a picture, its short side at most twice the crop's; None if it cannot be used."""
+        if position in self._cache:
+            return self._cache[position]
+        path = self._paths[position]
         try:
             sides = decoding.probe(path, long_side=1)
             if min(sides) < self._size:
-                raise InputError(f"{path}: {_too_small(sides, self._size)}")
+                raise InputError(f"{path}: {_describe_size(sides, self._size)}")
             enough = math.ceil(2 * self._size * max(sides) / min(sides))
-            picture = self._shrunk(images.read(path, long_side=enough).image[0])
+            picture = self._shrink(images.read(path, long_side=enough).image[0])
         except InputError as error:
-            _log.warning("passed over %s", error)
+            _log.warning("skipped %s", error)
             picture = None
         memory = 0 if picture is None else 3 * picture.width * picture.height
-        if self._bytes + memory <= MOST_CACHED:
-            self._cache[index] = picture
+        if self._bytes + memory <= MAX_CACHED_BYTES:
+            self._cache[position] = picture
             self._bytes += memory
         return picture
 
-    def _shrunk(self, image: np.ndarray) -> Image.Image:
+    def _shrink(self, image: np.ndarray) -> Image.Image:
         picture = Image.fromarray(np.rint(image * 255.0).astype(np.uint8))
         factor = min(1.0, 2.0 * self._size / min(picture.size))
         width, height = (max(self._size, round(length * factor)) for length in picture.size)
         return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def batches(crops: Crops, *, size: int, batch: int, start: int = 0) -> tf.data.Dataset:
-    """An endless stream of batches.
+def make_batches(crops: RandomCrops, *, size: int, batch: int, start: int = 0) -> tf.data.Dataset:
+    """Makes an endless dataset of batches of crops.
 
     Args:
-        crops: makes an item.
-        size: side of its pieces, in pixels.
-        batch: pieces in a batch.
-        start: step of the first batch; step s holds the items s · batch to (s + 1) · batch − 1.
+        crops: cuts a crop of each index.
+        size: side of the crops, in pixels.
+        batch: batch size.
+        start: step of the first batch; the batch of step s has the indices s · batch to (s + 1) · batch − 1.
 
     Returns:
         A dataset of float32 [batch, size, size, 3] in [0, 1].
     """
     from tfstyle.environment import tf
 
-    def item(number: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(crops, [number], tf.float32), (size, size, 3))
+    def cut(index: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(crops, [index], tf.float32), (size, size, 3))
 
-    numbers = tf.data.Dataset.range(start * batch, np.iinfo(np.int64).max)
-    pieces = numbers.map(item, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return pieces.batch(batch, drop_remainder=True).prefetch(2)
+    indices = tf.data.Dataset.range(start * batch, np.iinfo(np.int64).max)
+    cropped = indices.map(cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return cropped.batch(batch, drop_remainder=True).prefetch(2)
 
 
-def pairs(first: Crops, second: Crops, *, size: int, batch: int, start: int = 0) -> tf.data.Dataset:
-    """An endless stream of pairs of batches, each as from `batches`."""
+def make_pairs(first: RandomCrops, second: RandomCrops, *, size: int, batch: int, start: int = 0) -> tf.data.Dataset:
+    """Makes an endless dataset of pairs of batches, each as from `make_batches`."""
     from tfstyle.environment import tf
 
-    parts = (batches(crops, size=size, batch=batch, start=start) for crops in (first, second))
+    parts = (make_batches(crops, size=size, batch=batch, start=start) for crops in (first, second))
     return tf.data.Dataset.zip(tuple(parts))
 
 
-def cause(error: Exception) -> InputError | None:
-    """The error of a crop that TensorFlow wrapped into one of its own, whose text it begins; None if it is another."""
+def find_cause(error: Exception) -> InputError | None:
+    """Finds the InputError of a crop in the text of the TensorFlow error that wraps it; None if there is none."""
     found = re.search(r"\bInputError: (.+)", str(error))
     return InputError(found[1]) if found else None

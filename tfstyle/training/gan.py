@@ -1,83 +1,89 @@
-"""Trains a generative adversarial network (GAN): a generator and a discriminator, each against the other."""
+"""Trains a generative adversarial network (GAN): a generator of stylized images against a discriminator."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tfstyle import losses, objective, total_variation
 from tfstyle.environment import keras, tf
-from tfstyle.feedforward.generator import Discriminator, Generator
+from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import FILTERS
 from tfstyle.model import StyleContentModel, policy
-from tfstyle.training import dataset, gan_losses, trainer
+from tfstyle.training import dataset, gan_losses
+from tfstyle.training.discriminator import Discriminator
 from tfstyle.training.options import GANOptions
-from tfstyle.training.perceptual import Run, file_names
+from tfstyle.training.run import Run, list_names
+from tfstyle.training.trainer import Trainer, adam, initialize, name_slots, name_weights
 from tfstyle.vgg19 import STYLE_LAYERS
 
 CONTENT_LAYER = "block4_conv1"
-"""Where the photograph's shapes are compared."""
+"""Layer of the content loss."""
 
 TERMS = ("content", "style", "adversarial", "fake", "real", "penalty", "accuracy")
-"""What is logged beside the generator's loss: three parts of it, and the discriminator's numbers."""
+"""What is logged beside the generator's total loss: three of its terms, and the discriminator's losses and accuracy."""
 
-MOMENTS = {"beta_1": 0.5, "beta_2": 0.99}
-"""Of both networks' Adam (White-box Cartoonization's): a longer memory would make the first steps after pre-training,
-whose gradients are much larger than those before, many times too long, and white spots would burn in."""
+ADAM_BETAS: Mapping[str, float] = MappingProxyType({"beta_1": 0.5, "beta_2": 0.99})
+"""Of both networks' Adam, as in White-box Cartoonization. With a longer memory the first steps after pre-training,
+whose gradients are much larger than those before, would be many times too long and leave permanent white spots."""
 
-_CODE, _NOISE, _SHOW, _SLOPE, _FOOL, _STREAMS = range(6)  # Random numbers of one step.
+# Streams of random numbers of one step.
+_CODE, _PRETRAINING_CODE, _DISCRIMINATOR_AUGMENTATION, _GRADIENT_PENALTY, _GENERATOR_AUGMENTATION, _STREAMS = range(6)
 
-Perception = Callable[..., dict[str, tf.Tensor]]
-"""(painted, photographs, paintings or None) → scalar terms."""
+PerceptualLosses = Callable[..., dict[str, tf.Tensor]]
+"""A function of generated, content and style images (or None) that returns scalar terms."""
 
 
-def perception(model: StyleContentModel, options: GANOptions) -> Perception:
-    """The generator's perceptual losses.
+def make_perceptual_losses(model: StyleContentModel, options: GANOptions) -> PerceptualLosses:
+    """Makes the perceptual losses of the generator.
 
     Args:
-        model: describes pictures; all its layers count alike.
-        options: gives the weights.
+        model: gives content features and style statistics; all its layers weigh the same.
+        options: gives the weights of the losses.
 
     Returns:
-        (painted, photographs, paintings) → "content" and "style", each relative to the size of its target,
-        "total_variation" and "color". The first pictures of `painted`, as many as there are paintings, are compared
-        with these one by one. Without paintings the photograph itself is wanted: "content", and "color" at weight 1,
-        or bright skies would have burnt out for good before there is any style.
+        A function of generated, content and style images that returns "content" and "style", each relative to the size
+        of its target, "total_variation" and "color". Only the first generated images, as many as there are style
+        images, have a style loss, each with the style image at its place. Without style images, in pre-training, there
+        are "content", and "color" of weight 1: without the latter, bright skies would be overexposed for good.
     """
 
     def mean_loss(values: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], weight: float) -> tf.Tensor:
         shares = {layer: weight / len(values) for layer in values}
         return tf.add_n(list(losses.layer_losses(values, targets, shares, relative=True).values()))
 
-    def terms(painted: tf.Tensor, photographs: tf.Tensor, paintings: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        seen = model(painted)
-        found = {"content": mean_loss(seen["content"], model(photographs)["content"], options.content_weight)}
-        if paintings is None:
-            return found | {"color": losses.color_difference(painted, photographs)}
-        styled = {layer: statistic[: paintings.shape[0]] for layer, statistic in seen["style"].items()}
-        found["style"] = mean_loss(styled, model(paintings)["style"], options.style_weight)
-        found["total_variation"] = options.tv_weight * total_variation.squared(painted)
-        found["color"] = options.color_weight * losses.color_difference(painted, photographs)
-        return found
+    def terms(
+        generated: tf.Tensor, content_images: tf.Tensor, style_images: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        found = model(generated)
+        weighted = {"content": mean_loss(found["content"], model(content_images)["content"], options.content_weight)}
+        if style_images is None:
+            return weighted | {"color": losses.color_difference(generated, content_images)}
+        style = {layer: statistic[: style_images.shape[0]] for layer, statistic in found["style"].items()}
+        weighted["style"] = mean_loss(style, model(style_images)["style"], options.style_weight)
+        weighted["total_variation"] = options.tv_weight * total_variation.squared(generated)
+        weighted["color"] = options.color_weight * losses.color_difference(generated, content_images)
+        return weighted
 
     return terms
 
 
-class GANTrainer(trainer.Trainer):
-    """A generator and a discriminator that are trained against each other.
+class GANTrainer(Trainer):
+    """Trains a generator and a discriminator against each other.
 
     Args:
-        generator: built; paints.
-        discriminator: built; tells paintings from what is painted.
-        perceive: as from `perception`.
-        discriminator_optimizer: moves the discriminator; the one of `compile` moves the generator.
-        options: the numbers.
+        generator: built.
+        discriminator: built.
+        perceptual_losses: as from `make_perceptual_losses`.
+        discriminator_optimizer: updates the discriminator; the optimizer of `compile` updates the generator.
+        options: hyperparameters.
 
-    `network`, which is saved and shown, is a copy of the generator with the average of its weights. `fit` takes a
-    dataset of (photographs, paintings), both [batch, size, size, 3]; its logs are "loss", `TERMS` and "step", those of
-    the discriminator 0 in pre-training.
+    `network`, which is saved and shown, is a copy of the generator whose weights are the exponential moving average
+    (EMA) of the generator's. `fit` takes a dataset of pairs of content and style images, both [batch, size, size, 3].
+    Its logs are "loss", `TERMS` and "step"; those of the discriminator are 0 in pre-training.
 
     References:
         Yazıcı et al.: The Unusual Effectiveness of Averaging in GAN Training (ICLR 2019), section 3.2.
@@ -87,7 +93,7 @@ class GANTrainer(trainer.Trainer):
         self,
         generator: Generator,
         discriminator: Discriminator,
-        perceive: Perception,
+        perceptual_losses: PerceptualLosses,
         *,
         discriminator_optimizer: keras.optimizers.Optimizer,
         options: GANOptions,
@@ -95,168 +101,189 @@ class GANTrainer(trainer.Trainer):
         average = Generator.from_config(generator.get_config())
         average.build((None, None, None, 3))
         average.set_weights(generator.get_weights())
-        super().__init__(average, perceive, terms=TERMS)
+        super().__init__(average, terms=TERMS)
         self.generator, self.discriminator = generator, discriminator
-        self.perceive, self.options = perceive, options
+        self.perceptual_losses, self.options = perceptual_losses, options
         self.discriminator_optimizer = discriminator_optimizer
         discriminator_optimizer.build(discriminator.trainable_variables)
-        self.family = gan_losses.family(options.gan_loss)
-        slots = -(-options.pool // options.batch) * options.batch
+        self.gan_loss = gan_losses.get_gan_loss(options.gan_loss)
+        slots = -(-options.image_pool // options.batch) * options.batch
         shape = (slots, options.size, options.size, 3)
-        self.pool = self.add_weight(name="pool", shape=shape, initializer="zeros", trainable=False)
+        self.image_pool = self.add_weight(name="pool", shape=shape, initializer="zeros", trainable=False)
 
     @property
-    def trained(self) -> keras.Model:
-        """What the first optimiser moves: the generator."""
+    def trained_network(self) -> keras.Model:
+        """The network whose weights the optimizer of `compile` updates: the generator."""
         return self.generator
 
-    def state(self) -> dict[str, Sequence[Any]]:
+    def state(self) -> dict[str, Mapping[str, Any]]:
         """Everything that the next step depends on."""
         return super().state() | {
-            "generator": self.generator.weights,
-            "discriminator": self.discriminator.weights,
-            "discriminator_optimizer": self.discriminator_optimizer.variables,
-            "pool": [self.pool],
+            "generator": name_weights(self.generator),
+            "discriminator": name_weights(self.discriminator),
+            "discriminator_optimizer": name_slots(self.discriminator_optimizer, self.discriminator),
+            "pool": {"images": self.image_pool},
         }
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """One step of generator and discriminator, or of pre-training."""
-        photographs, paintings = batch
+        """Makes one step of generator and discriminator, or of pre-training."""
+        content_images, style_images = batch
         step = tf.cast(self.optimizer.iterations, tf.int32)
         terms = tf.cond(
-            step < self.options.pretraining,
-            lambda: self._pretrain(photographs, step),
-            lambda: self._play(photographs, paintings, step),
+            step < self.options.pretraining_steps,
+            lambda: self._pretrain(content_images, step),
+            lambda: self._train_both(content_images, style_images, step),
         )
-        self._follow(paintings, step)
+        self._update_averages(style_images, step)
         return self.log(terms)
 
-    def _pretrain(self, photographs: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """A step towards the photograph, whatever the code."""
-        shape = [tf.shape(photographs)[0], self.generator.code_size]
-        code = tf.random.stateless_normal(shape, self._seed(step, _NOISE))
+    def _pretrain(self, content_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Makes a step of the generator, with random codes, towards the content images."""
+        shape = [tf.shape(content_images)[0], self.generator.code_size]
+        code = tf.random.stateless_normal(shape, self._make_seed(step, _PRETRAINING_CODE))
         with tf.GradientTape() as tape:
-            terms = self.perceive(self.generator(photographs, code), photographs)
+            terms = self.perceptual_losses(self.generator(content_images, code), content_images)
             terms["loss"] = objective.total(terms)
-        self._move(self.optimizer, self.generator, tape, terms["loss"])
+        self._apply_gradients(self.optimizer, self.generator, tape, terms["loss"])
         return {name: terms.get(name, tf.zeros([])) for name in ("loss", *TERMS)}
 
-    def _play(self, photographs: tf.Tensor, paintings: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """A step of the discriminator, and one of the generator against it as it is then."""
+    def _train_both(self, content_images: tf.Tensor, style_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Makes a step of the discriminator, then one of the generator against the updated discriminator."""
         options = self.options
-        count = paintings.shape[0]
-        noise = min(max(1, count // 4), count - 1)
-        followed = paintings[: count - noise]
+        count = style_images.shape[0]
+        random_codes = min(max(1, count // 4), count - 1)
+        coded = style_images[: count - random_codes]
         with tf.GradientTape() as tape:
-            code, divergence = self._codes(followed, noise, step)
-            painted = self.generator(photographs, code)
+            code, divergence = self._sample_codes(coded, random_codes, step)
+            generated = self.generator(content_images, code)
             with tape.stop_recording():
-                judged = self._judge(paintings, painted, step)
-            terms = self.perceive(painted, photographs, followed)
-            answers = self.discriminator(gan_losses.augment(painted, self._seed(step, _FOOL)))
-            terms["adversarial"] = options.adversarial_weight * gan_losses.generator_loss(self.family, answers)
-            terms["code"] = options.code_weight * divergence
+                of_discriminator = self._train_discriminator(style_images, generated, step)
+            terms = self.perceptual_losses(generated, content_images, coded)
+            augmented = gan_losses.augment(generated, self._make_seed(step, _GENERATOR_AUGMENTATION))
+            scores = self.discriminator(augmented)
+            terms["adversarial"] = options.adversarial_weight * gan_losses.generator_loss(self.gan_loss, scores)
+            terms["kl"] = options.kl_weight * divergence
             terms["loss"] = objective.total(terms)
-        self._move(self.optimizer, self.generator, tape, terms["loss"])
-        return {name: (terms | judged)[name] for name in ("loss", *TERMS)}
+        self._apply_gradients(self.optimizer, self.generator, tape, terms["loss"])
+        return {name: (terms | of_discriminator)[name] for name in ("loss", *TERMS)}
 
-    def _codes(self, paintings: tf.Tensor, noise: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A code of each painting and of noise, and how far the former are from the latter.
+    def _sample_codes(self, style_images: tf.Tensor, random_codes: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Samples a code of each style image and some of the prior, the standard normal distribution.
+
+        Returns:
+            The codes, float32 [images + random_codes, code_size], and the mean KL divergence of the style images'
+            distributions from the prior.
 
         References:
             Kingma, Welling: Auto-Encoding Variational Bayes (ICLR 2014), equations 4 and 10.
         """
-        mean, log_variance = self.generator.encode_style(paintings)
-        numbers = tf.random.stateless_normal([paintings.shape[0] + noise, mean.shape[1]], self._seed(step, _CODE))
-        drawn = mean + tf.exp(0.5 * log_variance) * numbers[: paintings.shape[0]]
+        mean, log_variance = self.generator.encode_style(style_images)
+        images = style_images.shape[0]
+        noise = tf.random.stateless_normal([images + random_codes, mean.shape[1]], self._make_seed(step, _CODE))
+        sampled = mean + tf.exp(0.5 * log_variance) * noise[:images]
         divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
-        return tf.concat([drawn, numbers[paintings.shape[0] :]], axis=0), divergence
+        return tf.concat([sampled, noise[images:]], axis=0), divergence
 
-    def _judge(self, paintings: tf.Tensor, painted: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The discriminator's step."""
-        if self.options.pool:
-            shown, pool = gan_losses.replay(self.pool, painted, step - self.options.pretraining, self.options.seed)
-            self.pool.assign(pool)
-        else:
-            shown = painted
-        both = gan_losses.augment(tf.concat([paintings, shown], axis=0), self._seed(step, _SHOW))
+    def _train_discriminator(
+        self, style_images: tf.Tensor, generated: tf.Tensor, step: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Makes a step of the discriminator and returns its losses and accuracy."""
+        options, fake = self.options, generated
+        if options.image_pool:
+            fake, pool = gan_losses.query_image_pool(
+                self.image_pool, generated, step - options.pretraining_steps, options.seed
+            )
+            self.image_pool.assign(pool)
+        both = tf.concat([style_images, fake], axis=0)
+        both = gan_losses.augment(both, self._make_seed(step, _DISCRIMINATOR_AUGMENTATION))
         real, fake = tf.split(both, 2)
-        self.discriminator.refine()
+        self.discriminator.update_singular_vectors()
         with tf.GradientTape() as tape:
-            answers = tf.split(self.discriminator(both), 2)
-            terms = gan_losses.discriminator_losses(self.family, *answers)
-            terms["penalty"] = self.family.penalty(self.discriminator, real, fake, self._seed(step, _SLOPE))
-            loss = terms["real"] + terms["fake"] + self.options.entropy_weight * terms["entropy"]
-            loss += self.options.penalty_weight * terms["penalty"]
-        self._move(self.discriminator_optimizer, self.discriminator, tape, loss)
-        return terms | {"accuracy": gan_losses.accuracy(self.family, *answers)}
+            scores = tf.split(self.discriminator(both), 2)
+            terms = gan_losses.discriminator_losses(self.gan_loss, *scores)
+            seed = self._make_seed(step, _GRADIENT_PENALTY)
+            terms["penalty"] = self.gan_loss.penalty(self.discriminator, real, fake, seed)
+            loss = terms["real"] + terms["fake"] + options.entropy_weight * terms["entropy"]
+            loss += options.penalty_weight * terms["penalty"]
+        self._apply_gradients(self.discriminator_optimizer, self.discriminator, tape, loss)
+        return terms | {"accuracy": gan_losses.accuracy(self.gan_loss, *scores)}
 
-    def _move(
+    def _apply_gradients(
         self, optimizer: keras.optimizers.Optimizer, network: keras.Model, tape: tf.GradientTape, loss: tf.Tensor
     ) -> None:
-        """An optimiser's step on a network's trainable variables; unconnected ones get zero gradients."""
+        """Makes an optimizer's step on a network's trainable variables; unconnected ones get zero gradients."""
         variables = network.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
         optimizer.apply(gradients, variables)
 
-    def _follow(self, paintings: tf.Tensor, step: tf.Tensor) -> None:
-        """Updates the averages of weights and styles; their decay warms up, to forget the random beginning."""
+    def _update_averages(self, style_images: tf.Tensor, step: tf.Tensor) -> None:
+        """Updates the EMA of the weights and the style statistics; their decay grows, to forget the initial values."""
         done = tf.cast(step, tf.float32)
         early = (1.0 + done) / (10.0 + done)
-        self.generator.update_style_statistics(paintings, tf.minimum(0.99, early))
-        keep = tf.minimum(self.options.average, early)
+        self.generator.update_style_statistics(style_images, tf.minimum(0.99, early))
+        decay = tf.minimum(self.options.ema_decay, early)
         for mean, weight in zip(self.network.weights, self.generator.weights, strict=True):
-            mean.assign(keep * mean + (1.0 - keep) * weight)
+            mean.assign(decay * mean + (1.0 - decay) * weight)
 
-    def _seed(self, step: tf.Tensor, stream: int) -> tf.Tensor:
+    def _make_seed(self, step: tf.Tensor, stream: int) -> tf.Tensor:
         return tf.stack([self.options.seed, _STREAMS * step + stream])
 
 
-def invented(network: Generator, photograph: tf.Tensor, codes: Sequence[tf.Tensor]) -> tf.Tensor:
-    """One photograph [1, height, width, 3] painted by several codes [1, code_size], one below the other."""
-    return tf.concat([network(photograph, code) for code in codes], axis=1)
+def stylize_by_codes(network: Generator, content_image: tf.Tensor, codes: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Stylizes a content image [1, height, width, 3] by several codes [1, code_size], one result below the other."""
+    return tf.concat([network(content_image, code) for code in codes], axis=1)
 
 
 def train_gan(
-    paintings: Sequence[str | Path], photographs: Sequence[str | Path], run: Run, *, options: GANOptions
+    style_images: Sequence[str | Path], content_images: Sequence[str | Path], run: Run, *, options: GANOptions
 ) -> Path:
-    """Trains a generator to paint any photograph in the styles of a set of paintings, and in styles between them.
+    """Trains a generator to stylize any content image in the styles of a set of images, and in styles between them.
 
     Args:
-        paintings, photographs: picture files, as from `dataset.list_pictures`.
-        run: where; its sample sheets show each photograph by two codes of noise and by the first two paintings.
-        options: the numbers.
+        style_images, content_images: picture files, as from `dataset.list_pictures`.
+        run: the folder; its sample sheets show each content image by two random codes and by those of two style images.
+        options: hyperparameters.
 
     Returns:
         The file of the averaged generator, in `run.folder`.
 
     Raises:
-        As `training.train_fast`.
+        InputError: if a picture cannot be used.
+        UsageError, WeightsError: if the training cannot be resumed with these options.
+        DivergedError, Interrupted, MemoryLimitError, OutputError: as `trainer.fit`.
     """
-    crops = dataset.Crops(photographs, size=options.size, seed=options.seed)
-    styles = dataset.Crops(paintings, size=options.size, seed=options.seed + 1)
-    shown = [tf.constant(styles(int(item)))[None] for item in styles.order(0).argsort()[:2]]
+    content_crops = dataset.RandomCrops(content_images, size=options.size, seed=options.seed)
+    style_crops = dataset.RandomCrops(style_images, size=options.size, seed=options.seed + 1)
+    shown = [tf.constant(style_crops(int(item)))[None] for item in style_crops.permutation(0).argsort()[:2]]
     network_policy = policy(options.network_precision)
     generator = Generator(FILTERS[options.width], dtype=network_policy)
     discriminator = Discriminator()
     for network in (generator, discriminator):
         network.build((None, None, None, 3))
-        trainer.initialise(network, options.seed)
+        initialize(network, options.seed)
     model = StyleContentModel(STYLE_LAYERS, [CONTENT_LAYER], dtype=network_policy)
-    of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_rate)
-    first, second = (trainer.adam(numbers, **MOMENTS) for numbers in (options, of_discriminator))
+    of_discriminator = dataclasses.replace(options, learning_rate=options.discriminator_learning_rate)
+    first, second = (adam(numbers, **ADAM_BETAS) for numbers in (options, of_discriminator))
     trainer = GANTrainer(
-        generator, discriminator, perception(model, options), discriminator_optimizer=second, options=options
+        generator,
+        discriminator,
+        make_perceptual_losses(model, options),
+        discriminator_optimizer=second,
+        options=options,
     )
     trainer.compile(first)
 
     def batches_from(step: int) -> tf.data.Dataset:
-        return dataset.pairs(crops, styles, size=options.size, batch=options.batch, start=step)
+        return dataset.make_pairs(content_crops, style_crops, size=options.size, batch=options.batch, start=step)
 
-    def paint(photograph: tf.Tensor) -> tf.Tensor:
+    def stylize(content_image: tf.Tensor) -> tf.Tensor:
         network = trainer.network
         codes = [network.random_code(1), network.random_code(2), *(network.encode_style(style)[0] for style in shown)]
-        return invented(network, photograph, codes)
+        return stylize_by_codes(network, content_image, codes)
 
-    fixed = {"kind": "gan", "styles": file_names(paintings), "photographs": file_names(photographs)}
-    return run.fit(trainer, batches_from, options, fixed, paint=paint)
+    fixed = {
+        "kind": "gan",
+        "style images": list_names(style_images),
+        "content images": list_names(content_images),
+    }
+    return run.fit(trainer, batches_from, options, fixed, stylize=stylize)

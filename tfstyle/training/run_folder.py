@@ -1,4 +1,7 @@
-"""The folder of a training: its state, network, losses, curves and sample sheets. No TensorFlow here."""
+"""The folder of a training: its state, network, losses, curves and sample sheets.
+
+This module does not import TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +13,72 @@ from pathlib import Path
 from tfstyle import files, plots
 from tfstyle.errors import OutputError, UsageError
 
-STATE, NETWORK, LOSSES, CURVES, SHEETS = "state.npz", "network.keras", "losses.csv", "losses.png", "samples"
-"""What a training's folder holds; `SHEETS` is a folder of 000200.jpg, …"""
+STATE = "state.npz"
+"""The state, from which a training is resumed; see `checkpoint`."""
+
+NETWORK = "network.keras"
+"""The network."""
+
+LOSSES = "losses.csv"
+"""The losses, a line for each epoch."""
+
+CURVES = "losses.png"
+"""Curves of the losses."""
+
+SHEETS = "samples"
+"""A folder of sample sheets, 000200.jpg for that of step 200."""
 
 _UNFINISHED = ".tfstyle.*"
-"""Temporary files that `files.save_atomically` leaves behind when its process is killed, and clears the next time."""
+"""Temporary files that `files.save_atomically` leaves if its process is killed, and removes the next time."""
 
 Row = dict[str, float]
-"""A line of `LOSSES`: "step", "loss" and the terms, means over the steps since the line before."""
+"""A line of `LOSSES`: "step", "loss" and its terms, means over the steps since the line before."""
 
 
 def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raises before any work is done if a training could not use a folder.
+    """Raises an error early if a training could not use a folder.
 
     Args:
         folder: new, empty, or of an earlier training if `resume` or `overwrite`.
-        resume: go on with the training in it.
-        overwrite: discard the training in it.
+        resume: continue the training in it.
+        overwrite: discard the training in it and start again.
 
     Raises:
-        OutputError: if it cannot be used.
-        UsageError: if both are asked for.
+        OutputError: if the folder cannot be used.
+        UsageError: if both `resume` and `overwrite` are set.
     """
     if resume and overwrite:
-        raise UsageError("give `resume` to go on or `overwrite` to start again, not both.")
+        raise UsageError("give `resume` to continue the training or `overwrite` to start again, not both.")
     files.check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder with `output`.")
     trained = (folder / STATE).is_file()
     if resume and not trained:
-        raise OutputError(f"{folder}: holds no training to go on with; leave out `resume` to begin one.")
+        raise OutputError(f"{folder}: holds no training to resume; leave out `resume` to start one.")
     try:
         found = {path.name for path in folder.iterdir() if not path.match(_UNFINISHED)} if folder.is_dir() else set()
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be read ({error.strerror}); choose another with `output`.") from error
+        raise OutputError(
+            f"{folder}: cannot be read ({error.strerror}); choose another folder with `output`."
+        ) from error
     if found and not resume:
         if not trained and found - {NETWORK, LOSSES, CURVES, SHEETS}:
-            raise OutputError(f"{folder}: is not empty and no training of tfstyle; choose another with `output`.")
+            raise OutputError(
+                f"{folder}: is not empty and holds no training of tfstyle; choose another folder with `output`."
+            )
         if not trained and not overwrite:
-            raise OutputError(f"{folder}: holds what a failed training left; start again with `overwrite`.")
+            raise OutputError(f"{folder}: holds files of a failed training; start again with `overwrite`.")
         if not overwrite:
-            raise OutputError(f"{folder}: holds a training; go on with `resume`, or start again with `overwrite`.")
+            raise OutputError(
+                f"{folder}: holds a training; continue it with `resume`, or start again with `overwrite`."
+            )
     _check_kinds(folder)
     if resume:
         read_losses(folder)
 
 
 def _check_kinds(folder: Path) -> None:
-    """Raises OutputError if a folder lies where a training writes a file, or a file where it makes a folder."""
+    """Raises OutputError if there is a folder where a training writes a file, or a file where it makes a folder."""
     for name in (STATE, NETWORK, LOSSES, CURVES):
         if (folder / name).is_dir():
             raise OutputError(f"{folder / name}: is a folder where the training writes a file; move it away.")
@@ -66,10 +87,10 @@ def _check_kinds(folder: Path) -> None:
 
 
 def make(folder: Path) -> None:
-    """Makes a folder if it is not there.
+    """Makes a folder if it does not exist.
 
     Raises:
-        OutputError: if it cannot be made.
+        OutputError: if the folder cannot be made.
     """
     try:
         folder.mkdir(exist_ok=True)
@@ -78,13 +99,13 @@ def make(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Makes a training's folder, and removes from it what an earlier training left; other files stay.
+    """Makes the folder of a training and removes the files of an earlier training; other files are kept.
 
     Args:
         folder: as from `check`.
 
     Raises:
-        OutputError: if it cannot be made or cleared.
+        OutputError: if the folder cannot be made, or a file cannot be removed.
     """
     make(folder)
     stale = [folder / name for name in (STATE, NETWORK, LOSSES, CURVES)]
@@ -97,10 +118,10 @@ def clear(folder: Path) -> None:
 
 
 def read_losses(folder: Path) -> list[Row]:
-    """Reads the lines of `LOSSES`; there are none if the file is missing or empty, before the first epoch has ended.
+    """Reads the lines of `LOSSES`; none if the file is missing or empty, as before the end of the first epoch.
 
     Raises:
-        OutputError: if it is not such a file.
+        OutputError: if the file cannot be read or is damaged.
     """
     path = folder / LOSSES
     if not path.exists():
@@ -111,17 +132,17 @@ def read_losses(folder: Path) -> list[Row]:
         if any("step" not in row for row in rows):
             raise ValueError
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise OutputError(f"{path}: is damaged or no file of losses; move it away to go on without it.") from error
+        raise OutputError(f"{path}: is damaged or no file of losses; move it away to continue without it.") from error
     return rows
 
 
 def write_losses(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Writes `LOSSES` anew, whole or not at all.
+    """Replaces `LOSSES`, whole or not at all.
 
     Raises:
-        OutputError: if it cannot be written.
+        OutputError: if the file cannot be written.
     """
-    columns = {name: None for row in rows for name in row if name != "epoch"}  # Older trainings had it.
+    columns = {name: None for row in rows for name in row if name != "epoch"}  # A column of earlier versions.
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(columns), "NA", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -133,7 +154,7 @@ def draw_curves(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Draws every column of `LOSSES` into `CURVES`, the loss first.
 
     Raises:
-        OutputError: if it cannot be written.
+        OutputError: if the file cannot be written.
     """
     terms = ["loss", *(name for name in rows[-1] if name not in ("epoch", "step", "loss"))]
     lines = [{"scale": 0.0} | dict(row) for row in rows]

@@ -1,11 +1,11 @@
-"""Trains a network: a Keras trainer, its state, and a `fit` that can be interrupted and resumed.
+"""Trains a network: Keras trainers, and a `fit` that can be interrupted and resumed.
 
-    trainer = Trainer(network, objective)
-    trainer.compile(adam(...))
-    fit(trainer, batches_from, folder, steps=4000, every=200, ...)
+    trainer = ObjectiveTrainer(network, objective)
+    trainer.compile(adam(options))
+    fit(trainer, batches_from, folder, steps=4000, every=200, fixed=options.fixed())
 
-A `Trainer` is a Keras model: `trainer.fit(dataset, callbacks=[...])` works with every Keras callback as well. `fit`
-adds what Keras has not: a state from which a training goes on as if it had never stopped.
+A `Trainer` is a Keras model, so `trainer.fit(dataset, callbacks=[...])` works with every Keras callback as well. The
+function `fit` adds a state file from which a training continues as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -25,42 +25,41 @@ from tfstyle.feedforward import serialization
 from tfstyle.training import checkpoint, dataset, run_folder
 
 Objective = Callable[[keras.Model, Any], Mapping[str, tf.Tensor]]
-"""Network and batch to scalar terms; their sum (`objective.total`) is minimized."""
+"""A function of a network and a batch that returns scalar terms; their sum (`objective.total`) is minimized."""
 
 
 class Trainer(keras.Model):
-    """A network that is being trained.
+    """The base of a training: a network, running means of its losses, and a state that can be saved and restored.
 
     Args:
-        network: a built model; only its weights are trained and saved.
-        objective: what is minimized.
-        terms: names of its terms, to be logged.
+        network: a built model, which is saved and shown.
+        terms: names of the terms of the loss, to be logged.
 
-    `compile` takes the optimiser and builds it. `fit` takes a dataset of whatever batches the objective understands;
-    its logs are "loss", the terms (means over the epoch), and "step". `save` writes the network alone.
+    A subclass implements `train_step`, which makes one step of `optimizer` on `trained_network` and returns
+    `log(terms)`. If its next step depends on more than the network and the optimizer, it extends `state`.
+
+    `compile` takes the optimizer and builds it. `fit` takes a dataset of whatever batches `train_step` takes; its logs
+    are "loss" and the terms (means over the epoch), and "step". `save` writes the network alone.
     """
 
-    def __init__(
-        self, network: keras.Model, objective: Objective, *, terms: Sequence[str] = ("content", "style")
-    ) -> None:
+    def __init__(self, network: keras.Model, *, terms: Sequence[str]) -> None:
         super().__init__(dtype="float32", autocast=False)
         self.network = network
-        self.objective = objective
         self.means = {name: keras.metrics.Mean(name=name) for name in ("loss", *terms)}
         self.built = True
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
-        """Takes the optimiser and builds its variables, so that a state can be restored into them."""
+        """Takes the optimizer and builds its variables, so that a state can be restored into them."""
         super().compile(optimizer=optimizer, **({"jit_compile": False} | kwargs))
-        optimizer.build(self.trained.trainable_variables)
+        optimizer.build(self.trained_network.trainable_variables)
 
     @property
-    def trained(self) -> keras.Model:
-        """What the optimiser moves: the network itself."""
+    def trained_network(self) -> keras.Model:
+        """The network whose weights the optimizer updates: `network` itself, unless a subclass overrides it."""
         return self.network
 
     def call(self, batch: Any, training: bool = False) -> Any:
-        """The network's own answer."""
+        """Returns the network's output."""
         return self.network(batch, training=training)
 
     @property
@@ -70,33 +69,29 @@ class Trainer(keras.Model):
 
     @property
     def step(self) -> int:
-        """Steps made so far."""
+        """Number of steps made so far."""
         return int(self.optimizer.iterations.numpy())
 
-    def state(self) -> dict[str, Sequence[Any]]:
-        """Everything that the next step depends on: name → variables, each with `numpy` and `assign`."""
-        return {"network": self.network.weights, "optimizer": self.optimizer.variables}
+    def state(self) -> dict[str, Mapping[str, Any]]:
+        """Everything that the next step depends on: group to name to variable, each with `numpy` and `assign`."""
+        return {
+            "network": name_weights(self.network),
+            "optimizer": name_slots(self.optimizer, self.trained_network),
+        }
 
     def train_step(self, batch: Any) -> dict[str, Any]:
-        """One step on one batch; each of several replicas sees its share and adds it to the gradient."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            terms = dict(self.objective(self.network, batch))
-            terms["loss"] = objective.total(terms)
-            share = terms["loss"] / replicas
-        variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(share, variables), variables)
-        return self.log(terms)
+        """Makes one step on one batch and returns the logs, as from `log`."""
+        raise NotImplementedError("a subclass of Trainer implements train_step.")
 
     def log(self, terms: Mapping[str, tf.Tensor]) -> dict[str, Any]:
-        """Means over the epoch of the terms that are logged, 0 for those without weight, and the step."""
+        """Updates the means over the epoch, with 0 for terms that are missing, and returns them and the step."""
         for name, mean in self.means.items():
             mean.update_state(terms.get(name, 0.0))
         means = {name: mean.result() for name, mean in self.means.items()}
         return means | {"step": tf.cast(self.optimizer.iterations, tf.float32)}
 
     def epoch_means(self) -> dict[str, float]:
-        """Means of the loss and its terms over the epoch so far; empty before the first step of one."""
+        """Means of the loss and its terms over the epoch so far; empty before the epoch's first step."""
         counts = {name: float(mean.count.numpy()) for name, mean in self.means.items()}
         if not all(counts.values()):
             return {}
@@ -111,12 +106,64 @@ class Trainer(keras.Model):
                 mean.count.assign(count)
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Writes the network, as `ModelCheckpoint` wants it, to a `.keras` file."""
+        """Writes the network to a `.keras` file; `keras.callbacks.ModelCheckpoint` calls this."""
         serialization.to_float32(self.network).save(filepath, overwrite=overwrite, **kwargs)
 
 
-def initialise(network: keras.Model, seed: int) -> None:
-    """Draws the kernels of a built network anew: He's normal numbers, the same for the same seed.
+class ObjectiveTrainer(Trainer):
+    """Minimizes an objective of one network.
+
+    Args:
+        network: a built model; its weights are trained and saved.
+        objective: what is minimized.
+        terms: names of its terms, to be logged.
+    """
+
+    def __init__(
+        self, network: keras.Model, objective: Objective, *, terms: Sequence[str] = ("content", "style")
+    ) -> None:
+        super().__init__(network, terms=terms)
+        self.objective = objective
+
+    def train_step(self, batch: Any) -> dict[str, Any]:
+        """Makes one step on one batch; each of several replicas adds the gradient of its share of the batch."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            terms = dict(self.objective(self.network, batch))
+            terms["loss"] = objective.total(terms)
+            share = terms["loss"] / replicas
+        variables = self.network.trainable_variables
+        self.optimizer.apply(tape.gradient(share, variables), variables)
+        return self.log(terms)
+
+
+def name_weights(network: keras.Model) -> dict[str, Any]:
+    """The weights of a network, in its order, by their paths in it, as "layer/kernel"."""
+    return _key_by_name(network.weights, [weight.path.removeprefix(f"{network.name}/") for weight in network.weights])
+
+
+def name_slots(optimizer: keras.optimizers.Optimizer, network: keras.Model) -> dict[str, Any]:
+    """The variables of an optimizer, in its order, by name, as "iteration" or "layer_kernel_momentum".
+
+    Args:
+        optimizer: built on the weights of `network`.
+        network: its name, which Keras puts before those of the variables, is left out; it may differ between processes.
+    """
+    variables = optimizer.variables
+    return _key_by_name(variables, [variable.name.removeprefix(f"{network.name}_") for variable in variables])
+
+
+def _key_by_name(variables: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+    """Variables by name; of several with one name, the later ones are numbered."""
+    keyed: dict[str, Any] = {}
+    for index, (name, variable) in enumerate(zip(names, variables, strict=True)):
+        earlier = names[:index].count(name)
+        keyed[f"{name}-{earlier + 1}" if earlier else name] = variable
+    return keyed
+
+
+def initialize(network: keras.Model, seed: int) -> None:
+    """Draws the kernels of a built network from He's normal distribution, the same for the same seed.
 
     References:
         He, Zhang, Ren, Sun: Delving Deep into Rectifiers (ICCV 2015), equation 10.
@@ -129,7 +176,12 @@ def initialise(network: keras.Model, seed: int) -> None:
 
 
 def adam(options: Any, **kwargs: Any) -> keras.optimizers.Adam:
-    """Adam whose rate falls from `options.learning_rate` to a twentieth over `options.steps`, along a cosine."""
+    """Makes Adam with cosine decay of the learning rate to a twentieth.
+
+    Args:
+        options: gives `learning_rate`, that of the first step, and `steps`, over which it falls.
+        **kwargs: of `keras.optimizers.Adam`.
+    """
     rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps, alpha=0.05)
     return keras.optimizers.Adam(rate, **kwargs)
 
@@ -138,14 +190,14 @@ class TrainingState(keras.callbacks.Callback):
     """Saves a training every few steps and at the end, and stops it at the last step.
 
     Args:
-        folder: where `STATE`, `NETWORK` and `LOSSES` go; it is there.
+        folder: an existing folder, where `STATE`, `NETWORK` and `LOSSES` are written.
         every: steps of an epoch.
         steps: the last step.
         fixed: as for `checkpoint.save_state`.
-        rows: lines of `LOSSES` so far; the last may be that of an epoch that was interrupted, which then goes on.
+        rows: lines of `LOSSES` so far. If the last is of an unfinished epoch, that epoch is continued.
 
     Raises:
-        DivergedError: at a loss or a state that is not finite; the state before it is kept.
+        DivergedError: if a loss or a weight is not finite; the last saved state is kept.
         OutputError: if a file cannot be written.
     """
 
@@ -158,7 +210,7 @@ class TrainingState(keras.callbacks.Callback):
         self.saved_step: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Goes on with the line of an interrupted epoch."""
+        """Restores the means of an unfinished epoch."""
         step = self.model.step
         if step % self.every and self.rows and self.rows[-1]["step"] == step:
             begin = self.rows[-2]["step"] if len(self.rows) > 1 else 0
@@ -166,7 +218,7 @@ class TrainingState(keras.callbacks.Callback):
             self.rows.pop()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Saves if it is its turn."""
+        """Saves at the end of an epoch and at the last step."""
         step = self.model.step
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             raise DivergedError(f"the loss is not finite at step {step}; choose a smaller `learning_rate`.")
@@ -196,61 +248,64 @@ def fit(
     fixed: Mapping[str, Any],
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Trains up to a step, from wherever the trainer stands.
+    """Trains up to a step, from the step that the trainer has reached.
 
     Args:
-        trainer: compiled, restored if it is to go on.
+        trainer: compiled; restored, if an earlier training is to be continued.
         batches_from: step to an endless dataset that begins with that step's batch.
-        folder: the training's, which is there; `STATE`, `NETWORK`, `LOSSES` and `CURVES` go into it.
+        folder: the existing folder of the training; `STATE`, `NETWORK`, `LOSSES` and `CURVES` are written into it.
         steps: the last step.
         every: steps of an epoch, which ends at a multiple of it with a state and a line of `LOSSES`.
         fixed: as for `checkpoint.save_state`.
-        callbacks: further ones, Keras' or your own; one may stop the training (`model.stop_training`), which can be
-            resumed then, as it can if one raises.
+        callbacks: further Keras callbacks. If one stops the training (`model.stop_training`) or raises, the training
+            can be resumed.
 
     Raises:
-        UsageError: if the trainer has made more steps already.
+        UsageError: if the trainer has made more than `steps` steps already.
         InputError: if no picture can be read any more.
-        DivergedError: at a loss that is not finite.
-        OutputError: if a file cannot be written, or `LOSSES` not be read.
+        DivergedError: if a loss is not finite.
+        OutputError: if a file cannot be written, or `LOSSES` cannot be read.
         MemoryLimitError: if memory runs out.
         Interrupted: on Ctrl-C, after the state has been written.
     """
     start = trainer.step
     if steps < start:
-        raise UsageError(f"{folder}: holds step {start}; `steps` should be at least that, not {steps}.")
+        raise UsageError(f"{folder}: is at step {start}; `steps` should be at least that, not {steps}.")
     rows = [row for row in run_folder.read_losses(folder) if row["step"] <= start] if start else []
     state = TrainingState(folder, every=every, steps=steps, fixed=fixed, rows=rows)
     state.set_model(trainer)
     trainer.reset_metrics()
     trainer.stop_training = False
-    if start:  # A crash between two files may have left losses of later steps, and an older network or none.
+    if start:  # A crash between two files may have left later losses, and an older network or none.
         run_folder.write_losses(folder, rows)
         serialization.save(trainer.network, folder / run_folder.NETWORK)
         state.saved_step = start
     try:
-        for length, epochs in ((-start % every, start // every + 1), (every, steps)):  # An interrupted epoch goes on.
+        # First the rest of an unfinished epoch, then whole ones.
+        for length, epochs in ((-start % every, start // every + 1), (every, steps)):
             if length and trainer.step < steps and not trainer.stop_training:
                 trainer.fit(
                     batches_from(trainer.step),
                     initial_epoch=trainer.step // every,
-                    epochs=epochs,  # `state` stops it before.
+                    epochs=epochs,  # `state` stops the training before.
                     steps_per_epoch=length,
                     callbacks=[state, *callbacks],
-                    shuffle=False,  # The dataset has its order.
+                    shuffle=False,  # The dataset is in order.
                     verbose=0,
                 )
     except KeyboardInterrupt:
         state.save()
-        raise Interrupted(f"{folder}: holds step {trainer.step}; the same training with `resume` goes on.") from None
+        raise Interrupted(
+            f"{folder}: is at step {trainer.step}; run the same training with `resume` to continue it."
+        ) from None
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryLimitError(
             f"memory ran out at step {trainer.step}; close other programs, or begin with a smaller `size` or `batch`."
         ) from error
     except Exception as error:
-        cause = dataset.cause(error)
+        cause = dataset.find_cause(error)
         if cause or not isinstance(error, (DivergedError, tf.errors.OpError)):
-            with contextlib.suppress(Exception):  # A picture or a callback failed, between two steps: it is whole.
+            with contextlib.suppress(Exception):  # It happened between two steps, so the state is whole.
                 state.save()
         if cause:
             raise cause from error

@@ -1,0 +1,106 @@
+"""A training in its folder: what surrounds a trainer, whatever it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfstyle.environment import keras, tf
+from tfstyle.errors import UsageError
+from tfstyle.training import checkpoint, progress, run_folder
+from tfstyle.training.options import TrainingOptions
+from tfstyle.training.trainer import Trainer, fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training in its folder.
+
+    Args:
+        folder: new, empty, or of an earlier training if `resume` or `overwrite`.
+        samples: content images of the sample sheet, at least one, [1, height, width, 3] in [0, 1].
+        resume: continue the training in the folder.
+        overwrite: discard the training in the folder and start again.
+        mirrored: data-parallel training on all devices (`tf.distribute.MirroredStrategy`).
+        callbacks: Keras callbacks.
+
+    Raises:
+        OutputError: if the folder cannot be used (`run_folder.check`).
+        UsageError: if both `resume` and `overwrite` are set.
+    """
+
+    folder: Path
+    samples: Sequence[Any]
+    resume: bool = False
+    overwrite: bool = False
+    mirrored: bool = False
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the folder."""
+        object.__setattr__(self, "folder", Path(self.folder))
+        run_folder.check(self.folder, resume=self.resume, overwrite=self.overwrite)
+
+    def strategy(self, batch: int) -> tf.distribute.Strategy:
+        """The distribution strategy: all devices if `mirrored`, else the default one.
+
+        Args:
+            batch: the batch size, to be shared by the devices.
+
+        Raises:
+            UsageError: if the devices cannot share a batch evenly.
+        """
+        strategy = tf.distribute.MirroredStrategy() if self.mirrored else tf.distribute.get_strategy()
+        count = strategy.num_replicas_in_sync
+        if batch % count:
+            raise UsageError(f"`batch` should be a multiple of the {count} devices that share it, not {batch}.")
+        return strategy
+
+    def fit(
+        self,
+        trainer: Trainer,
+        batches_from: Callable[[int], tf.data.Dataset],
+        options: TrainingOptions,
+        fixed: dict[str, Any],
+        *,
+        stylize: Callable[[tf.Tensor], Any],
+    ) -> Path:
+        """Trains in the folder, after restoring its state if `resume`.
+
+        Args:
+            trainer: compiled.
+            batches_from: step to an endless dataset that begins with that step's batch.
+            options: hyperparameters.
+            fixed: further values that must be the same when the training is resumed.
+            stylize: content image [1, height, width, 3] to its stylized image, for the sample sheets.
+
+        Returns:
+            The file of the network.
+
+        Raises:
+            UsageError, WeightsError: if the training cannot be resumed with these options.
+            DivergedError, InputError, Interrupted, MemoryLimitError, OutputError: as `trainer.fit`.
+        """
+        fixed = options.fixed() | fixed
+        if self.resume:
+            checkpoint.restore_state(trainer, self.folder / run_folder.STATE, fixed=fixed)
+        else:
+            run_folder.clear(self.folder)
+        sheet = progress.SampleSheet(self.folder, stylize, self.samples, every=options.save_every)
+        fit(
+            trainer,
+            batches_from,
+            self.folder,
+            steps=options.steps,
+            every=options.save_every,
+            fixed=fixed,
+            callbacks=[*self.callbacks, sheet],
+        )
+        return self.folder / run_folder.NETWORK
+
+
+def list_names(paths: Sequence[str | Path]) -> list[str]:
+    """The file names of pictures: what a state records of them, since their folder may be moved before a resume."""
+    return [Path(path).name for path in paths]
