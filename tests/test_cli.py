@@ -19,7 +19,7 @@ from tfstyle.cli import reports
 from tfstyle.cli.parser import make_parser
 from tfstyle.errors import DivergedError
 from tfstyle.fields import option_fields
-from tfstyle.pictures import decoding
+from tfstyle.pictures import checks, decoding
 from tfstyle.recipes import published
 from tfstyle.recipes.recipe import Recipe
 
@@ -369,7 +369,7 @@ def test_inspect_reads_a_huge_picture_reduced_and_tells_its_whole_size(rng, tmp_
     path = str(tmp_path / "p.png")
     images.write(image(rng, 60, 90), path, alpha=np.zeros([60, 90, 1], "float32"))
     monkeypatch.setattr(reports, "_INSPECTED_SIDE", 10)
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 60 * 90 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 60 * 90 * 12)  # Whole, it would take 20 bytes a pixel.
     assert cli.main(["inspect", path]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {"size:        90x60", "alpha:       yes, 100% not opaque"} < set(lines)
@@ -658,7 +658,7 @@ def test_fast_reads_a_painting_once_for_a_folder(pair, tmp_path, capsys, monkeyp
 
 
 def test_fast_refuses_a_huge_painting_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
     monkeypatch.setattr(images, "read_and_log", lambda *a, **o: pytest.fail("read"))
     assert_one_line(capsys, cli.main(["fast", *pair]), 3, "painting.png: 70x50 is more than the limit")
 
@@ -741,7 +741,7 @@ def test_compare_reads_photograph_and_painting_no_larger_than_the_results_need(
 ):
     huge = str(tmp_path / "huge.png")
     images.write(image(rng, 300, 400), huge)
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
     assert cli.main(["compare", huge, huge, *pair]) == 0
     assert capsys.readouterr().out.count("\n") == 3 + 4
     assert_one_line(capsys, cli.main(["compare", *pair, huge]), 3, "400x300 is more than the limit")

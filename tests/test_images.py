@@ -71,10 +71,10 @@ def test_reading_leaves_an_array_as_it_was(rng):
     np.testing.assert_array_equal(array, before)
 
 
-@pytest.mark.parametrize("colour", [None, 7, ""])
-def test_a_background_that_is_no_colour_is_refused(colour):
+@pytest.mark.parametrize("color", [None, 7, ""])
+def test_a_background_that_is_no_color_is_refused(color):
     with pytest.raises(UsageError, match="`background` should be a color"):
-        images.read(np.zeros((5, 8, 3), "uint8"), background=colour)
+        images.read(np.zeros((5, 8, 3), "uint8"), background=color)
 
 
 def test_a_negative_length_is_refused():
@@ -82,7 +82,7 @@ def test_a_negative_length_is_refused():
         images.read(np.zeros((5, 8, 3), "uint8"), long_side=-1)
 
 
-def test_an_unknown_colour_is_refused():
+def test_an_unknown_color_is_refused():
     with pytest.raises(ValueError, match="`background` should be a color"):
         images.read(np.zeros((5, 8, 3), "uint8"), background="blanc")
 
@@ -165,7 +165,7 @@ def test_equal_images_give_equal_bytes_at_any_time(rng, monkeypatch):
     assert images.encode(pixels, "PNG") == first
 
 
-def test_jpeg_keeps_full_colour_resolution(tmp_path, rng):
+def test_jpeg_keeps_full_color_resolution(tmp_path, rng):
     images.write(image(rng), tmp_path / "p.jpg")
     with Image.open(tmp_path / "p.jpg") as file:
         assert {layer[1:3] for layer in file.layer} == {(1, 1)}
