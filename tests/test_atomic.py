@@ -102,7 +102,7 @@ from tfstyle import atomic
 os.fsync = lambda _: (print("written", flush=True), signal.pause())
 if sys.argv[2] == "file":
     atomic.write(Path(sys.argv[1], "p.png"), b"half", overwrite=False)
-with atomic.unfinished_folder(Path(sys.argv[1])) as folder:
+with atomic.make_temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "inner").mkdir()
     (folder / "inner" / "file").touch()
     os.fsync(0)

@@ -629,7 +629,7 @@ def test_fast_passes_over_photographs_too_large_for_memory_or_for_one_pass(pair,
     monkeypatch.setattr(one_pass, "MAX_PIXELS", 1000)
 
     monkeypatch.setattr(one_pass.inference, "memory_needed", lambda painter, *sizes, tile: sizes[0][0])
-    monkeypatch.setattr("tfstyle.environment.lacks_memory", lambda needed: 0 if needed == 25 else None)
+    monkeypatch.setattr("tfstyle.environment.check_free_memory", lambda needed: 0 if needed == 25 else None)
     words = ["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()

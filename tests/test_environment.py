@@ -107,10 +107,10 @@ def test_the_processors_flags_decide_how_is_computed(flags, asked, onednn, bfloa
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
     assert environment.uses_onednn() is onednn
     assert environment.bfloat16_is_fast() is bfloat16
-    assert environment.flips_kernels() is flips
-    assert (environment.flips_kernels("on"), environment.flips_kernels("off")) == (True, False)
+    assert environment.should_flip_kernels() is flips
+    assert (environment.should_flip_kernels("on"), environment.should_flip_kernels("off")) == (True, False)
     monkeypatch.setattr(environment, "has_gpu", lambda: True)
-    assert (environment.bfloat16_is_fast(), environment.flips_kernels()) == (False, False)
+    assert (environment.bfloat16_is_fast(), environment.should_flip_kernels()) == (False, False)
 
 
 def write(root, files):

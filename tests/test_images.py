@@ -117,7 +117,7 @@ def test_resizing_to_the_same_size_changes_nothing(rng):
     ],
 )
 def test_a_fitted_size_keeps_the_shape(size, long_side, expected):
-    assert images.fitted_size(*size, long_side) == expected
+    assert images.fit_size(*size, long_side) == expected
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.tiff", "p.webp", "p.jpg", "p.JPEG", "p.avif"])
@@ -133,6 +133,10 @@ def test_values_are_rounded_and_cut_off_not_truncated_or_wrapped(tmp_path):
     images.write(values, tmp_path / "p.png")
     with Image.open(tmp_path / "p.png") as file:
         assert np.asarray(file)[0, :, 0].tolist() == [0, 1, 255, 0, 255]
+
+
+def test_values_in_8_bits_worked_by_hand():
+    assert images.to_uint8(np.array([0.4999 / 255, 0.5001 / 255, 1.3, -0.2], "float32")).tolist() == [0, 1, 255, 0]
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.tiff", "p.webp", "p.avif"])
@@ -248,7 +252,7 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path):
 
 
 def test_numbers_that_are_not_finite_are_not_written(tmp_path):
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="should be finite"):
         images.write(np.full((1, 3, 5, 3), np.nan), tmp_path / "p.png")
     assert not list(tmp_path.iterdir())
 
@@ -296,8 +300,8 @@ def test_a_folders_pictures_come_by_name_with_their_sides(rng, tmp_path, caplog)
         images.write(image(rng, *size), tmp_path / f"{name}.png")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "inner").mkdir()
-    assert list(images.readable(tmp_path)) == [(tmp_path / "a.png", (25, 40)), (tmp_path / "b.png", (30, 20))]
+    assert list(images.find_pictures(tmp_path)) == [(tmp_path / "a.png", (25, 40)), (tmp_path / "b.png", (30, 20))]
     assert caplog.text.count("passed over") == 1
     assert f"{tmp_path / 'notes.txt'}: is not a picture." in caplog.text
     with pytest.raises(InputError, match="is not a folder that can be read"):
-        list(images.readable(tmp_path / "none"))
+        list(images.find_pictures(tmp_path / "none"))

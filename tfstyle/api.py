@@ -82,7 +82,7 @@ def stylize(
     height, width = photograph.full_size
     own = max(height, width)
     long_side = own if not chosen.size else chosen.size if "size" in overrides else min(chosen.size, own)
-    photo_size = images.fitted_size(height, width, long_side)
+    photo_size = images.fit_size(height, width, long_side)
     wanted = math.ceil(max(photo_size) * chosen.style_scale) if chosen.style_fit == "long_side" else 0
     painting = images.read_and_log(style, background=background, long_side=wanted)
     start = None
@@ -101,7 +101,7 @@ def stylize(
 
     steps = observed(transfer.steps(small, target, chosen, init=start), callbacks)
     result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
-    environment.keeps_memory(needed)
+    environment.record_memory(needed)
     return result
 
 
@@ -206,7 +206,7 @@ def _painting_size(painting: Picture, photo_size: tuple[int, int], recipe: Recip
         longest = round(photo_size[1] * max(height, width) / width)
     elif recipe.style_fit == "long_side":
         longest = min(longest, math.sqrt(2 * math.prod(photo_size) * aspect))
-    return images.fitted_size(height, width, round(longest * recipe.style_scale))
+    return images.fit_size(height, width, round(longest * recipe.style_scale))
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
@@ -223,10 +223,10 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> int:
     """Refuses a run that main memory could not hold, before it begins; returns the estimate of its peak in bytes."""
     needed = memory_needed(recipe, result, painting)
-    free = environment.lacks_memory(needed)
+    free = environment.check_free_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
         clear_cache()  # The networks of other recipes, too, can make room.
-        free = environment.lacks_memory(needed)
+        free = environment.check_free_memory(needed)
     if free is None:
         return needed
     height, width = result

@@ -33,7 +33,7 @@ def read_bytes(path: Path, limit: int = MAX_WEIGHT_BYTES) -> bytes:
     return path.read_bytes()
 
 
-def outer_failure(path: Path, error: Exception) -> TfstyleError | None:
+def translate_error(path: Path, error: Exception) -> TfstyleError | None:
     """What to raise where reading failed although nothing is wrong with the file; None if it is the file's fault."""
     if isinstance(error, MemoryError):
         return MemoryLimitError(f"{path}: memory ran out while it was read; close other programs.")

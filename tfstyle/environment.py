@@ -90,7 +90,7 @@ def bfloat16_is_fast() -> bool:
     return uses_onednn() and bool(_BFLOAT16_FLAGS & processor_flags()) and not has_gpu()
 
 
-def flips_kernels(setting: str = "auto") -> bool:
+def should_flip_kernels(setting: str = "auto") -> bool:
     """Says whether gradients of convolutions are computed as convolutions with flipped kernels.
 
     Without oneDNN, TensorFlow's own gradient on a processor unfolds the image into nine times its memory.
@@ -113,7 +113,7 @@ def uses_onednn() -> bool:
 
 def settings() -> dict[str, bool]:
     """What "auto" stands for on this machine, for those who want equal arithmetic on another."""
-    return {"oneDNN": uses_onednn(), "bfloat16": bfloat16_is_fast(), "flip_kernels": flips_kernels()}
+    return {"oneDNN": uses_onednn(), "bfloat16": bfloat16_is_fast(), "flip_kernels": should_flip_kernels()}
 
 
 def has_gpu() -> bool:
@@ -135,7 +135,7 @@ _reusable = 0
 """Largest estimate of a run that has ended, in bytes: TensorFlow keeps its memory and uses it again."""
 
 
-def lacks_memory(needed: int) -> int | None:
+def check_free_memory(needed: int) -> int | None:
     """Checks that main memory can hold a run; on a GPU TensorFlow reports it itself.
 
     Args:
@@ -150,7 +150,7 @@ def lacks_memory(needed: int) -> int | None:
     return free + _reusable
 
 
-def keeps_memory(needed: int) -> None:
+def record_memory(needed: int) -> None:
     """Notes the estimate of a run that has ended, whose memory serves the next one."""
     global _reusable
     _reusable = max(_reusable, needed)

@@ -151,7 +151,7 @@ def model_for(recipe: Recipe) -> StyleContentModel:
 
 def gradient_kernels(model: StyleContentModel, recipe: Recipe) -> dict[str, tf.Tensor]:
     """The flipped kernels a run takes its gradients by, as the weights are now; {} where TensorFlow's own serve."""
-    flips = environment.flips_kernels(recipe.flip_kernels) and model.compute_dtype == "float32"
+    flips = environment.should_flip_kernels(recipe.flip_kernels) and model.compute_dtype == "float32"
     return model.vgg.flipped_kernels() if flips else {}
 
 

@@ -77,7 +77,7 @@ def fast(
         images.check_output(output, overwrite=overwrite, quality=quality)
     whole = images.read_and_log(content, background=background, long_side=size)
     own_height, own_width = whole.full_size
-    height, width = images.fitted_size(own_height, own_width, size or max(own_height, own_width))
+    height, width = images.fit_size(own_height, own_width, size or max(own_height, own_width))
     if height * width > MAX_PIXELS:
         limit = f"{width}x{height} is more than the limit of {MAX_PIXELS / 1e6:g} million pixels"
         if size:
@@ -88,7 +88,7 @@ def fast(
     painter = network if isinstance(network, Transformer) else _adain(network)
     sizes = [image.shape[1:3] for image in (photograph, *paintings)]
     needed = inference.memory_needed(painter, *sizes, tile=tile)
-    if (free := environment.lacks_memory(needed)) is not None:
+    if (free := environment.check_free_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             "choose a smaller `tile` or `size`."
@@ -103,7 +103,7 @@ def fast(
             image = paint(painter, photograph, paintings, blend=blend, alpha=alpha, tile=tile)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
-    environment.keeps_memory(needed)
+    environment.record_memory(needed)
     if not bool(tf.reduce_all(tf.math.is_finite(image))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if preserve_color:

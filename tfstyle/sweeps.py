@@ -101,4 +101,6 @@ def _short(value: Any) -> str:
 
 def overview(outcomes: Sequence[Outcome], *, columns: int) -> Any:
     """The pictures of a sweep in a labelled grid, uint8 [height, width, 3]."""
-    return plots.grid([outcome.image for outcome in outcomes], [outcome.label for outcome in outcomes], columns=columns)
+    return plots.draw_grid(
+        [outcome.image for outcome in outcomes], [outcome.label for outcome in outcomes], columns=columns
+    )

@@ -60,7 +60,7 @@ def embedded_path(name: str) -> Path:
     return FOLDER / f"{name}{'.keras' if name in NETWORK_HASHES else '.safetensors'}"
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 
     Raises:
@@ -86,7 +86,7 @@ def read_embedded(name: str) -> Arrays:
         WeightsError: if the file is missing or not the one this version was built with.
     """
     path = embedded_path(name)
-    if file_hash(path) != EMBEDDED_HASHES[name]:
+    if hash_file(path) != EMBEDDED_HASHES[name]:
         raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
     return {key: array.astype(np.float32) for key, array in _read_safetensors(path).items()}
 
@@ -148,7 +148,7 @@ def _read_file(path: Path) -> Arrays:
     try:
         return _READERS[path.suffix.lower()](path)
     except Exception as error:  # Whatever h5py, zipfile, json and NumPy say of a damaged file.
-        if failure := containers.outer_failure(path, error):
+        if failure := containers.translate_error(path, error):
             raise failure from error
         known = isinstance(error, (WeightsError, OSError)) and str(error)
         cause = " ".join(known.split()) if known else f"it is damaged ({type(error).__name__})"
@@ -254,11 +254,11 @@ def _checked(
     if kernel.shape != shape or bias is None or bias.shape != shape[-1:]:
         found = f"{kernel.shape} with bias {None if bias is None else bias.shape}"
         raise WeightsError(f"{what} has shape {found}, expected {shape}; this is not VGG-19.")
-    if not all(reasonable(array) for array in (kernel, bias)):
+    if not all(are_plausible(array) for array in (kernel, bias)):
         raise WeightsError(f"{what} holds numbers that are not finite, or beyond {MAX_WEIGHT:g}; get the file again.")
     return kernel.astype(np.float32), bias.astype(np.float32)
 
 
-def reasonable(array: np.ndarray) -> bool:
+def are_plausible(array: np.ndarray) -> bool:
     """Whether all numbers are finite and at most `MAX_WEIGHT` in size, as trained weights are."""
     return bool(np.all(np.abs(array) <= MAX_WEIGHT))  # NaN compares false.

@@ -48,7 +48,7 @@ def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 def _new_folder(options: argparse.Namespace, default: str) -> Path:
     """The folder results go into: it must be new, or empty, or `--overwrite` given."""
-    folder = Path(options.output or files.fitted(default))
+    folder = Path(options.output or files.shorten_name(default))
     files.check_place(folder)
     if not os.path.isdir(folder):
         if os.path.lexists(folder):
@@ -78,10 +78,10 @@ def features(options: argparse.Namespace) -> None:
     image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
     network = vgg.load_vgg(layers, weights=options.weights, taps=options.taps)
     network.check_size(image)
-    with files.made_folder(folder):
+    with files.make_folder(folder):
         for layer, found in network(image).items():
-            images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
-            sheet = images.encode(plots.strongest_channels(found), "PNG")
+            images.write(plots.draw_feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
+            sheet = images.encode(plots.draw_strongest_channels(found), "PNG")
             files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=options.overwrite)
     events.result(options, folder)
 
@@ -116,11 +116,11 @@ def sweep(options: argparse.Namespace) -> None:
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
     labels = [sweeps.label(values) for values in sweeps.combinations(recipe, vary)]
-    names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
+    names = files.make_distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
     outcomes: list[Any] = []
     shown = {"callbacks": lambda label: shown_steps(options), "background": options.background}
-    with files.made_folder(folder):
+    with files.make_folder(folder):
         try:
             for outcome in sweeps.sweep(content, style, vary=vary, recipe=recipe, **shown, **overrides):
                 path = folder / names[len(outcomes)]
@@ -144,7 +144,7 @@ def _write_overview(folder: Path, outcomes: list[Any], columns: int, *, overwrit
 
     grid = sweeps.overview(outcomes, columns=columns)
     files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=overwrite)
-    curves = plots.loss_curves({outcome.label: outcome.rows for outcome in outcomes})
+    curves = plots.draw_loss_curves({outcome.label: outcome.rows for outcome in outcomes})
     files.save_result(folder / "losses.png", curves, overwrite=overwrite)
     rows = [{"run": outcome.label} | dict(row) for outcome in outcomes for row in outcome.rows]
     callbacks.write_rows(folder / "losses.csv", rows, overwrite=overwrite)

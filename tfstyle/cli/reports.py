@@ -109,7 +109,7 @@ _EXTRAS = {"heif": ("pillow-heif",), "tensorboard": ("tensorboard",), "export": 
 
 def _facts() -> dict[str, Any]:
     """What is known about the installation and the machine."""
-    from tfstyle.environment import available_memory, keras, settings, tf
+    from tfstyle.environment import available_memory, keras, resolve_settings, tf
 
     devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
     known = {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}
@@ -125,7 +125,7 @@ def _facts() -> dict[str, Any]:
         "devices": {d.name.removeprefix("/physical_device:"): about.get("device_name", "") for d, about in devices},
         "cpus": os.cpu_count(),
         "free_memory": available_memory(),
-        "settings": settings(),
+        "settings": resolve_settings(),
         "weights": {name: (found[name], found[name] == known[name]) for name in known},
     }
 
@@ -133,7 +133,7 @@ def _facts() -> dict[str, Any]:
 def _hash(name: str) -> str:
     """The hash of an embedded file, which may be missing."""
     try:
-        return weights.file_hash(weights.embedded_path(name))
+        return weights.hash_file(weights.embedded_path(name))
     except WeightsError:
         return "missing"
 

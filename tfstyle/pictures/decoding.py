@@ -1,4 +1,4 @@
-"""Decodes picture files and PIL images: checks size and format, then converts depth, color profile and orientation.
+"""Decodes picture files, PIL images and arrays: depth, color profile, alpha and orientation.
 
 Conversions are listed in `Picture.notes`, losses in `Picture.warnings`. A file that cannot be read raises an
 `InputError` of one line with file, cause and remedy.
@@ -105,6 +105,43 @@ def decode_pil(image: Image.Image, *, long_side: int = 0) -> Picture:
         factor = _reduction_factor(image.size, long_side)
         checks.check_memory(image, _GIVEN, draft=1, factor=factor)
         return _to_picture(*_load(image, None, 1), factor)
+
+
+def decode_array(source: Any) -> Picture:
+    """Converts an array or tensor to a picture; its range follows from its dtype and is checked, never guessed.
+
+    Args:
+        source: [height, width], [height, width, 1, 3 or 4] or [1, height, width, 1, 3 or 4]; uint8, uint16, or float in
+            [0, 1].
+
+    Returns:
+        A `Picture`; a fourth channel is its alpha.
+
+    Raises:
+        InputError: if it has another shape, dtype or range.
+    """
+    try:
+        array = np.asarray(source)
+    except Exception as error:  # Any object may arrive, and its conversion may raise anything.
+        raise InputError(f"a picture should be a path, an image or an array, not {type(source).__name__}.") from error
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape:
+        raise InputError(f"an image array should be [height, width, 1, 3 or 4]; received shape {np.shape(source)}.")
+    if array.dtype in (np.uint8, np.uint16):
+        values = np.divide(array, np.iinfo(array.dtype).max, dtype=np.float32)
+    elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        values = array.astype(np.float32)
+        if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
+            span = f"{values.min():g} to {values.max():g}"
+            raise InputError(f"a float image array should be finite and in [0, 1]; received {span}.")
+    else:
+        raise InputError(f"an image array should be uint8, uint16 or float; received {array.dtype}.")
+    color = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values[..., :3]
+    alpha = values[None, ..., 3:] if values.shape[-1] == 4 else None
+    return Picture(color[None], alpha, size=(array.shape[1], array.shape[0]), mode=f"{array.dtype}")
 
 
 def probe(path: Path, *, long_side: int = 0) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def list_pictures(folder: Path, *, crop: int, what: str = "photograph") -> list[
         InputError: if the folder cannot be read, or there is none.
     """
     usable = []
-    for path, sides in images.readable(Path(folder)):
+    for path, sides in images.find_pictures(Path(folder)):
         if min(sides) < crop:
             _log.warning("passed over %s: %s", path, _too_small(sides, crop))
         else:

@@ -53,7 +53,7 @@ class SampleSheet(keras.callbacks.Callback):
         step = self.model.step
         pictures = [*self.photographs, *(self.paint(photograph) for photograph in self.photographs)]
         labels = ["photograph"] * len(self.photographs) + [f"step {step}"] * len(self.photographs)
-        sheet = plots.grid(pictures, labels, columns=len(self.photographs))
+        sheet = plots.draw_grid(pictures, labels, columns=len(self.photographs))
         data = images.encode(sheet, "JPEG", quality=90)
         files.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
 
