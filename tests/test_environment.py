@@ -83,7 +83,7 @@ def test_every_public_name_is_there_and_an_unknown_one_is_not():
 def test_instruction_sets_are_read_from_the_first_processors_flags(text, expected, tmp_path):
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    assert environment.processor_flags(tmp_path / "cpuinfo") == expected
+    assert environment.read_processor_flags(tmp_path / "cpuinfo") == expected
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_instruction_sets_are_read_from_the_first_processors_flags(text, expecte
     ],
 )
 def test_the_processors_flags_decide_how_is_computed(flags, asked, onednn, bfloat16, flips, monkeypatch):
-    monkeypatch.setattr(environment, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(environment, "read_processor_flags", lambda: frozenset(flags))
     monkeypatch.setattr(environment, "has_gpu", lambda: False)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if asked:
@@ -212,7 +212,7 @@ def test_free_memory_under_limits_of_the_process(options, expected, tmp_path):
 def test_the_limit_of_this_process_is_seen():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_AS)
-    mapped = environment._number_after("VmSize:", environment._read_lines(Path("/proc/self/status")))
+    mapped = environment._find_number("VmSize:", environment._read_lines(Path("/proc/self/status")))
     try:
         resource.setrlimit(resource.RLIMIT_AS, (mapped * 1024 + (1 << 30), before[1]))
         assert 1 << 28 < environment.available_memory() <= 1 << 29

@@ -3,15 +3,16 @@
 import io
 import random
 import sys
+import types
 import zipfile
 
 import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
+import tensorflow as tf
 from conftest import small_transformer
-from test_checkpoint import FIXED, Trainer
-from test_torchfile import ARRAYS, FORMATS, torch_names  # noqa: F401
+from torch_files import FORMATS
 
 from tfstyle import weights
 from tfstyle.errors import TfstyleError, WeightsError
@@ -104,7 +105,7 @@ def read_weights(path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_damaged_torch_files(kind, arrays, tmp_path, torch_names):  # noqa: F811
+def test_damaged_torch_files(kind, arrays, tmp_path):
     layers = {
         f"features.{2 * n}.{part}": arrays[f"block{n + 1}_conv1.{name}"]
         for n in range(2)
@@ -132,11 +133,18 @@ def test_damaged_networks(tmp_path):
     check(serialization.load, tmp_path / "x.keras", whole, [mutated, mutated_member], count=60)
 
 
+def make_trainer(step):
+    """What `checkpoint` needs of a trainer: a step, and its variables by name."""
+    kernel, iterations = tf.Variable(np.full((2, 3), step, "float32")), tf.Variable(step, dtype="int64")
+    return types.SimpleNamespace(step=step, state=lambda: {"network": [kernel], "optimizer": [iterations]})
+
+
 def test_damaged_states(tmp_path):
-    checkpoint.save_state(Trainer(7), tmp_path / "whole.npz", fixed=FIXED)
+    fixed = {"batch": 2, "content_images": ["a.jpg", "b.jpg"]}
+    checkpoint.save_state(make_trainer(7), tmp_path / "whole.npz", fixed=fixed)
     whole = (tmp_path / "whole.npz").read_bytes()
 
     def read(path):
-        checkpoint.restore_state(Trainer(), path, fixed=FIXED)
+        checkpoint.restore_state(make_trainer(0), path, fixed=fixed)
 
     check(read, tmp_path / "state.npz", whole, [mutated, mutated_member], count=300)

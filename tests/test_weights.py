@@ -251,7 +251,7 @@ def test_endings_are_known_in_capitals_too(layers, tmp_path):
 
 def test_a_torch_file_may_end_in_pt(tmp_path, monkeypatch):
     (tmp_path / "w.pt").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match=r"w\.pt: cannot be read as \.pt weights: .*not a torch file"):
+    with pytest.raises(WeightsError, match=r"w\.pt: cannot be read as \.pt weights: .*not a PyTorch file"):
         weights.read(tmp_path / "w.pt")
 
 
