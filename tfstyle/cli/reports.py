@@ -68,7 +68,7 @@ def compare(options: argparse.Namespace) -> None:
     content, style = (images.read(path, background=options.background, long_side=longest).image for path in given)
     results = [images.read(path, background=options.background).image for path in options.results]
     network = vgg.load_vgg(metrics.LAYERS)
-    names = metrics.Figures._fields
+    names = metrics.Scores._fields
     width = max(len(path) for path in options.results)
     if not options.json:
         print(f"{'':<{width}}" + "".join(f"{name.replace('_', ' '):>20}" for name in names))
