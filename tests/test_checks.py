@@ -73,7 +73,7 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path, monkeypatch):
 
 
 def test_only_the_scans_of_the_picture_itself_count(rng, tmp_path, monkeypatch):
-    """A motion photo has a film behind its end; a comment between two scans may hold what looks like an end."""
+    """A motion photo has a video after its end; a comment between two scans may contain what looks like an end."""
     monkeypatch.setattr(checks, "MAX_SCANNED_PIXELS", 48 * 32 * 12)
     stream = io.BytesIO()
     Image.new("RGB", (48, 32), "teal").save(stream, "JPEG", progressive=True)

@@ -1,4 +1,4 @@
-"""The contract of reading a picture, row by row, each with a file made here."""
+"""Decoding of picture files: pixels, orientation, modes, alpha, frames, and files that are refused."""
 
 import zlib
 from pathlib import Path
@@ -237,7 +237,7 @@ SUITE = sorted(PNGSUITE.rglob("*.png"))
 @pytest.mark.skipif(not SUITE, reason="the Debian package libsixel-examples (PngSuite) is not installed")
 @pytest.mark.parametrize("path", SUITE, ids=lambda path: path.stem)
 def test_pngsuite_decodes_to_the_pixels_of_an_independent_decoder(path):
-    """gAMA and cHRM are ignored; a file that is broken on purpose (x…) is refused."""
+    """The chunks gAMA and cHRM are ignored; the files that are broken on purpose (x…) are refused."""
     try:
         reader = png.Reader(filename=str(path))
         reader.preamble()

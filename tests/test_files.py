@@ -1,4 +1,4 @@
-"""Names of files to be written, and results that cannot take theirs."""
+"""Checks of output paths, free names, and results whose path cannot be written."""
 
 import os
 import stat
@@ -38,7 +38,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
 
 
 def test_of_two_writers_of_one_name_one_is_told_so(tmp_path):
-    """Both have passed every check; in 40 races no file is lost without a word."""
+    """Both have passed every check; in 40 races no file is lost silently."""
     for number in range(40):
         path, start, failed = tmp_path / f"{number}.png", threading.Barrier(2), []
 

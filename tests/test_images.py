@@ -1,4 +1,4 @@
-"""Arrays in, resizing, and files out."""
+"""Arrays read as pictures, resizing, and image files written."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What is no picture, or would take the machine, is refused in one line before it is decoded."""
+"""Files that are not pictures, or whose headers would take minutes to read, are refused in one line."""
 
 import os
 import struct
@@ -128,7 +128,7 @@ def test_a_bmp_of_many_runs_is_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("mode", "most"), [("RGB", 16), ("RGBA", 22), ("P", 22), ("I;16", 20)])
 def test_reading_takes_little_more_memory_than_its_result(mode, most, rng, tmp_path):
-    """NumPy's part, bytes a pixel: 12 for color, 4 for alpha, and one band of this picture of 2 million pixels."""
+    """Memory of NumPy in bytes a pixel: 12 for color, 4 for alpha, and one band of this picture of 2 million pixels."""
     pixels = rng.integers(0, 256, size=(1000, 2000, 4), dtype=np.uint8)
     picture = Image.fromarray(pixels[..., 0].astype("uint16") if mode == "I;16" else pixels).convert(mode)
     path = save(tmp_path, picture, compress_level=0)

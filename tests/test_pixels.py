@@ -1,4 +1,4 @@
-"""Pictures reduced while they are read: the means of their pixels, in every mode, turn and format."""
+"""Pictures reduced while they are read: means of their pixels, in every mode, orientation and format."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Torch files of both formats, written here by hand without torch, and files that must be refused."""
+"""PyTorch files of both formats, written without PyTorch, and files that must be refused."""
 
 import io
 import pickle
@@ -26,7 +26,7 @@ def test_a_state_dictionary_is_read(write, tmp_path):
 
 
 def old_tensor_pickle(view):
-    """A tensor as torch 0.1 names it: four arguments, and a storage with the part of it that is meant."""
+    """A tensor as PyTorch 0.1 writes it: a call with four arguments, and a storage with an optional view of it."""
     new = tensor_pickle(6, (2, 3), (3, 1))
     assert new.count(b"_v2") == new.count(b"tQ") == new.count(b"\x89NtR") == 1
     return new.replace(b"_v2", b"").replace(b"tQ", view + b"tQ").replace(b"\x89NtR", b"tR")
@@ -71,7 +71,7 @@ LEGACY_HEAD = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C
 
 
 def as_zip(state, storage=None):
-    """A torch archive of a pickle made by hand and at most one storage."""
+    """A PyTorch archive of a given pickle and at most one storage."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("net/data.pkl", state)
@@ -81,7 +81,7 @@ def as_zip(state, storage=None):
 
 
 def tensor_pickle(size, shape, strides):
-    """The call that makes a tensor of storage 0, which has `size` numbers."""
+    """The pickle of a tensor that views storage 0, which has `size` numbers."""
     whole = [b"J" + number.to_bytes(4, "little") for number in (size, *shape, *strides)]
     storage = b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu" + whole[0] + b"tQ"
     dimensions = b"(" + b"".join(whole[1 : 1 + len(shape)]) + b"t(" + b"".join(whole[1 + len(shape) :]) + b"t"
@@ -89,7 +89,7 @@ def tensor_pickle(size, shape, strides):
 
 
 def dictionary_pickle(entries):
-    """A dictionary of texts to values."""
+    """The pickle of a dictionary from strings to pickled values."""
     return b"\x80\x02}(" + b"".join(b"U" + bytes([len(k)]) + k.encode() + v for k, v in entries.items()) + b"u."
 
 
@@ -141,7 +141,7 @@ def test_a_tensor_of_more_numbers_than_its_storage_is_refused(tmp_path):
 
 
 def test_a_dictionary_of_python_2_is_read(tmp_path):
-    """It is a call of OrderedDict with a list of pairs, and its texts are bytes."""
+    """It is pickled as a call of OrderedDict with a list of pairs, and its strings are bytes."""
     path, storage = tmp_path / "net.pth", np.arange(6, dtype="<f4")
     pair = b"]" + b"(U\x01a" + tensor_pickle(6, (6,), (1,)) + b"e"
     path.write_bytes(as_zip(CALL + b"](" + pair + b"e\x85R.", storage))
@@ -150,7 +150,7 @@ def test_a_dictionary_of_python_2_is_read(tmp_path):
 
 @pytest.mark.parametrize("write", ["legacy", "zip"])
 def test_a_deeply_nested_key_is_refused(write, tmp_path):
-    """To hash it would overflow the stack of the process."""
+    """Hashing it would overflow the stack of the process."""
     path, nested = tmp_path / "net.pth", b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s."
     path.write_bytes(as_zip(nested) if write == "zip" else LEGACY_HEAD + nested)
     with pytest.raises(WeightsError, match="pickle is damaged"):
@@ -201,7 +201,7 @@ def test_what_a_pickle_asks_for_is_told_in_one_short_line(tmp_path):
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
-    """Torch compresses none, and a short one can hold gigabytes."""
+    """PyTorch does not compress, and a short compressed archive can contain gigabytes."""
     path = tmp_path / "net.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("net/data.pkl", bytes(1000))

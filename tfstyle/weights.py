@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "data" / "weights"
 
 EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
     {
-        "vgg19-normalised": "b9c1f60ea9c878fe92542005a90d2d631a50072bc44388dae6ef67a310a32863",
+        "vgg19-normalized": "b9c1f60ea9c878fe92542005a90d2d631a50072bc44388dae6ef67a310a32863",
         "adain-decoder": "7d86b8f39420b0d2e1ab61bc9a01ca52a7189cacc5ae4162708642520510a236",
         "vgg19-magnitudes": "a35e5cff77afe8b3591410be7fc27e5df51be5075963a28c70a3a1575d0f6a8d",
     }
@@ -79,7 +79,7 @@ def read_embedded(name: str) -> Arrays:
     """Reads an embedded file and checks its hash.
 
     Args:
-        name: "vgg19-normalised", "adain-decoder" or "vgg19-magnitudes".
+        name: "vgg19-normalized", "adain-decoder" or "vgg19-magnitudes".
 
     Returns:
         Name → float32 array, kernels [3, 3, in, out] under `LAYER.kernel` and biases [out] under `LAYER.bias`; or
@@ -112,7 +112,7 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
         MemoryLimitError: if memory runs out.
     """
     if source == "embedded":
-        arrays, of_torch = read_embedded("vgg19-normalised"), False
+        arrays, of_torch = read_embedded("vgg19-normalized"), False
         return NetworkWeights(_name_layers(arrays, blocks, "embedded weights", of_torch), "keras")
     if source == "imagenet":
         return NetworkWeights(_name_layers(_read_imagenet(), blocks, "imagenet weights", False), "keras")
