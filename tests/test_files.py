@@ -37,7 +37,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_of_two_writers_of_one_name_one_is_told_so(tmp_path):
+def test_of_two_writers_of_one_name_one_gets_an_error(tmp_path):
     """Both have passed every check; in 40 races no file is lost silently."""
     for number in range(40):
         path, start, failed = tmp_path / f"{number}.png", threading.Barrier(2), []
@@ -125,13 +125,13 @@ def test_many_writers_of_one_default_name_lose_nothing(tmp_path):
     assert {path.read_bytes() for path in written} == {bytes([n]) for n in range(12)}
 
 
-def test_words_become_names_that_windows_holds():
+def test_words_become_names_that_windows_allows():
     found = files.make_distinct_names(["C:\\a*b", 'x="<y>|z?"'], ".png")
     assert found == ["C--a-b.png", "x=--y--z--.png"]
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "絵"])
-def test_names_are_cut_to_what_file_systems_hold(letter):
+def test_names_are_shortened_to_what_file_systems_allow(letter):
     numbered = files.number_names(Path("folder", letter * 260 + ".png"))
     first, second = next(numbered), next(numbered)
     for path, ending in ((first, ".png"), (second, "-2.png")):
@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_made_is_refused(name, message, tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_pipe_is_no_place_for_a_picture(overwrite, tmp_path):
+def test_a_pipe_is_not_written_to(overwrite, tmp_path):
     os.mkfifo(tmp_path / "p.png")
     with pytest.raises(OutputError, match="is a pipe or device"):
         files.check_file(tmp_path / "p.png", [".png"], overwrite=overwrite)

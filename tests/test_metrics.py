@@ -41,10 +41,11 @@ def test_a_shift_of_two_channels_worked_by_hand(rng):
 
 
 @pytest.mark.parametrize("count", [3, 500, 5000])
-def test_quantiles_are_numpys(count, rng):
-    values = rng.normal(size=(count, 4))
-    expected = np.quantile(values, (np.arange(1024) + 0.5) / 1024, axis=0, method="hazen")
-    np.testing.assert_allclose(metrics._quantiles(values), expected.T, atol=1e-6)
+def test_one_direction_is_the_difference_of_numpys_quantiles(count, rng):
+    one, other = rng.normal(size=(1, 1, count, 1)), rng.uniform(size=(1, 7, 11, 1))
+    ranks = (np.arange(1024) + 0.5) / 1024
+    expected = np.abs(np.subtract(*(np.quantile(values, ranks, method="hazen") for values in (one, other)))).mean()
+    assert metrics.sliced_wasserstein(one, other, directions=1) == pytest.approx(expected / other.std(), rel=1e-3)
 
 
 def test_positions_do_not_matter_to_the_distribution(rng):

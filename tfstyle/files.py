@@ -190,6 +190,7 @@ class FreeName(os.PathLike):
         self._written: Path | None = None
 
     def _names(self) -> Iterator[Path]:
+        """Yields the numbered names from the first one chosen on."""
         return itertools.dropwhile(lambda name: name != self._first, number_names(self._path))
 
     def __fspath__(self) -> str:
@@ -241,7 +242,7 @@ def _write_first_free(names: Iterable[Path], data: bytes) -> Path:
 
 
 def _describe_failure(path: Path, error: OSError) -> str:
-    """Says why a file could not be written, as the beginning of a sentence."""
+    """Describes why a file could not be written, as the beginning of a sentence."""
     if isinstance(error, FileExistsError):
         return f"{path}: has appeared meanwhile and was left alone"
     return f"{path}: cannot be written ({error.strerror or error})"

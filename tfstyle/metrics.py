@@ -82,6 +82,7 @@ def compare(network: VGG, content: Any, style: Any, result: Any) -> Scores:
 
 
 def _mean(values: Any) -> float:
+    """Computes the mean of an iterable of numbers."""
     return float(np.mean(list(values)))
 
 

@@ -215,7 +215,7 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     for key in keys.value:
         storage = state.storages[key]
         if int.from_bytes(data[position : position + 8], "little") != storage.size:
-            raise WeightsError("a storage has another size than the file says")
+            raise WeightsError("a storage has another size than the file declares")
         arrays[key] = np.frombuffer(data, storage.dtype, storage.size, position + 8)
         position += 8 + arrays[key].nbytes
     return state.value, arrays
@@ -231,7 +231,7 @@ def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     state = _Pickle(members[pickles[0]])
     arrays = {key: np.frombuffer(members[f"{folder}data/{key}"], s.dtype) for key, s in state.storages.items()}
     if any(arrays[key].size != storage.size for key, storage in state.storages.items()):
-        raise WeightsError("a storage has another size than the file says")
+        raise WeightsError("a storage has another size than the file declares")
     return state.value, arrays
 
 

@@ -63,13 +63,13 @@ def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 def path_to_text(path: Path) -> str:
-    """Formats a path for a message: on one line, whatever characters it contains; a web address keeps both slashes."""
+    """Formats a path for a message, on one line; a web address keeps both slashes, which `Path` has joined."""
     text = re.sub(r"^(https?|ftp):/+", r"\1://", str(path))
     return text if text.isprintable() else repr(text)
 
 
 def _describe_failure(path: Path, error: OSError) -> str:
-    """Says why a file cannot be opened, and what to do."""
+    """Describes why a file cannot be opened, and what to do."""
     if re.match(r"(https?|ftp):/", str(path)):
         return "is a web address; download it first."
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
@@ -133,7 +133,7 @@ def _recognize(stream: _BoundedReader, name: str) -> ImageFile.ImageFile:
 
 
 def _describe_other(head: bytes) -> str:
-    """Says what a file that is not a picture is, by its first bytes."""
+    """Describes a file that is not a picture, by its first bytes."""
     if not head:
         return f"is empty; {_READABLE}."
     riff = head[:4] == b"RIFF" and head[8:12] == b"AVI "
