@@ -23,7 +23,7 @@ from tfstyle.vgg19 import layer_names
 FILES = {
     "vgg_normalized.pth": (
         "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
-        "vgg19-normalised",
+        "vgg19-normalized",
         layer_names(),
     ),
     "decoder.pth": (

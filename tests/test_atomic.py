@@ -1,4 +1,4 @@
-"""Files and folders whole or not at all, whatever was there and whatever is killed."""
+"""Files and folders are written completely or not at all, whatever exists and whichever process is killed."""
 
 import os
 import signal
@@ -86,7 +86,7 @@ def test_without_locks_files_are_written_and_nothing_is_cleared(locks, tmp_path,
 
 
 def test_what_another_machine_left_is_removed_after_a_day(tmp_path):
-    """Its lock may not be seen here."""
+    """A lock of another machine may not be visible here."""
     for name, age in ((".tfstyle.0123", 0), (".tfstyle.4567", 86_000), (".tfstyle.89ab", 87_000)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age,) * 2)
@@ -102,7 +102,7 @@ from tfstyle import atomic
 os.fsync = lambda _: (print("written", flush=True), signal.pause())
 if sys.argv[2] == "file":
     atomic.write(Path(sys.argv[1], "p.png"), b"half", overwrite=False)
-with atomic.unfinished_folder(Path(sys.argv[1])) as folder:
+with atomic.make_temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "inner").mkdir()
     (folder / "inner" / "file").touch()
     os.fsync(0)

@@ -111,7 +111,7 @@ def test_fast_skips_content_images_too_large_for_memory_or_for_one_pass(pair, tm
     monkeypatch.setattr(one_pass, "MAX_PIXELS", 1000)
 
     monkeypatch.setattr(AdaIN, "memory_needed", lambda network, content, *styles, tile: content[0])
-    monkeypatch.setattr("tfstyle.environment.lacks_memory", lambda needed: 0 if needed == 25 else None)
+    monkeypatch.setattr("tfstyle.environment.check_free_memory", lambda needed: 0 if needed == 25 else None)
     words = ["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()

@@ -54,7 +54,7 @@ def test_doctor_shows_versions_devices_and_hashes(capsys):
         "tfstyle:",
         "tensorflow:",
         "device:      CPU:0",
-        "vgg19-normalised b9c1f60e",
+        "vgg19-normalized b9c1f60e",
         "adain-decoder 7d86b8f3",
         "extra:       heif: ",
         f"processors:  {os.cpu_count()}",
@@ -74,7 +74,7 @@ def test_doctor_as_json(capsys):
 
 
 def test_doctor_finds_damaged_weights(monkeypatch, tmp_path, capsys):
-    for name in ("vgg19-normalised", "adain-decoder"):
+    for name in ("vgg19-normalized", "adain-decoder"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"")
     monkeypatch.setattr("tfstyle.weights.FOLDER", tmp_path)
     assert cli.main(["doctor"]) == 7

@@ -1,4 +1,4 @@
-"""Archives and HDF5 files: their parts, and every way in which a small file could take memory or read another."""
+"""Zip archives and HDF5 files: their parts, and small files made to take much memory or to read other files."""
 
 import io
 import zipfile
@@ -20,7 +20,7 @@ def archive(members, **options):
 
 
 def patched(data, offset, value):
-    """An archive of one member whose entry in the list of members holds another number at an offset."""
+    """Changes the entry of an archive's only member, at an offset in the list of members."""
     data = bytearray(data)
     start = data.rfind(b"PK\x01\x02") + offset
     data[start : start + len(value)] = value
@@ -57,7 +57,7 @@ def test_an_archive_is_refused(data, message):
 
 
 def test_an_archive_whose_members_share_their_bytes_is_refused():
-    """Two entries for the same 300 bytes would be read twice: a short file could be made as large as one likes."""
+    """Two entries for the same 300 bytes would be read twice, so that a short file could give any amount of data."""
     start, end = STORED.rfind(b"PK\x01\x02"), STORED.rfind(b"PK\x05\x06")
     entry, last = STORED[start:end], bytearray(STORED[end:])
     last[8:12] = b"\x02\x00\x02\x00"

@@ -17,7 +17,7 @@ CONTENT, STYLE = SAMPLES / "neuschwanstein.jpg", SAMPLES / "starry_night.jpg"
 
 def picture(path, long_side):
     image = images.read(path).image
-    return images.resize(image, *images.fitted_size(*image.shape[1:3], long_side))
+    return images.resize(image, *images.fit_size(*image.shape[1:3], long_side))
 
 
 def plain_tutorial(network, scales, content, style, steps):
@@ -205,7 +205,7 @@ def test_an_extreme_shape_gives_a_picture_at_a_size_that_holds_it(size, long_sid
     strip = np.tile(np.linspace(0, 1, size[1], dtype="float32")[None, None, :, None], (1, size[0], 1, 3))
     with pytest.raises(tfstyle.InputError, match="choose a `size` of 3200 or more"):
         tfstyle.stylize(strip, STYLE)
-    assert tfstyle.stylize(strip, STYLE, size=long_side, steps=1).shape[1:3] == images.fitted_size(*size, long_side)
+    assert tfstyle.stylize(strip, STYLE, size=long_side, steps=1).shape[1:3] == images.fit_size(*size, long_side)
 
 
 def test_a_tiny_picture_is_refused_unless_enlarged():

@@ -1,4 +1,4 @@
-"""The door to TensorFlow and Keras, tried from fresh processes, and the memory that is free."""
+"""The import of TensorFlow and Keras, in fresh processes; what the processor supports; and free memory."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def run(code, **variables):
         ({"TF_USE_LEGACY_KERAS": "1"}, "tfstyle needs Keras 3, but TF_USE_LEGACY_KERAS asks for Keras 2"),
     ],
 )
-def test_another_keras_is_met_with_one_line(variables, message):
+def test_another_keras_is_refused_in_one_line(variables, message):
     code, _, error = run("import tfstyle; tfstyle.stylize", **variables)
     assert code == 1
     assert message in error
@@ -34,7 +34,7 @@ def test_another_keras_is_met_with_one_line(variables, message):
     assert error.startswith(f"tfstyle: error: {message}")
 
 
-def test_keras_own_configuration_file_counts_too(tmp_path):
+def test_the_configuration_file_of_keras_is_checked_too(tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "numpy", "image_data_format": "channels_last"}')
     _, _, error = run("import tfstyle; tfstyle.stylize", KERAS_HOME=str(tmp_path))
     assert f"the backend in {tmp_path / 'keras.json'} is 'numpy'" in error
@@ -83,7 +83,17 @@ def test_every_public_name_is_there_and_an_unknown_one_is_not():
 def test_instruction_sets_are_read_from_the_first_processors_flags(text, expected, tmp_path):
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    assert environment.processor_flags(tmp_path / "cpuinfo") == expected
+    assert environment.read_processor_flags(tmp_path / "cpuinfo") == expected
+
+
+@pytest.mark.parametrize("asked", [None, "0", "1"])
+def test_onednn_is_used_where_tensorflow_says_so(asked):
+    """TensorFlow logs it while it is imported."""
+    code = "from tfstyle import environment; print(environment.uses_onednn())"
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    variables |= {} if asked is None else {"TF_ENABLE_ONEDNN_OPTS": asked}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables, check=True)
+    assert result.stdout.strip() == str("oneDNN custom operations are on" in result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -99,21 +109,55 @@ def test_instruction_sets_are_read_from_the_first_processors_flags(text, expecte
         (set(), None, False, False, False),  # Not x86, or not Linux: TensorFlow's own.
     ],
 )
-def test_the_processors_flags_decide_how_is_computed(flags, asked, onednn, bfloat16, flips, monkeypatch):
-    monkeypatch.setattr(environment, "processor_flags", lambda: frozenset(flags))
+def test_the_processors_flags_decide_on_the_arithmetic(flags, asked, onednn, bfloat16, flips, monkeypatch):
+    monkeypatch.setattr(environment, "read_processor_flags", lambda: frozenset(flags))
     monkeypatch.setattr(environment, "has_gpu", lambda: False)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if asked:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
     assert environment.uses_onednn() is onednn
     assert environment.bfloat16_is_fast() is bfloat16
-    assert environment.flips_kernels() is flips
-    assert (environment.flips_kernels("on"), environment.flips_kernels("off")) == (True, False)
+    assert environment.should_flip_kernels() is flips
+    assert (environment.should_flip_kernels("on"), environment.should_flip_kernels("off")) == (True, False)
+    assert environment.resolve_settings() == {"oneDNN": onednn, "bfloat16": bfloat16, "flip_kernels": flips}
     monkeypatch.setattr(environment, "has_gpu", lambda: True)
-    assert (environment.bfloat16_is_fast(), environment.flips_kernels()) == (False, False)
+    assert (environment.bfloat16_is_fast(), environment.should_flip_kernels()) == (False, False)
+
+
+def test_gpu_memory_grows_unless_a_gpu_is_in_use(monkeypatch):
+    """There need be no GPU: TensorFlow refuses with a RuntimeError once it has initialized one."""
+    grown = []
+    monkeypatch.setattr(environment.tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
+
+    def set_growth(gpu, enable):
+        if gpu == "b":
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        grown.append((gpu, enable))
+
+    monkeypatch.setattr(environment.tf.config.experimental, "set_memory_growth", set_growth)
+    environment.grow_gpu_memory()
+    assert grown == [("a", True)]
+
+
+def test_a_run_fits_if_free_and_reusable_memory_suffice(monkeypatch):
+    """8 bytes are free; a finished run of 5 bytes leaves 5 more to reuse, and a smaller one afterwards no less."""
+    monkeypatch.setattr(environment, "available_memory", lambda: 8)
+    monkeypatch.setattr(environment, "has_gpu", lambda: False)
+    assert (environment.check_free_memory(8), environment.check_free_memory(9)) == (None, 8)
+    for finished in (5, 2):
+        environment.record_memory(finished)
+        assert (environment.check_free_memory(13), environment.check_free_memory(14)) == (None, 13)
+
+
+@pytest.mark.parametrize(("free", "gpu"), [(None, False), (8, True)])
+def test_nothing_is_checked_with_a_gpu_or_if_free_memory_is_unknown(free, gpu, monkeypatch):
+    monkeypatch.setattr(environment, "available_memory", lambda: free)
+    monkeypatch.setattr(environment, "has_gpu", lambda: gpu)
+    assert environment.check_free_memory(10**15) is None
 
 
 def write(root, files):
+    """Writes text files below a folder."""
     for name, text in files.items():
         path = Path(root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +208,7 @@ def group(folder, **changes):
     ],
 )
 def test_free_memory_in_nested_groups_of_version_2(inner, outer, expected, tmp_path):
-    """The group at the root tells nothing, as on a machine with systemd."""
+    """The group at the root has no limit, as on a machine with systemd."""
     write(tmp_path, MEMINFO | {"proc/self/cgroup": "0::/batch.slice/job-7.scope\n"})
     write(tmp_path, group("/batch.slice", **outer) | group("/batch.slice/job-7.scope", **inner))
     assert environment.available_memory(tmp_path) == expected
@@ -180,12 +224,13 @@ def test_free_memory_in_nested_groups_of_version_1(tmp_path):
 
 
 def test_a_group_of_the_host_seen_from_a_container_is_its_root(tmp_path):
-    """The path is the host's; the folder it names is not there, and what is there is the container's own group."""
+    """The path is that of the host: its folder does not exist here, and the root is the container's own group."""
     write(tmp_path, MEMINFO | {"proc/self/cgroup": "0::/docker/0123abcd\n"} | group(""))
     assert environment.available_memory(tmp_path) == 2500000
 
 
 def limits(space="unlimited", data="unlimited"):
+    """The text of /proc/self/limits."""
     head = "Limit                     Soft Limit           Hard Limit           Units     \n"
     rows = {"Max cpu time": "1", "Max data size": data, "Max stack size": "8388608", "Max address space": space}
     return head + "".join(f"{name:<26}{value:<21}{'unlimited':<21}bytes     \n" for name, value in rows.items())
@@ -212,7 +257,7 @@ def test_free_memory_under_limits_of_the_process(options, expected, tmp_path):
 def test_the_limit_of_this_process_is_seen():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_AS)
-    mapped = environment._number_after("VmSize:", environment._read_lines(Path("/proc/self/status")))
+    mapped = environment._find_number("VmSize:", environment._read_lines(Path("/proc/self/status")))
     try:
         resource.setrlimit(resource.RLIMIT_AS, (mapped * 1024 + (1 << 30), before[1]))
         assert 1 << 28 < environment.available_memory() <= 1 << 29
@@ -220,5 +265,5 @@ def test_the_limit_of_this_process_is_seen():
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def test_a_system_that_does_not_say_has_unknown_memory(tmp_path):
+def test_memory_is_unknown_on_a_system_that_does_not_tell(tmp_path):
     assert environment.available_memory(tmp_path) is None

@@ -1,4 +1,4 @@
-"""Errors a person can read, each kind with its own exit code."""
+"""Error classes with their exit codes, and messages for unknown names."""
 
 import pytest
 

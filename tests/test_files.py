@@ -1,4 +1,4 @@
-"""Names of files to be written, and results that cannot take theirs."""
+"""Checks of output paths, free names, and results whose path cannot be written."""
 
 import os
 import stat
@@ -37,8 +37,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_of_two_writers_of_one_name_one_is_told_so(tmp_path):
-    """Both have passed every check; in 40 races no file is lost without a word."""
+def test_of_two_writers_of_one_name_one_gets_an_error(tmp_path):
+    """Both have passed every check; in 40 races no file is lost silently."""
     for number in range(40):
         path, start, failed = tmp_path / f"{number}.png", threading.Barrier(2), []
 
@@ -125,14 +125,14 @@ def test_many_writers_of_one_default_name_lose_nothing(tmp_path):
     assert {path.read_bytes() for path in written} == {bytes([n]) for n in range(12)}
 
 
-def test_words_become_names_that_windows_holds():
-    found = files.distinct_names(["C:\\a*b", 'x="<y>|z?"'], ".png")
+def test_words_become_names_that_windows_allows():
+    found = files.make_distinct_names(["C:\\a*b", 'x="<y>|z?"'], ".png")
     assert found == ["C--a-b.png", "x=--y--z--.png"]
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "絵"])
-def test_names_are_cut_to_what_file_systems_hold(letter):
-    numbered = files.numbered(Path("folder", letter * 260 + ".png"))
+def test_names_are_shortened_to_what_file_systems_allow(letter):
+    numbered = files.number_names(Path("folder", letter * 260 + ".png"))
     first, second = next(numbered), next(numbered)
     for path, ending in ((first, ".png"), (second, "-2.png")):
         assert 255 - len(letter.encode()) < len(os.fsencode(path.name)) <= 255
@@ -141,7 +141,7 @@ def test_names_are_cut_to_what_file_systems_hold(letter):
 
 def test_words_become_names_that_are_all_different():
     stems = ["init=p/q.jpg", "init=p-q.jpg", "init=P-q.jpg", "plain", "init=p-q.jpg-2", "x" * 300, "x" * 301]
-    found = files.distinct_names(stems, ".png")
+    found = files.make_distinct_names(stems, ".png")
     assert found[:5] == [
         "init=p-q.jpg.png",
         "init=p-q.jpg-2.png",
@@ -163,13 +163,13 @@ def test_a_folder_is_made_under_the_first_free_name(tmp_path):
 
 def test_a_folder_that_was_made_stays_only_with_something_in_it(tmp_path):
     for leave in (False, True):
-        with files.made_folder(tmp_path / "new"):
+        with files.make_folder(tmp_path / "new"):
             assert (tmp_path / "new").is_dir()
             if leave:
                 (tmp_path / "new" / "file").touch()
         assert (tmp_path / "new").is_dir() == leave
     (tmp_path / "empty").mkdir()
-    with files.made_folder(tmp_path / "empty"):
+    with files.make_folder(tmp_path / "empty"):
         pass
     assert (tmp_path / "empty").is_dir()  # It was there before.
 
@@ -187,13 +187,13 @@ def test_a_folder_that_was_made_stays_only_with_something_in_it(tmp_path):
 )
 def test_a_folder_that_cannot_be_made_is_refused(name, message, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=message), files.made_folder(tmp_path / name):
+    with pytest.raises(OutputError, match=message), files.make_folder(tmp_path / name):
         pass
     assert names(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_pipe_is_no_place_for_a_picture(overwrite, tmp_path):
+def test_a_pipe_is_not_written_to(overwrite, tmp_path):
     os.mkfifo(tmp_path / "p.png")
     with pytest.raises(OutputError, match="is a pipe or device"):
         files.check_file(tmp_path / "p.png", [".png"], overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Damaged pictures of every format, at random with a fixed seed: read or refused, in one line, in silence."""
+"""Randomly damaged pictures of every format, with a fixed seed: each is read, or refused in one line."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def deep_png(pixels):
 
 @pytest.fixture(scope="module")
 def sound():
-    """A small file of each kind of picture that is read by code of its own."""
+    """A small file of each kind of picture for which there is separate code."""
     numbers = np.random.default_rng(5)
     pixels = numbers.integers(0, 256, size=(12, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels)
@@ -62,7 +62,7 @@ def sound():
 
 
 def mutated(data, other, numbers):
-    """Some bits turned, the end cut off, a part of another file put in, or a number replaced by an extreme one."""
+    """Flips some bits, cuts off the end, inserts a part of another file, or replaces a number by an extreme one."""
     data, kind = bytearray(data), numbers.integers(4)
     place = int(numbers.integers(len(data) if numbers.uniform() < 0.5 else min(len(data), 100)))
     if kind == 0:

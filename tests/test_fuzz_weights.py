@@ -1,17 +1,18 @@
-"""Damaged weight files, networks and states, a few hundred by seed: each is read or refused in one line."""
+"""Damaged weight files, networks and training states, at random with fixed seeds: read, or refused in one line."""
 
 import io
 import random
 import sys
+import types
 import zipfile
 
 import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
+import tensorflow as tf
 from conftest import small_transformer
-from test_checkpoint import FIXED, Trainer
-from test_torchfile import ARRAYS, FORMATS, torch_names  # noqa: F401
+from torch_files import FORMATS
 
 from tfstyle import weights
 from tfstyle.errors import TfstyleError, WeightsError
@@ -24,11 +25,11 @@ BLOCKS = ((2,), (3,))
 """A VGG of two convolutions."""
 
 MEGABYTES = 300
-"""What all damaged files of a kind together may add to the peak of the process."""
+"""By how much all damaged files of a kind together may raise the peak memory of the process."""
 
 
 def mutated(data, numbers):
-    """Data with one to four changes: bytes set, cut out, repeated, moved elsewhere, or the end cut off."""
+    """Changes data in one to four places: bytes are set, removed, repeated or copied, or the end is cut off."""
     data = bytearray(data)
     for _ in range(numbers.randint(1, 4)):
         start = numbers.randrange(len(data) + 1)
@@ -50,7 +51,7 @@ def mutated(data, numbers):
 
 
 def mutated_member(data, numbers):
-    """An archive that is whole, with one member that is not."""
+    """Rewrites an archive with one of its members damaged."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(stream, "w") as after:
         names = before.namelist()
@@ -61,12 +62,12 @@ def mutated_member(data, numbers):
 
 
 def peak():
-    """The most memory this process has had, in megabytes."""
+    """The peak memory of this process, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def refusal(read, path):
-    """The error that reading ended with; None if there was none."""
+    """The error that reading raises; None if there is none."""
     try:
         read(path)
     except TfstyleError as error:
@@ -75,7 +76,7 @@ def refusal(read, path):
 
 
 def check(read, path, whole, changes, *, count):
-    """Reads as many damaged files, and the whole one before and after."""
+    """Reads `count` damaged files, and the undamaged one before and after."""
     path.write_bytes(whole)
     read(path)
     before, refused = peak(), 0
@@ -104,7 +105,7 @@ def read_weights(path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_damaged_torch_files(kind, arrays, tmp_path, torch_names):  # noqa: F811
+def test_damaged_torch_files(kind, arrays, tmp_path):
     layers = {
         f"features.{2 * n}.{part}": arrays[f"block{n + 1}_conv1.{name}"]
         for n in range(2)
@@ -132,11 +133,18 @@ def test_damaged_networks(tmp_path):
     check(serialization.load, tmp_path / "x.keras", whole, [mutated, mutated_member], count=60)
 
 
+def make_trainer(step):
+    """A stand-in with what `checkpoint` uses of a trainer: its step, and its variables by name."""
+    kernel, iterations = tf.Variable(np.full((2, 3), step, "float32")), tf.Variable(step, dtype="int64")
+    return types.SimpleNamespace(step=step, state=lambda: {"network": [kernel], "optimizer": [iterations]})
+
+
 def test_damaged_states(tmp_path):
-    checkpoint.save_state(Trainer(7), tmp_path / "whole.npz", fixed=FIXED)
+    fixed = {"batch": 2, "content_images": ["a.jpg", "b.jpg"]}
+    checkpoint.save_state(make_trainer(7), tmp_path / "whole.npz", fixed=fixed)
     whole = (tmp_path / "whole.npz").read_bytes()
 
     def read(path):
-        checkpoint.restore_state(Trainer(), path, fixed=FIXED)
+        checkpoint.restore_state(make_trainer(0), path, fixed=fixed)
 
     check(read, tmp_path / "state.npz", whole, [mutated, mutated_member], count=300)

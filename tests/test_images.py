@@ -1,4 +1,4 @@
-"""Arrays in, resizing, and files out."""
+"""Arrays read as pictures, resizing, and image files written."""
 
 import os
 import stat
@@ -50,7 +50,7 @@ def test_an_array_of_another_kind_is_refused(array, message):
         images.read(array)
 
 
-def test_a_list_is_an_array_and_a_picture_is_handed_on():
+def test_a_list_is_an_array_and_a_picture_is_returned_unchanged():
     picture = images.read([[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]])
     np.testing.assert_array_equal(picture.image[0, :, :, 1], [[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]])
     assert picture.full_size == (2, 3)
@@ -58,7 +58,7 @@ def test_a_list_is_an_array_and_a_picture_is_handed_on():
 
 
 @pytest.mark.parametrize("source", [[[0.0], [0.0, 1.0]], None, {}, object()])
-def test_what_is_no_picture_at_all_is_refused_in_one_line(source):
+def test_anything_else_is_refused_in_one_line(source):
     with pytest.raises(InputError, match=r"^(a picture|an image array) should be ") as caught:
         images.read(source)
     assert "\n" not in str(caught.value)
@@ -71,10 +71,10 @@ def test_reading_leaves_an_array_as_it_was(rng):
     np.testing.assert_array_equal(array, before)
 
 
-@pytest.mark.parametrize("colour", [None, 7, ""])
-def test_a_background_that_is_no_colour_is_refused(colour):
+@pytest.mark.parametrize("color", [None, 7, ""])
+def test_a_background_that_is_no_color_is_refused(color):
     with pytest.raises(UsageError, match="`background` should be a color"):
-        images.read(np.zeros((5, 8, 3), "uint8"), background=colour)
+        images.read(np.zeros((5, 8, 3), "uint8"), background=color)
 
 
 def test_a_negative_length_is_refused():
@@ -82,9 +82,17 @@ def test_a_negative_length_is_refused():
         images.read(np.zeros((5, 8, 3), "uint8"), long_side=-1)
 
 
-def test_an_unknown_colour_is_refused():
+def test_an_unknown_color_is_refused():
     with pytest.raises(ValueError, match="`background` should be a color"):
         images.read(np.zeros((5, 8, 3), "uint8"), background="blanc")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("gray", (128, 128, 128)), ("grey", (128, 128, 128)), ("#f80", (255, 136, 0)), ("rgb(0, 20, 80)", (0, 20, 80))],
+)
+def test_css_colors_are_parsed_in_both_spellings(text, expected):
+    assert images.parse_color(text) == expected
 
 
 @pytest.mark.parametrize("size", [(11, 16), (23, 31), (64, 96), (33, 20)])
@@ -117,7 +125,7 @@ def test_resizing_to_the_same_size_changes_nothing(rng):
     ],
 )
 def test_a_fitted_size_keeps_the_shape(size, long_side, expected):
-    assert images.fitted_size(*size, long_side) == expected
+    assert images.fit_size(*size, long_side) == expected
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.tiff", "p.webp", "p.jpg", "p.JPEG", "p.avif"])
@@ -135,6 +143,10 @@ def test_values_are_rounded_and_cut_off_not_truncated_or_wrapped(tmp_path):
         assert np.asarray(file)[0, :, 0].tolist() == [0, 1, 255, 0, 255]
 
 
+def test_values_in_8_bits_worked_by_hand():
+    assert images.to_uint8(np.array([0.4999 / 255, 0.5001 / 255, 1.3, -0.2], "float32")).tolist() == [0, 1, 255, 0]
+
+
 @pytest.mark.parametrize("name", ["p.png", "p.tiff", "p.webp", "p.avif"])
 def test_alpha_is_carried_to_the_file(name, rng, tmp_path):
     alpha = np.zeros((1, 33, 47, 1), "float32")
@@ -144,7 +156,7 @@ def test_alpha_is_carried_to_the_file(name, rng, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.tiff", "p.webp", "p.avif"])
-def test_a_file_carries_an_srgb_profile_and_nothing_of_the_photograph(name, rng, tmp_path):
+def test_a_file_carries_an_srgb_profile_and_no_metadata_of_the_content_image(name, rng, tmp_path):
     path = images.write(image(rng), tmp_path / name)
     with Image.open(path) as file:
         assert "sRGB" in ImageCms.getProfileDescription(ImageCms.getOpenProfile(_profile(file, tmp_path)))
@@ -165,7 +177,7 @@ def test_equal_images_give_equal_bytes_at_any_time(rng, monkeypatch):
     assert images.encode(pixels, "PNG") == first
 
 
-def test_jpeg_keeps_full_colour_resolution(tmp_path, rng):
+def test_jpeg_keeps_full_color_resolution(tmp_path, rng):
     images.write(image(rng), tmp_path / "p.jpg")
     with Image.open(tmp_path / "p.jpg") as file:
         assert {layer[1:3] for layer in file.layer} == {(1, 1)}
@@ -189,7 +201,7 @@ def test_a_picture_is_written_as_it_was_read(rng, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_tensor_of_another_library_is_no_image():
+def test_a_tensor_of_another_library_is_refused():
     class Kind:
         def __repr__(self):
             return "torch.float16"
@@ -234,7 +246,7 @@ def test_a_written_file_has_the_usual_permissions(rng, tmp_path):
         ("p.jpg", {"alpha": True}, "JPEG holds no alpha"),
     ],
 )
-def test_an_output_that_cannot_be_is_refused_beforehand(name, options, message, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused_early(name, options, message, tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(OutputError, match=message):
         images.check_output(tmp_path / name, **options)
@@ -248,7 +260,7 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path):
 
 
 def test_numbers_that_are_not_finite_are_not_written(tmp_path):
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="should be finite"):
         images.write(np.full((1, 3, 5, 3), np.nan), tmp_path / "p.png")
     assert not list(tmp_path.iterdir())
 
@@ -267,7 +279,7 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     ],
 )
 @pytest.mark.parametrize("write", [images.write, images.write_result])
-def test_what_is_no_single_image_of_floats_is_not_written(write, shape, dtype, alpha, message, tmp_path):
+def test_only_a_single_image_of_floats_is_written(write, shape, dtype, alpha, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         write(np.zeros(shape, dtype), tmp_path / "p.png", alpha=None if alpha is None else np.zeros(alpha, "float32"))
     assert not list(tmp_path.iterdir())
@@ -291,13 +303,13 @@ def test_a_result_whose_format_cannot_hold_it_is_saved_as_png(rng, tmp_path):
     np.testing.assert_allclose(images.read(tmp_path / "out.png").image, strip, atol=0.51 / 255)
 
 
-def test_a_folders_pictures_come_by_name_with_their_sides(rng, tmp_path, caplog):
+def test_the_pictures_of_a_folder_are_found_in_order_of_name(rng, tmp_path, caplog):
     for name, size in (("b", (20, 30)), ("a", (40, 25))):
         images.write(image(rng, *size), tmp_path / f"{name}.png")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "inner").mkdir()
-    assert list(images.readable(tmp_path)) == [(tmp_path / "a.png", (25, 40)), (tmp_path / "b.png", (30, 20))]
+    assert list(images.find_pictures(tmp_path)) == [(tmp_path / "a.png", (25, 40)), (tmp_path / "b.png", (30, 20))]
     assert caplog.text.count("passed over") == 1
     assert f"{tmp_path / 'notes.txt'}: is not a picture." in caplog.text
     with pytest.raises(InputError, match="is not a folder that can be read"):
-        list(images.readable(tmp_path / "none"))
+        list(images.find_pictures(tmp_path / "none"))

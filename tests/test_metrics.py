@@ -1,4 +1,4 @@
-"""The figures against definitions, SciPy, scikit-learn's kind of properties, and bounds."""
+"""Quality metrics against their definitions, SciPy, NumPy, numbers worked by hand, and bounds."""
 
 import json
 
@@ -8,6 +8,7 @@ import scipy.stats
 from conftest import MINI_BLOCKS, SAMPLES, image
 
 from tfstyle import cli, images, metrics, vgg
+from tfstyle.vgg19 import STYLE_LAYERS
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +26,26 @@ def test_one_direction_is_scipys_wasserstein_distance(rng):
     assert metrics.sliced_wasserstein(one, other, directions=3) == pytest.approx(expected, rel=0.01)
 
 
-def test_a_shift_along_all_channels_worked_by_hand():
-    # Along a unit direction a, the shift (1, 1) moves every projection by a1 + a2: 2/pi * 2 / ... in the mean.
-    target = np.random.default_rng(1).normal(size=(1, 50, 60, 2))
-    axes = np.random.default_rng(0).normal(size=(2, 128))
-    axes /= np.linalg.norm(axes, axis=0)
-    expected = np.abs(axes.sum(0)).mean() / (target.reshape(-1, 2) @ axes).std(0).mean()
-    assert metrics.sliced_wasserstein(target + 1.0, target) == pytest.approx(expected, rel=1e-3)
+def test_a_shift_of_one_channel_worked_by_hand():
+    # The values 0 and 2 deviate by 1 from their mean; a shift by 3 moves every value by 3, in either direction.
+    target = np.array([0.0, 2.0, 2.0, 0.0]).reshape(1, 2, 2, 1)
+    assert metrics.sliced_wasserstein(target + 3.0, target) == pytest.approx(3.0, rel=1e-6)
+
+
+def test_a_shift_of_two_channels_worked_by_hand(rng):
+    # Along a direction at angle t, the shift (1, 1) moves every projection by sqrt(2) |cos t|, in the mean
+    # sqrt(2) * 2 / pi; projections of independent values of deviation 1 have deviation 1.
+    target = rng.normal(size=(1, 150, 200, 2))
+    found = metrics.sliced_wasserstein(target + 1.0, target, directions=4000)
+    assert found == pytest.approx(2.0 * np.sqrt(2.0) / np.pi, rel=0.02)
+
+
+@pytest.mark.parametrize("count", [3, 500, 5000])
+def test_one_direction_is_the_difference_of_numpys_quantiles(count, rng):
+    one, other = rng.normal(size=(1, 1, count, 1)), rng.uniform(size=(1, 7, 11, 1))
+    ranks = (np.arange(1024) + 0.5) / 1024
+    expected = np.abs(np.subtract(*(np.quantile(values, ranks, method="hazen") for values in (one, other)))).mean()
+    assert metrics.sliced_wasserstein(one, other, directions=1) == pytest.approx(expected / other.std(), rel=1e-3)
 
 
 def test_positions_do_not_matter_to_the_distribution(rng):
@@ -45,7 +59,25 @@ def test_relative_error_worked_by_hand():
     assert metrics.relative_error([0.0, 0.0], [3.0, 4.0]) == 1.0
 
 
-def test_the_painting_itself_has_its_style_and_the_photograph_its_content(network):
+def test_scores_follow_from_the_features(network):
+    content, style, result = (picture(name, 64, 96) for name in ("chelsea", "harvest", "neuschwanstein"))
+    scores = metrics.compare(network, content, style, result)
+    features = [network(image) for image in (result, style)]
+
+    def error(describe):
+        """The relative error of a statistic of feature vectors [positions, channels], averaged over the layers."""
+        errors = []
+        for layer in STYLE_LAYERS:
+            vectors = [np.asarray(found[layer], np.float64).reshape(-1, found[layer].shape[-1]) for found in features]
+            value, target = (describe(v) for v in vectors)
+            errors.append(np.sqrt(((value - target) ** 2).sum() / (target**2).sum()))
+        return np.mean(errors)
+
+    assert scores.gram == pytest.approx(error(lambda f: f.T @ f / len(f)), rel=1e-3)
+    assert scores.moments == pytest.approx(error(lambda f: np.stack([f.mean(0), f.std(0)])), rel=1e-3)
+
+
+def test_the_style_image_has_its_own_style_and_the_content_image_its_own_content(network):
     content, style = picture("neuschwanstein", 64, 96), picture("starry_night", 64, 96)
     as_style = metrics.compare(network, content, style, style)
     as_content = metrics.compare(network, content, style, content)
@@ -56,7 +88,7 @@ def test_the_painting_itself_has_its_style_and_the_photograph_its_content(networ
     assert as_style.content > 0.5 > as_style.ssim
 
 
-def test_noise_on_the_photograph_moves_every_content_figure_the_right_way(network, rng):
+def test_noise_on_the_content_image_worsens_the_content_scores(network, rng):
     content, style = picture("chelsea", 64, 96), picture("harvest", 64, 80)
     noisy = [np.clip(content + s * rng.normal(size=content.shape), 0, 1).astype("f4") for s in (0.02, 0.2)]
     little, much = (metrics.compare(network, content, style, result) for result in noisy)

@@ -96,7 +96,7 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
         given.append(flipped)
         return plain_features(network, picture, flipped)
 
-    monkeypatch.setattr(environment, "flips_kernels", lambda setting: flips)
+    monkeypatch.setattr(environment, "should_flip_kernels", lambda setting: flips)
     monkeypatch.setattr(vgg.VGG, "features_and_pullback", features_and_pullback)
     options = FastOptions(**({"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0} | weights))
     recipe, model, network = mini_recipe(options), miniature(statistic="mean_gram"), small_transformer()

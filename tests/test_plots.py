@@ -1,4 +1,4 @@
-"""What a run looks like, checked by reading the pictures back."""
+"""Grids, animations, loss curves and feature maps, checked by reading their pixels back."""
 
 import io
 
@@ -17,7 +17,7 @@ ROWS = [
 def test_a_grid_shows_every_picture_under_its_label(rng):
     pictures = [np.full((1, 30, 50, 3), value, "float32") for value in (0.0, 0.25, 0.5, 0.75)]
     pictures[3] = np.full((1, 60, 100, 3), 0.75, "float32")
-    sheet = plots.grid(pictures, ["a", "b", "c", "a rather long label"], columns=3)
+    sheet = plots.draw_grid(pictures, ["a", "b", "c", "a rather long label"], columns=3)
     assert sheet.dtype == np.uint8
     cell = (sheet.shape[1] + 4) // 3 - 4
     assert cell >= 100
@@ -31,13 +31,8 @@ def test_a_grid_shows_every_picture_under_its_label(rng):
     assert (sheet[height + 4 :, cell + 4 :] == 255).all()
 
 
-def test_pixels_are_rounded_and_cut_off():
-    values = np.array([[[[0.4999 / 255, 0.5001 / 255, 1.3]]]], "float32")
-    assert plots.to_pixels(values).tolist() == [[[0, 1, 255]]]
-
-
 def test_an_animation_has_every_picture_at_the_last_ones_size(rng):
-    data = plots.animation([image(rng, 10, 15), image(rng, 20, 30), image(rng, 20, 30)])
+    data = plots.draw_animation([image(rng, 10, 15), image(rng, 20, 30), image(rng, 20, 30)])
     with Image.open(io.BytesIO(data)) as file:
         assert (file.format, file.size, file.n_frames, file.info["loop"]) == ("GIF", (30, 20), 3, 0)
         file.seek(2)
@@ -47,7 +42,7 @@ def test_an_animation_has_every_picture_at_the_last_ones_size(rng):
 @pytest.mark.parametrize(("format", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_curves_are_drawn_in_any_format_without_a_display(format, start, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
-    data = plots.loss_curves({"one": ROWS, "two": ROWS[:3]}, format=format)
+    data = plots.draw_loss_curves({"one": ROWS, "two": ROWS[:3]}, format=format)
     assert data.startswith(start)
     if format == "svg":
         for word in (b"style", b"content", b"one", b"two"):
@@ -58,13 +53,13 @@ def test_every_term_has_a_curve_and_what_is_negative_is_not_logarithmic():
     rows = [
         {"step": float(step), "scale": 0.0, "fake": 3.0 - 4 * step, "real": 0.0, "a": 10.0**step} for step in range(4)
     ]
-    svg = plots.loss_curves({"": rows}, terms=("fake", "real", "a", "missing"), format="svg")
+    svg = plots.draw_loss_curves({"": rows}, terms=("fake", "real", "a", "missing"), format="svg")
     for word in (b"fake", b"real", b"missing"):
         assert b"<!-- " + word in svg
 
 
 def test_curves_of_a_run_without_content_are_drawn():
-    assert plots.loss_curves({"": [row | {"content": 0.0} for row in ROWS]}).startswith(b"\x89PNG")
+    assert plots.draw_loss_curves({"": [row | {"content": 0.0} for row in ROWS]}).startswith(b"\x89PNG")
 
 
 def test_curves_do_not_load_matplotlibs_window_system():
@@ -73,7 +68,7 @@ def test_curves_do_not_load_matplotlibs_window_system():
 
     code = (
         "import sys; from tfstyle import plots; "
-        "plots.loss_curves({'': [{'step': 1, 'scale': 1, 'style': 1.0, 'content': 1.0}]}); "
+        "plots.draw_loss_curves({'': [{'step': 1, 'scale': 1, 'style': 1.0, 'content': 1.0}]}); "
         "print('matplotlib.pyplot' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -82,20 +77,20 @@ def test_curves_do_not_load_matplotlibs_window_system():
 
 def test_a_feature_map_is_the_mean_between_its_extremes(rng):
     features = rng.uniform(size=(1, 5, 8, 3)).astype("float32")
-    found = plots.feature_map(features)
+    found = plots.draw_feature_map(features)
     mean = features.mean(-1)
     np.testing.assert_allclose(found[..., 1], (mean - mean.min()) / (mean.max() - mean.min()), rtol=1e-5, atol=1e-6)
     assert (found.min(), found.max()) == (0.0, 1.0)
 
 
 def test_a_constant_feature_map_is_black():
-    np.testing.assert_array_equal(plots.feature_map(np.full((1, 3, 5, 2), 7.0)), np.zeros((1, 3, 5, 3)))
+    np.testing.assert_array_equal(plots.draw_feature_map(np.full((1, 3, 5, 2), 7.0)), np.zeros((1, 3, 5, 3)))
 
 
 def test_the_strongest_channels_come_first(rng):
     features = np.zeros((1, 60, 100, 6), "float32")
     features[0, :, 50:, 4], features[0, :30, :, 1] = 9.0, 4.0
-    sheet = plots.strongest_channels(features, count=2)
+    sheet = plots.draw_strongest_channels(features, count=2)
     cell = (sheet.shape[1] + 4) // 2 - 4
     middle = plots.LABEL_HEIGHT + cell * 6 // 20
     assert sheet[middle, cell - 5, 0] == 255 > sheet[middle, 5, 0] == 0  # Channel 4: the right half.

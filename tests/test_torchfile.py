@@ -1,95 +1,21 @@
-"""Torch files of both formats, written here by hand without torch, and files that must be refused."""
+"""PyTorch files of both formats, written without PyTorch, and files that must be refused."""
 
 import io
 import pickle
 import struct
-import sys
 import tarfile
-import types
 import zipfile
-from collections import OrderedDict
 
 import numpy as np
 import pytest
+from torch_files import ARRAYS, FORMATS
 
 from tfstyle import torchfile
 from tfstyle.errors import WeightsError
 
-ARRAYS = OrderedDict(
-    [
-        ("features.0.weight", np.arange(24, dtype="float32").reshape(2, 3, 2, 2)),
-        ("features.0.bias", np.array([0.5, -1.5], "float16")),
-    ]
-)
-
-
-class _Writer(pickle.Pickler):
-    """Pickles as torch does: a tensor is a call of torch's rebuild function on a persistent storage."""
-
-    def __init__(self, stream, storages):
-        super().__init__(stream, protocol=2)
-        self.storages = storages
-
-    def persistent_id(self, item):
-        if isinstance(item, tuple) and item and item[0] == "storage":
-            return item
-        return None
-
-    def reducer_override(self, item):
-        if not isinstance(item, np.ndarray):
-            return NotImplemented
-        key = str(len(self.storages))
-        self.storages[key] = item.ravel("K")
-        kind = {"float32": "FloatStorage", "float16": "HalfStorage"}[item.dtype.name]
-        strides = tuple(stride // item.itemsize for stride in item.strides)
-        storage = ("storage", _torch(kind), key, "cpu", item.size)
-        return _torch("_utils")._rebuild_tensor_v2, (storage, 0, item.shape, strides, False, OrderedDict())
-
-
-def _torch(name):
-    return getattr(sys.modules["torch"], name)
-
-
-@pytest.fixture
-def torch_names(monkeypatch):
-    """Modules named like torch's, so that the pickles name them; taken away before anything is read."""
-    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    for name in ("FloatStorage", "HalfStorage"):
-        setattr(torch, name, type(name, (), {"__module__": "torch", "__qualname__": name}))
-    rebuild = types.FunctionType((lambda *a: a).__code__, {}, "_rebuild_tensor_v2")
-    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-    utils._rebuild_tensor_v2 = rebuild
-    torch._utils = utils
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setitem(sys.modules, "torch._utils", utils)
-
-
-def legacy_bytes(arrays):
-    storages, stream = {}, io.BytesIO()
-    for header in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
-        pickle.dump(header, stream, protocol=2)
-    _Writer(stream, storages).dump(arrays)
-    pickle.dump(list(storages), stream, protocol=2)
-    for array in storages.values():
-        stream.write(struct.pack("<q", array.size) + array.tobytes())
-    return stream.getvalue()
-
-
-def zip_bytes(arrays):
-    storages, state, stream = {}, io.BytesIO(), io.BytesIO()
-    _Writer(state, storages).dump(arrays)
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("net/data.pkl", state.getvalue())
-        for key, array in storages.items():
-            archive.writestr(f"net/data/{key}", array.tobytes())
-    return stream.getvalue()
-
-
-FORMATS = {"legacy": legacy_bytes, "zip": zip_bytes}
-
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
-def test_a_state_dictionary_is_read(write, tmp_path, torch_names):
+def test_a_state_dictionary_is_read(write, tmp_path):
     path = tmp_path / "net.pth"
     path.write_bytes(write(ARRAYS))
     found = torchfile.read(path)
@@ -100,7 +26,7 @@ def test_a_state_dictionary_is_read(write, tmp_path, torch_names):
 
 
 def old_tensor_pickle(view):
-    """A tensor as torch 0.1 names it: four arguments, and a storage with the part of it that is meant."""
+    """A tensor as PyTorch 0.1 writes it: a call with four arguments, and a storage with an optional view of it."""
     new = tensor_pickle(6, (2, 3), (3, 1))
     assert new.count(b"_v2") == new.count(b"tQ") == new.count(b"\x89NtR") == 1
     return new.replace(b"_v2", b"").replace(b"tQ", view + b"tQ").replace(b"\x89NtR", b"tR")
@@ -119,12 +45,12 @@ def test_a_file_of_torch_0_1_is_read(tmp_path):
 def test_a_file_of_an_even_older_torch_is_named(tmp_path):
     with tarfile.open(tmp_path / "net.pth", "w") as archive:
         archive.addfile(tarfile.TarInfo("sys_info"))
-    with pytest.raises(WeightsError, match=r"is of torch before 0\.1\.10; save it again with a newer torch"):
+    with pytest.raises(WeightsError, match=r"written by PyTorch before 0\.1\.10; save it again with a newer PyTorch"):
         torchfile.read(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
-def test_a_view_of_a_storage_keeps_its_strides(write, tmp_path, torch_names):
+def test_a_view_of_a_storage_keeps_its_strides(write, tmp_path):
     path = tmp_path / "net.pth"
     turned = np.asfortranarray(np.arange(6, dtype="float32").reshape(2, 3))
     path.write_bytes(write({"w": turned}))
@@ -132,7 +58,7 @@ def test_a_view_of_a_storage_keeps_its_strides(write, tmp_path, torch_names):
 
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
-def test_a_file_cut_anywhere_is_refused(write, tmp_path, torch_names):
+def test_a_file_cut_anywhere_is_refused(write, tmp_path):
     whole, path = write(ARRAYS), tmp_path / "net.pth"
     for length in range(0, len(whole) - 1, 7):
         path.write_bytes(whole[:length])
@@ -145,7 +71,7 @@ LEGACY_HEAD = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C
 
 
 def as_zip(state, storage=None):
-    """A torch archive of a pickle made by hand and at most one storage."""
+    """A PyTorch archive of a given pickle and at most one storage."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("net/data.pkl", state)
@@ -155,7 +81,7 @@ def as_zip(state, storage=None):
 
 
 def tensor_pickle(size, shape, strides):
-    """The call that makes a tensor of storage 0, which has `size` numbers."""
+    """The pickle of a tensor that views storage 0, which has `size` numbers."""
     whole = [b"J" + number.to_bytes(4, "little") for number in (size, *shape, *strides)]
     storage = b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu" + whole[0] + b"tQ"
     dimensions = b"(" + b"".join(whole[1 : 1 + len(shape)]) + b"t(" + b"".join(whole[1 + len(shape) :]) + b"t"
@@ -163,7 +89,7 @@ def tensor_pickle(size, shape, strides):
 
 
 def dictionary_pickle(entries):
-    """A dictionary of texts to values."""
+    """The pickle of a dictionary from strings to pickled values."""
     return b"\x80\x02}(" + b"".join(b"U" + bytes([len(k)]) + k.encode() + v for k, v in entries.items()) + b"u."
 
 
@@ -190,7 +116,7 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused():
     data = {"0": np.zeros(6, "float32")}
     for offset, shape, strides in [(0, (7,), (1,)), (1, (2, 3), (3, 1)), (0, (2,), (-1,)), (-1, (1,), (1,))]:
         with pytest.raises(WeightsError, match="beyond its storage"):
-            torchfile._cut(torchfile._Tensor(storage, offset, shape, strides), data)
+            torchfile._to_array(torchfile._Tensor(storage, offset, shape, strides), data)
 
 
 def test_a_tensor_is_a_view_however_often_it_is_named(tmp_path):
@@ -215,7 +141,7 @@ def test_a_tensor_of_more_numbers_than_its_storage_is_refused(tmp_path):
 
 
 def test_a_dictionary_of_python_2_is_read(tmp_path):
-    """It is a call of OrderedDict with a list of pairs, and its texts are bytes."""
+    """It is pickled as a call of OrderedDict with a list of pairs, and its strings are bytes."""
     path, storage = tmp_path / "net.pth", np.arange(6, dtype="<f4")
     pair = b"]" + b"(U\x01a" + tensor_pickle(6, (6,), (1,)) + b"e"
     path.write_bytes(as_zip(CALL + b"](" + pair + b"e\x85R.", storage))
@@ -224,7 +150,7 @@ def test_a_dictionary_of_python_2_is_read(tmp_path):
 
 @pytest.mark.parametrize("write", ["legacy", "zip"])
 def test_a_deeply_nested_key_is_refused(write, tmp_path):
-    """To hash it would overflow the stack of the process."""
+    """Hashing it would overflow the stack of the process."""
     path, nested = tmp_path / "net.pth", b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s."
     path.write_bytes(as_zip(nested) if write == "zip" else LEGACY_HEAD + nested)
     with pytest.raises(WeightsError, match="pickle is damaged"):
@@ -275,7 +201,7 @@ def test_what_a_pickle_asks_for_is_told_in_one_short_line(tmp_path):
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
-    """Torch compresses none, and a short one can hold gigabytes."""
+    """PyTorch does not compress, and a short compressed archive can contain gigabytes."""
     path = tmp_path / "net.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("net/data.pkl", bytes(1000))

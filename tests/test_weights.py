@@ -1,4 +1,4 @@
-"""Weight files of every kind, good and bad, and what the embedded files promise."""
+"""Weight files of every kind, good and bad, and the properties of the embedded files."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ def assert_same(found, layers):
 
 
 def torch_arrays(layers):
-    """The names and layout of torchvision's files: features.0, features.2, features.5, … numbered with the pools."""
+    """The names and layout of torchvision's files: features.0, features.2, features.5, …; pooling layers count."""
     numbers = iter(range(0, 100, 2))
     return {
         f"features.{number}.{part}": array
@@ -206,7 +206,7 @@ def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".pth"])
 def test_a_file_above_the_ceiling_is_not_read(suffix, tmp_path, monkeypatch):
-    """The gigabyte costs nothing on the disk: it is a hole."""
+    """The file of a gigabyte is sparse and takes no space on the disk."""
     with open(tmp_path / f"w{suffix}", "wb") as file:
         file.truncate((1 << 30) + 1)
     monkeypatch.setattr(weights.Path, "read_bytes", None)
@@ -251,7 +251,7 @@ def test_endings_are_known_in_capitals_too(layers, tmp_path):
 
 def test_a_torch_file_may_end_in_pt(tmp_path, monkeypatch):
     (tmp_path / "w.pt").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match=r"w\.pt: cannot be read as \.pt weights: .*not a torch file"):
+    with pytest.raises(WeightsError, match=r"w\.pt: cannot be read as \.pt weights: .*not a PyTorch file"):
         weights.read(tmp_path / "w.pt")
 
 
@@ -266,7 +266,7 @@ def test_a_folder_that_may_not_be_entered_holds_no_weights(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("name", ["²", "9" * 5000, "a²1", ""])
 def test_odd_names_do_not_escape(name, layers, tmp_path):
-    """`int` takes neither a superscript nor more than 4300 digits."""
+    """`int` accepts neither a superscript nor more than 4300 digits."""
     header = {f"{name}{number}": entry(4 * number, 4 * number + 4, shape=[1, 1, 1, 1]) for number in range(2)}
     (tmp_path / "w.safetensors").write_bytes(safetensors_bytes(header, bytes(8)))
     with pytest.raises(WeightsError, match="has shape"):
@@ -334,7 +334,7 @@ def test_a_changed_embedded_file_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_embedded_network_is_the_raw_one_with_each_filter_scaled(raw_weights):
-    """Then features differ by one factor per filter, whose root mean square is RAW_SCALES."""
+    """Features then differ by one factor for each filter, whose root mean square is RAW_SCALES."""
     raw, embedded = weights.read(raw_weights).layers, weights.read("embedded").layers
     incoming = np.ones(3)
     for layer, (kernel, _) in raw.items():
@@ -347,7 +347,7 @@ def test_the_embedded_network_is_the_raw_one_with_each_filter_scaled(raw_weights
 
 
 def test_mean_activations_are_near_one():
-    """What the normalisation promises over natural images, on the three embedded photographs."""
+    """The normalization of the embedded network, on the three sample photographs."""
     network = vgg.load_vgg(layer_names(VGG19_BLOCKS))
     sums = np.zeros(16)
     for name in ("neuschwanstein", "colosseum", "chelsea"):

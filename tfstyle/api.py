@@ -88,13 +88,13 @@ def stylize(
     height, width = photograph.full_size
     own = max(height, width)
     long_side = own if not asked else asked if "size" in overrides else min(asked, own)
-    photo_size = images.fitted_size(height, width, long_side)
+    photo_size = images.fit_size(height, width, long_side)
     painting = images.read_and_log(style, background=background, long_side=_needed_side(chosen.style_size, photo_size))
     init: Any = _stylize_once if start == "adain" else None
     if start not in STARTS:
         init = images.read_and_log(start, background=background, long_side=max(photo_size)).image
     proportions, longest = chosen.style_size.sides(painting.full_size, photo_size)
-    painting_size = images.fitted_size(*proportions, longest)
+    painting_size = images.fit_size(*proportions, longest)
     for picture, size in ((photograph, photo_size), (painting, painting_size)):
         _check_size(picture, size, chosen.loss.smallest_side())
     needed = _check_memory(chosen, photo_size, painting_size)
@@ -108,7 +108,7 @@ def stylize(
 
     steps = observe(transfer.steps(small, target, recipe=chosen, init=init), callbacks)
     result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
-    environment.keeps_memory(needed)
+    environment.record_memory(needed)
     return result
 
 
@@ -221,10 +221,10 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> int:
     """Refuses a run that main memory could not hold, before it begins; returns the estimate of its peak in bytes."""
     needed = memory_needed(recipe.network, recipe.optimizer, result, painting)
-    free = environment.lacks_memory(needed)
+    free = environment.check_free_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
         clear_cache()  # The networks of other recipes, too, can make room.
-        free = environment.lacks_memory(needed)
+        free = environment.check_free_memory(needed)
     if free is None:
         return needed
     height, width = result

@@ -1,11 +1,12 @@
-"""Writes files and folders whole or not at all; errors are plain `OSError`s.
+"""Writes files and folders atomically: completely or not at all. Errors are plain `OSError`s.
 
-- A file is written under a temporary name in its own folder and then takes its name, which fails if something is there.
-  Where a file system has no hard links, an empty file holds the name until the whole one replaces it.
-- Overwriting keeps a symbolic link and replaces the file that it points to, or makes it. A replaced file keeps its
+- A file is written under a temporary name in the same folder and then renamed, which fails if the name is taken. On a
+  file system without hard links, an empty file reserves the name until the complete file replaces it.
+- Overwriting keeps a symbolic link and replaces, or creates, the file it points to. A replaced file keeps its
   permissions; its other hard links keep the old bytes. Pipes, devices and folders are never replaced.
-- Temporary names are locked as long as their process lives; what a killed one left is removed by the next that writes
-  in the folder. Some network file systems keep locks to one machine: what another one left must be a day old as well.
+- A temporary file is locked while its process lives. The next write in the same folder removes what a killed process
+  left. Some network file systems do not share locks between machines, so files of another machine are removed only if
+  they are a day old.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks: what a killed process left stays there.
+except ImportError:  # Windows has no such locks: files of a killed process are not removed.
     fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = ".tfstyle."
 _OURS = f"{_TEMPORARY}{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
 """Beginning of the temporary names of this machine."""
-_DAY = 86_400.0
+_DAY = 86_400.0  # Seconds.
 
 
 def write(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file atomically.
 
     Raises:
-        FileExistsError: if something is there that may not be replaced.
-        OSError: if it cannot be written.
+        FileExistsError: if the path exists and may not be replaced.
+        OSError: if the file cannot be written.
     """
     target = Path(os.path.realpath(path)) if overwrite else path
-    with _unfinished_file(target.parent) as temporary:
+    with _make_temporary_file(target.parent) as temporary:
         with temporary.open("r+b") as stream:
             if overwrite and os.path.lexists(target):
                 mode = target.stat().st_mode
                 if not stat.S_ISREG(mode):
                     raise FileExistsError
-                temporary.chmod(mode & 0o777)  # Before anything is in it: the file may be private.
+                temporary.chmod(mode & 0o777)  # Before it has any content, which may be private.
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -57,10 +58,10 @@ def write(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _rename_if_free(source: Path, path: Path) -> None:
-    """Gives a file a name, in one step with the question whether it is free; the source may stay as well.
+    """Renames a file in one step with the check that the new name is free; the old name may remain as well.
 
     Raises:
-        FileExistsError: if it is not.
+        FileExistsError: if the new name is taken.
     """
     try:
         os.link(source, path)
@@ -77,15 +78,15 @@ def _rename_if_free(source: Path, path: Path) -> None:
 
 
 def replace_folder(new: Path, path: Path, *, aside: Path) -> None:
-    """Gives a folder a name, in the place of one that is there.
+    """Renames a folder to a path, and removes the folder that was there.
 
     Args:
-        new: the folder, on the same file system.
-        path: the name.
-        aside: a free name for the one that is there until it is removed; a crash leaves it whole there.
+        new: the folder, on the same file system as `path`.
+        path: its new path.
+        aside: a free path for the old folder until it is removed; after a crash the old folder is complete there.
 
     Raises:
-        OSError: if it cannot be done; all is then as it was.
+        OSError: if it fails; nothing has changed then.
     """
     if not path.is_dir():
         new.rename(path)
@@ -100,27 +101,27 @@ def replace_folder(new: Path, path: Path, *, aside: Path) -> None:
 
 
 @contextlib.contextmanager
-def unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in another for work that is not finished yet; removed at the end, or after a kill by the next run.
+def make_temporary_folder(folder: Path) -> Iterator[Path]:
+    """Makes a temporary folder in another folder; removed at the end, or after a kill by the next write there.
 
     Raises:
         OSError: if it cannot be made.
     """
-    with _unfinished_file(folder) as path:
+    with _make_temporary_file(folder) as path:
         scratch = Path(f"{path}.d")
         scratch.mkdir()
         yield scratch
 
 
 @contextlib.contextmanager
-def _unfinished_file(folder: Path) -> Iterator[Path]:
-    """A new file of a temporary name, locked as long as this process lives; removed at the end, with its folder."""
+def _make_temporary_file(folder: Path) -> Iterator[Path]:
+    """Makes a temporary file, locked while this process lives; removed at the end, with its folder."""
     for path in folder.glob(f"{_TEMPORARY}*"):
         _remove_if_unlocked(path)
     path, descriptor = _create_locked(folder)
     try:
         if fcntl is None:
-            os.close(descriptor)  # Windows neither renames nor removes what is open.
+            os.close(descriptor)  # Windows neither renames nor removes open files.
         yield path
     finally:
         _remove(path)
@@ -129,21 +130,21 @@ def _unfinished_file(folder: Path) -> Iterator[Path]:
 
 
 def _create_locked(folder: Path) -> tuple[Path, int]:
-    """A new file and its descriptor, whose lock ends with it."""
+    """Makes a locked temporary file; returns its path and its descriptor, which holds the lock until it is closed."""
     while True:
         path = folder / f"{_OURS}{secrets.token_hex(8)}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if fcntl is None:
             return path, descriptor
-        with contextlib.suppress(OSError):  # Some file systems have no locks; nothing is cleared there.
+        with contextlib.suppress(OSError):  # Some file systems have no locks; nothing is removed there.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
-        os.close(descriptor)  # Another process took it for a leftover before it was locked.
+        os.close(descriptor)  # Another process removed it before it was locked.
 
 
 def _remove_if_unlocked(path: Path) -> None:
-    """Removes what a killed process left; a file that is locked belongs to a live one."""
+    """Removes the temporary file of a killed process; a locked one belongs to a live process."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError):
@@ -158,7 +159,7 @@ def _remove_if_unlocked(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Removes a temporary file, after the folder that goes with it."""
+    """Removes the folder of a temporary file's name, and then the file."""
     shutil.rmtree(f"{path}.d", ignore_errors=True)
     with contextlib.suppress(OSError):
         path.unlink()

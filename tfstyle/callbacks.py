@@ -193,7 +193,7 @@ class LossCurves(History):
     def close(self) -> None:
         """Writes the plot."""
         if self._path is not None and self.rows:
-            data = plots.loss_curves({"": self.rows}, format=self._path.suffix[1:].lower())
+            data = plots.draw_loss_curves({"": self.rows}, format=self._path.suffix[1:].lower())
             files.save_result(self._path, data, overwrite=self._overwrite)
 
 
@@ -233,7 +233,7 @@ class Strip(_ImageRecorder):
 
     def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
         def draw(pictures: list, labels: list[str]) -> bytes:
-            pixels = plots.grid(pictures, labels, columns=len(labels))
+            pixels = plots.draw_grid(pictures, labels, columns=len(labels))
             return images.encode(pixels, images.WRITERS[path.suffix.lower()])
 
         super().__init__(path, draw, every=every, pictures=8, overwrite=overwrite)
@@ -250,7 +250,7 @@ class Animation(_ImageRecorder):
 
     def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
         super().__init__(
-            path, lambda pictures, labels: plots.animation(pictures), every=every, pictures=40, overwrite=overwrite
+            path, lambda pictures, labels: plots.draw_animation(pictures), every=every, pictures=40, overwrite=overwrite
         )
 
 

@@ -1,8 +1,7 @@
-"""Weight file → its parts, whatever the file claims: plain bytes, zip archives and HDF5 files.
+"""Reads the containers of weight files within limits: plain bytes, zip archives and HDF5 files.
 
-One rule bounds the memory of every reader: a file has at most `MAX_WEIGHT_BYTES`, and nothing is made of it that is
-larger than the file itself. So nothing compressed is read, nothing that is declared but not stored, and nothing that
-lies in another file.
+One rule limits the memory of every reader: a file has at most `MAX_WEIGHT_BYTES`, and what is read from it is never
+larger than the file. So compressed data, data declared but not stored, and data in other files are refused.
 """
 
 from __future__ import annotations
@@ -19,22 +18,26 @@ import numpy as np
 from tfstyle.errors import MemoryLimitError, TfstyleError, WeightsError
 from tfstyle.limits import MAX_PATH_LENGTH, MAX_WEIGHT_BYTES, MAX_WEIGHT_PARTS
 
-_CENTRAL_HEADER = b"PK\x01\x02"  # In front of each entry of a zip archive's list of members.
+_CENTRAL_HEADER = b"PK\x01\x02"  # Precedes each entry in the list of members of a zip archive.
 
 
 def read_bytes(path: Path, limit: int = MAX_WEIGHT_BYTES) -> bytes:
     """Reads a file of at most `limit` bytes.
 
     Raises:
-        WeightsError: if it is missing, no regular file, or larger.
-        OSError: if it cannot be read.
+        WeightsError: if the file is missing, not a regular file, or larger.
+        OSError: if the file cannot be read.
     """
     _check_file(path, limit)
     return path.read_bytes()
 
 
-def outer_failure(path: Path, error: Exception) -> TfstyleError | None:
-    """What to raise where reading failed although nothing is wrong with the file; None if it is the file's fault."""
+def translate_error(path: Path, error: Exception) -> TfstyleError | None:
+    """Translates an error that is not caused by the content of a file: lack of memory, or of permission to read it.
+
+    Returns:
+        The error to raise; None if the content of the file caused it.
+    """
     if isinstance(error, MemoryError):
         return MemoryLimitError(f"{path}: memory ran out while it was read; close other programs.")
     if isinstance(error, OSError) and error.errno:
@@ -43,7 +46,7 @@ def outer_failure(path: Path, error: Exception) -> TfstyleError | None:
 
 
 def _check_file(path: Path, limit: int = MAX_WEIGHT_BYTES) -> int:
-    """The size of a file in bytes."""
+    """Checks that a file exists and is not too large; returns its size in bytes."""
     if not path.is_file():
         raise WeightsError("there is no such file")
     size = path.stat().st_size
@@ -53,14 +56,17 @@ def _check_file(path: Path, limit: int = MAX_WEIGHT_BYTES) -> int:
 
 
 def unzip(data: bytes) -> dict[str, bytes]:
-    """Reads a zip archive whose members are stored as they are, as torch, NumPy and Keras write them.
+    """Reads a zip archive of uncompressed members, as torch, NumPy and Keras write them.
+
+    Args:
+        data: the bytes of the archive.
 
     Returns:
-        Name → content.
+        Name of a member → its content.
 
     Raises:
         WeightsError: if members are compressed, encrypted, too many, or together larger than the archive.
-        Exception: whatever `zipfile` raises on a damaged archive.
+        Exception: of any kind that `zipfile` raises on a damaged archive.
     """
     if data.count(_CENTRAL_HEADER) > MAX_WEIGHT_PARTS:
         raise WeightsError(f"its archive has more than {MAX_WEIGHT_PARTS} members")
@@ -74,26 +80,26 @@ def unzip(data: bytes) -> dict[str, bytes]:
 
 
 def read_hdf5(path: Path, dimensions: Container[int]) -> dict[str, np.ndarray]:
-    """Checks all datasets of an HDF5 file, which must hold plain numbers in the file itself, and reads some of them.
+    """Checks all datasets of an HDF5 file, which must be plain numbers stored in the file itself, and reads some.
 
     Args:
         path: the file.
-        dimensions: how many dimensions the datasets to be read have.
+        dimensions: numbers of dimensions; datasets of other numbers of dimensions are checked but not read.
 
     Returns:
-        Path in the file → array.
+        Path of a dataset in the file → array.
 
     Raises:
-        WeightsError: if there are links, datasets that are virtual, external, chunked (as all compressed ones are) or
-            of another kind than numbers, too many parts, or more numbers than the file has room for.
-        Exception: whatever `h5py` raises on a damaged file.
+        WeightsError: if the file has links, too many parts, more numbers than it can store, or a dataset that is
+            virtual, external, chunked (all compressed ones are) or not numeric.
+        Exception: of any kind that `h5py` raises on a damaged file.
     """
     import h5py
 
     room = _check_file(path)
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(path, "r") as file:
-        for name, dataset in _datasets(file):
+        for name, dataset in _walk_datasets(file):
             _check_dataset(dataset)
             room -= dataset.nbytes
             if room < 0:
@@ -103,8 +109,8 @@ def read_hdf5(path: Path, dimensions: Container[int]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """Path and dataset, group by group; every object counts, so that no loop of links goes on for ever."""
+def _walk_datasets(file: Any) -> Iterator[tuple[str, Any]]:
+    """Yields path and dataset, group by group. Every object is counted, so that a loop of links ends."""
     import h5py
 
     parts = 0
@@ -127,7 +133,7 @@ def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _check_dataset(dataset: Any) -> None:
-    """Refuses a dataset that is anything but numbers in one piece of this file."""
+    """Raises WeightsError if a dataset is anything but numbers in one piece of this file."""
     import h5py
 
     layout = dataset.id.get_create_plist().get_layout()

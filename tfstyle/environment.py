@@ -1,7 +1,7 @@
-"""Imports TensorFlow and Keras; tells what the processor is fast at and what memory is free.
+"""Imports TensorFlow and Keras after a check, and finds out what the processor supports and how much memory is free.
 
-The only module that imports TensorFlow: others write `from tfstyle.environment import keras, tf`, and a Keras of
-another backend is refused here in one line. Importing this module changes no policy, log level or device setting.
+This is the only module that imports TensorFlow. Others write `from tfstyle.environment import keras, tf`, so that a
+Keras with another backend is refused here in one line. The import changes no policy, log level or device setting.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from tfstyle.errors import SetupError
 
-_LEGACY_VALUES = ("1", "true", "yes")
+_LEGACY_VALUES = ("1", "true", "yes")  # Of TF_USE_LEGACY_KERAS.
 
 
 def _require_tensorflow_backend() -> None:
-    """Refuses settings under which `keras` would not be Keras 3 on TensorFlow."""
-    for where, backend in (("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")), _configured_backend()):
+    """Raises SetupError if the settings would make `keras` anything but Keras 3 on TensorFlow."""
+    for where, backend in (("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")), _read_configured_backend()):
         if backend and backend != "tensorflow":
             raise SetupError(
                 f"tfstyle runs on Keras' tensorflow backend, but {where} is {backend!r}; set KERAS_BACKEND=tensorflow."
@@ -31,8 +31,8 @@ def _require_tensorflow_backend() -> None:
         raise SetupError("tfstyle needs Keras 3, but TF_USE_LEGACY_KERAS asks for Keras 2; unset TF_USE_LEGACY_KERAS.")
 
 
-def _configured_backend() -> tuple[str, str | None]:
-    """What Keras' configuration file says, and its path."""
+def _read_configured_backend() -> tuple[str, str | None]:
+    """Reads the backend from Keras' configuration file; returns its name and value, None if unset."""
     path = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
     try:
         return f"the backend in {path}", json.loads(path.read_text()).get("backend")
@@ -41,7 +41,7 @@ def _configured_backend() -> tuple[str, str | None]:
 
 
 def _import_frameworks() -> tuple[Any, Any]:
-    """Imports TensorFlow and Keras, or says which of them is unusable."""
+    """Imports TensorFlow and Keras; raises SetupError if TensorFlow cannot be imported."""
     _require_tensorflow_backend()
     try:
         import tensorflow
@@ -56,7 +56,7 @@ tf, keras = _import_frameworks()
 
 
 def require_channels_last() -> None:
-    """Refuses a Keras configured for channels-first images.
+    """Checks that Keras is configured for channels-last images.
 
     Raises:
         SetupError: if `keras.config.image_data_format()` is not "channels_last".
@@ -70,60 +70,66 @@ def require_channels_last() -> None:
 
 
 def grow_gpu_memory() -> None:
-    """Lets TensorFlow take GPU memory as it needs it, where there is a GPU and it is not in use yet."""
+    """Makes TensorFlow allocate GPU memory as needed, instead of all at once, unless a GPU is already in use."""
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except (RuntimeError, ValueError):
-            return  # TensorFlow already runs on it, with whatever its owner chose.
+            return  # TensorFlow already uses it; the setting of the calling program stays.
 
 
 _ONEDNN_FLAGS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8"}
+"""Instruction sets with any of which TensorFlow uses oneDNN by default."""
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
+"""Instruction sets with any of which convolutions in bfloat16 are fast."""
 
 
 def bfloat16_is_fast() -> bool:
-    """Says whether convolutions in bfloat16 are faster here than in float32: by the processor's flags.
+    """Whether convolutions are faster in bfloat16 than in float32 on this machine, judged by the processor's flags.
 
-    On a GPU TensorFlow uses TF32 unasked, and float32 stays.
+    False with a GPU, where TensorFlow computes float32 convolutions in TF32 by default.
     """
-    return uses_onednn() and bool(_BFLOAT16_FLAGS & processor_flags()) and not has_gpu()
+    return uses_onednn() and bool(_BFLOAT16_FLAGS & read_processor_flags()) and not has_gpu()
 
 
-def flips_kernels(setting: str = "auto") -> bool:
-    """Says whether gradients of convolutions are computed as convolutions with flipped kernels.
+def should_flip_kernels(setting: str = "auto") -> bool:
+    """Whether gradients of convolutions should be computed as convolutions with flipped kernels.
 
-    Without oneDNN, TensorFlow's own gradient on a processor unfolds the image into nine times its memory.
+    Without oneDNN, TensorFlow's own gradient on a processor unfolds the image, which takes nine times its memory.
 
     Args:
-        setting: "on", "off", or "auto", which says yes on an x86 processor without oneDNN.
+        setting: "on", "off", or "auto": on for an x86 processor without oneDNN.
     """
     if setting != "auto":
         return setting == "on"
-    return bool(processor_flags()) and not uses_onednn() and not has_gpu()
+    return bool(read_processor_flags()) and not uses_onednn() and not has_gpu()
 
 
 def uses_onednn() -> bool:
-    """Says whether TensorFlow computes by oneDNN: as TF_ENABLE_ONEDNN_OPTS says, else by the processor's flags."""
+    """Whether TensorFlow uses oneDNN: by TF_ENABLE_ONEDNN_OPTS if it is set, otherwise by the processor's flags."""
     asked = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower()
     if asked in ("0", "false", "1", "true"):
         return asked in ("1", "true")
-    return bool(_ONEDNN_FLAGS & processor_flags())
+    return bool(_ONEDNN_FLAGS & read_processor_flags())
 
 
-def settings() -> dict[str, bool]:
-    """What "auto" stands for on this machine, for those who want equal arithmetic on another."""
-    return {"oneDNN": uses_onednn(), "bfloat16": bfloat16_is_fast(), "flip_kernels": flips_kernels()}
+def resolve_settings() -> dict[str, bool]:
+    """Resolves the settings "auto" for this machine, so that another one can be set to the same arithmetic.
+
+    Returns:
+        Name of a setting → its value.
+    """
+    return {"oneDNN": uses_onednn(), "bfloat16": bfloat16_is_fast(), "flip_kernels": should_flip_kernels()}
 
 
 def has_gpu() -> bool:
-    """Says whether TensorFlow sees a GPU."""
+    """Whether TensorFlow finds a GPU."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 @functools.cache
-def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The instruction sets that Linux names for an x86 processor; none on other systems."""
+def read_processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Reads the instruction sets of an x86 processor that Linux lists; empty on other systems and processors."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
@@ -132,17 +138,17 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 _reusable = 0
-"""Largest estimate of a run that has ended, in bytes: TensorFlow keeps its memory and uses it again."""
+"""Largest estimate of a finished run, in bytes: TensorFlow keeps that memory and uses it again."""
 
 
-def lacks_memory(needed: int) -> int | None:
-    """Checks that main memory can hold a run; on a GPU TensorFlow reports it itself.
+def check_free_memory(needed: int) -> int | None:
+    """Checks that a run fits in main memory. With a GPU nothing is checked: TensorFlow reports a lack of GPU memory.
 
     Args:
-        needed: the run's estimated peak, in bytes.
+        needed: estimated peak of the run, in bytes.
 
     Returns:
-        None if it can; else the bytes that are free, with those that earlier runs of this process have left.
+        None if it fits; otherwise the free memory in bytes, including what finished runs of this process can reuse.
     """
     free = available_memory()
     if free is None or has_gpu() or needed <= free + _reusable:
@@ -150,38 +156,38 @@ def lacks_memory(needed: int) -> int | None:
     return free + _reusable
 
 
-def keeps_memory(needed: int) -> None:
-    """Notes the estimate of a run that has ended, whose memory serves the next one."""
+def record_memory(needed: int) -> None:
+    """Records the estimate of a finished run, in bytes: the next run can use its memory again."""
     global _reusable
     _reusable = max(_reusable, needed)
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Returns how many more bytes of main memory this process may take.
+    """Computes how many more bytes of main memory this process can allocate.
 
-    The smallest of what the machine has free, what the process' control group and those around it (version 1 or 2)
-    still allow, and what the process' own limits (`ulimit -v` and `-d`) leave.
+    This is the smallest of three numbers: the free memory of the machine; what the control group of the process and the
+    groups that contain it (version 1 or 2) still allow; and what the limits of the process (`ulimit -v`, `-d`) allow.
 
     Args:
-        root: where `proc` and `sys` lie; another folder in tests.
+        root: folder that contains `proc` and `sys`; another one in tests.
 
     Returns:
-        Bytes, or None where the system does not say (not Linux).
+        Bytes, or None if the system does not tell (not Linux).
     """
-    limits = [_kernel_free(root), *_process_free(root), *_groups_free(root)]
+    limits = [_read_machine_free(root), *_read_process_free(root), *_read_group_free(root)]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _read_lines(path: Path) -> list[str]:
-    """The lines of a file of the kernel's; none where it is missing."""
+    """Reads the lines of a file of the kernel; empty if it is missing."""
     try:
         return path.read_text().splitlines()
     except OSError:
         return []
 
 
-def _number_after(label: str, lines: Iterable[str]) -> int | None:
-    """The whole number after a label at the start of a line; None if there is no such line, or a word in its place."""
+def _find_number(label: str, lines: Iterable[str]) -> int | None:
+    """Finds the whole number that follows a label at the start of a line; None if there is no such line or number."""
     for line in lines:
         if line.startswith(label):
             words = line[len(label) :].split()
@@ -189,20 +195,20 @@ def _number_after(label: str, lines: Iterable[str]) -> int | None:
     return None
 
 
-def _kernel_free(root: Path) -> int | None:
-    """MemAvailable of /proc/meminfo, in bytes."""
-    free = _number_after("MemAvailable:", _read_lines(root / "proc/meminfo"))
+def _read_machine_free(root: Path) -> int | None:
+    """Reads MemAvailable from /proc/meminfo, in bytes."""
+    free = _find_number("MemAvailable:", _read_lines(root / "proc/meminfo"))
     return None if free is None else free * 1024
 
 
-def _process_free(root: Path) -> Iterator[int]:
-    """What the limits on address space and on data leave, each less what is mapped already.
+def _read_process_free(root: Path) -> Iterator[int]:
+    """Yields half of what each limit of the process, on address space and on data, leaves beyond what is mapped.
 
-    Half of it: with stacks and heaps of its threads TensorFlow maps about twice what it uses.
+    Half, because TensorFlow maps about twice the memory it uses, for the stacks and heaps of its threads.
     """
     limits, status = _read_lines(root / "proc/self/limits"), _read_lines(root / "proc/self/status")
     for limit, used in (("Max address space", "VmSize:"), ("Max data size", "VmData:")):
-        total, mapped = _number_after(limit, limits), _number_after(used, status)
+        total, mapped = _find_number(limit, limits), _find_number(used, status)
         if total is not None and mapped is not None:
             yield max(total - mapped * 1024, 0) // 2
 
@@ -211,11 +217,11 @@ _GROUP_FILES = {
     "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "),
     "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),
 }
-"""Controllers in /proc/self/cgroup (version 2 names none) → folder, and files with limit, usage and file cache."""
+"""Controller in /proc/self/cgroup (empty in version 2) → folder, files of limit and usage, label of the file cache."""
 
 
-def _groups_free(root: Path) -> Iterator[int]:
-    """Limit less usage of the process' control group and of every group around it, file cache counted as free."""
+def _read_group_free(root: Path) -> Iterator[int]:
+    """Yields limit minus usage of the process' control group and of each group that contains it; file cache is free."""
     paths = dict.fromkeys(_GROUP_FILES, "/")
     for line in _read_lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
@@ -223,8 +229,8 @@ def _groups_free(root: Path) -> Iterator[int]:
     for name, (folder, limit, usage, cache) in _GROUP_FILES.items():
         inner = root / folder / paths[name].strip("/")
         for group in (inner, *inner.parents):
-            total = _number_after("", _read_lines(group / limit))
-            used = _number_after("", _read_lines(group / usage))
+            total = _find_number("", _read_lines(group / limit))
+            used = _find_number("", _read_lines(group / usage))
             if total is not None and used is not None:
-                cached = _number_after(cache, _read_lines(group / "memory.stat")) or 0
+                cached = _find_number(cache, _read_lines(group / "memory.stat")) or 0
                 yield max(total - used + cached, 0)

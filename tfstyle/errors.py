@@ -1,8 +1,8 @@
-"""Exceptions of tfstyle, each kind with an exit code of its own.
+"""Exceptions of tfstyle and their exit codes.
 
-Every error a user can cause is a `TfstyleError` whose message, one line, says what was expected, what arrived and what
-to do. A message names an argument of the library in backquotes (`size`); the command line prints its option instead
-(--size) and exits with `exit_code`.
+Every error that a user can cause is a `TfstyleError`. Its message is one line that says what was expected, what arrived
+and what to do. A message names an argument of the library in backquotes (`size`); the command line prints its option
+(--size) instead, and exits with `exit_code`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TypeVar
 
 
 class TfstyleError(Exception):
-    """Base of every error tfstyle raises on purpose."""
+    """Base class of all errors that tfstyle raises deliberately."""
 
     exit_code = 1
 
 
 class SetupError(TfstyleError, ImportError):
-    """The installation or its environment cannot run tfstyle (exit code 1)."""
+    """The installation or its environment is not suitable (exit code 1)."""
 
 
 class UsageError(TfstyleError, ValueError):
@@ -29,37 +29,37 @@ class UsageError(TfstyleError, ValueError):
 
 
 class InputError(TfstyleError, ValueError):
-    """A picture cannot be used: missing, damaged, of a wrong kind or size (exit code 3)."""
+    """A picture cannot be used: it is missing, damaged, or of an unsupported format or size (exit code 3)."""
 
     exit_code = 3
 
 
 class OutputError(TfstyleError, OSError):
-    """A result cannot be written: folder, name, format or an existing file (exit code 4)."""
+    """A result cannot be written: because of its folder, name or format, or an existing file (exit code 4)."""
 
     exit_code = 4
 
 
 class DivergedError(TfstyleError, ArithmeticError):
-    """The loss stopped being a finite number (exit code 5)."""
+    """The loss, the image or the weights are no longer finite (exit code 5)."""
 
     exit_code = 5
 
 
 class MemoryLimitError(TfstyleError, MemoryError):
-    """The run would not fit, or did not fit, in memory (exit code 6)."""
+    """A run does not fit in memory (exit code 6)."""
 
     exit_code = 6
 
 
 class WeightsError(TfstyleError, ValueError):
-    """Network weights are missing, damaged or of another network (exit code 7)."""
+    """Weights of a network are missing, damaged or of another network (exit code 7)."""
 
     exit_code = 7
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a run; the message says what of it has been written (exit code 130)."""
+    """A run was stopped by Ctrl-C; the message says which results were written (exit code 130)."""
 
     exit_code = 130
 
@@ -68,15 +68,18 @@ _Value = TypeVar("_Value")
 
 
 def lookup(kind: str, name: object, table: Mapping[str, _Value]) -> _Value:
-    """Returns the entry of that name.
+    """Looks up a name in a table.
 
     Args:
-        kind: what the name stands for, in words: "statistic".
-        name: what arrived.
-        table: name to entry.
+        kind: what is named, in words, such as "statistic".
+        name: the name that arrived.
+        table: name → entry.
+
+    Returns:
+        The entry.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there is no entry of that name; the message suggests the nearest.
     """
     if isinstance(name, str) and name in table:
         return table[name]
@@ -84,11 +87,11 @@ def lookup(kind: str, name: object, table: Mapping[str, _Value]) -> _Value:
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:
-    """Says that a name is not known, with the nearest valid one.
+    """Formats the message for an unknown name, with the nearest valid one.
 
     Args:
-        kind: what the name stands for, in words: "recipe", "layer".
-        name: what arrived.
+        kind: what is named, in words, such as "recipe" or "layer".
+        name: the name that arrived.
         choices: the valid names.
 
     Returns:

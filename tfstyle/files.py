@@ -1,4 +1,4 @@
-"""Checks the names of files to be written, finds free ones, and saves a result elsewhere rather than lose it."""
+"""Checks paths of output files, finds free names, and saves a result elsewhere if its path cannot be written."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ from tfstyle import atomic
 from tfstyle.errors import OutputError
 
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|]')
-"""Characters that some file system does not hold in a name."""
+"""Characters that some file systems do not allow in a name."""
 
 LONGEST_NAME = 255
-"""Bytes of a file's name that every common file system holds."""
+"""Longest name of a file, in bytes, that common file systems allow."""
 
 LONGEST_PATH = 4000
-"""Bytes of a path that Linux opens, less the room for a temporary name."""
+"""Longest path, in bytes, that Linux opens, less some room for a temporary name."""
 
 
 def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) -> None:
-    """Refuses early what could not be written as a file of one of some kinds.
+    """Checks early, before any work is done, that a file can be written.
+
+    Args:
+        path: path of the file.
+        suffixes: the suffixes allowed, such as ".png".
+        overwrite: whether an existing file may be replaced.
 
     Raises:
-        OutputError: if the ending is another, the folder missing or not writable, or something there that is no
-            ordinary file or that `overwrite` was not given for.
+        OutputError: if the suffix is another one, the folder is missing or not writable, the path is not that of an
+            ordinary file, or the file exists and `overwrite` is not set.
     """
     if path.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
@@ -47,10 +52,10 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
 
 
 def check_name(path: Path) -> None:
-    """Refuses names that are longer than file systems hold, which then fail even to say that nothing is there.
+    """Checks that no name in a path is too long: for these, even the question whether a file exists fails.
 
     Raises:
-        OutputError: if the name, that of a folder above it, or the whole path is too long.
+        OutputError: if the name, the name of a folder above it, or the whole path is too long.
     """
     if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
         raise OutputError(f"{path}: has a name of more than {LONGEST_NAME} bytes; choose a shorter one.")
@@ -59,10 +64,10 @@ def check_name(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuses paths at which nothing could be made, be it a file or a folder.
+    """Checks that a file or folder can be made at a path.
 
     Raises:
-        OutputError: if the folder it would lie in is missing or not writable, or the name is too long.
+        OutputError: if the folder that would contain it is missing or not writable, or the name is too long.
     """
     check_name(path)
     if not os.path.isdir(path.parent):
@@ -72,13 +77,13 @@ def check_place(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def made_folder(folder: Path) -> Iterator[None]:
-    """Makes a folder if it is missing; at the end it is removed again if nothing was put into it.
+def make_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder if it is missing, and at the end removes it again if it is empty.
 
-    Only the last folder of a path is made, so that a misspelt one does not become a tree.
+    Only the last folder of a path is made, so that a misspelled path does not make a tree of folders.
 
     Raises:
-        OutputError: if it cannot be made.
+        OutputError: if the folder cannot be made.
     """
     made = not os.path.isdir(folder)
     if made:
@@ -96,13 +101,16 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 def make_free_folder(folder: Path) -> Path:
-    """Makes a folder under the first name of FOLDER, FOLDER-2, FOLDER-3, … that is free.
+    """Makes a folder under the first free name of FOLDER, FOLDER-2, FOLDER-3, ….
+
+    Returns:
+        Its path.
 
     Raises:
-        OutputError: if it cannot be made.
+        OutputError: if the folder cannot be made.
     """
     try:
-        for path in numbered(folder):
+        for path in number_names(folder):
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
                 break
@@ -112,49 +120,54 @@ def make_free_folder(folder: Path) -> Path:
 
 
 def save_atomically(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file atomically.
 
     Raises:
-        OutputError: if it cannot be written, or has appeared meanwhile and `overwrite` is not given.
+        OutputError: if it cannot be written, or it exists and `overwrite` is not set.
     """
     try:
         atomic.write(path, data, overwrite=overwrite)
     except OSError as error:
-        raise OutputError(f"{_reason(path, error)}; choose another name or folder.") from error
+        raise OutputError(f"{_describe_failure(path, error)}; choose another name or folder.") from error
 
 
 def save_result(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:
-    """Writes a file that cost much work: if it cannot take its name, it is saved elsewhere.
+    """Writes the result of long work atomically; if its path cannot be written, saves it elsewhere.
 
     Args:
-        path: where to, or a `FreeName`.
-        data: what to write.
-        overwrite: replace a file that is there.
+        path: path of the file, or a `FreeName`.
+        data: bytes of the file.
+        overwrite: whether to replace an existing file.
 
     Returns:
-        Where the file is.
+        The path of the file.
 
     Raises:
-        OutputError: if it had to be saved elsewhere, which the message names (as `rescue`).
+        OutputError: if it was saved elsewhere, as by `rescue`; the message says where.
     """
     try:
         if isinstance(path, FreeName):
             return path.write(data)
         atomic.write(Path(path), data, overwrite=overwrite)
     except OSError as error:
-        rescue(Path(path), data, _reason(Path(path), error))
+        rescue(Path(path), data, _describe_failure(Path(path), error))
     return Path(path)
 
 
 def rescue(path: Path, data: bytes, reason: str) -> NoReturn:
-    """Saves a file under the next free name beside its own; else in the working folder; else in the temporary one.
+    """Saves a file under the next free name in its folder, or else in the working folder, or in the temporary folder.
+
+    Args:
+        path: the path that could not be written.
+        data: bytes of the file.
+        reason: why it could not be written, as the beginning of the message.
 
     Raises:
-        OutputError: always: the reason, and where the file is now.
+        OutputError: always; it names the reason and the path of the file.
     """
     for folder in (lambda: path.parent, Path.cwd, lambda: Path(tempfile.gettempdir())):
-        with contextlib.suppress(OSError):  # That of a folder that is gone is one, too.
-            saved = _write_first_free(numbered(folder() / path.name), data)
+        with contextlib.suppress(OSError):  # `Path.cwd` raises it as well, if the folder no longer exists.
+            saved = _write_first_free(number_names(folder() / path.name), data)
             break
     else:
         raise OutputError(f"{reason}, nor in the working or the temporary folder; the result is lost.")
@@ -162,27 +175,30 @@ def rescue(path: Path, data: bytes, reason: str) -> NoReturn:
 
 
 class FreeName(os.PathLike):
-    """A name that nobody chose: until it is written, the first of NAME, NAME-2, NAME-3, … that is free.
+    """A default output path: the first free one of NAME, NAME-2, NAME-3, …, chosen anew until it is written.
+
+    A path typed by the user is never numbered; a default one is, so that no file is overwritten.
 
     Args:
-        path: the name wanted.
-        beside: path to another that must be free as well when the name is chosen.
+        path: the path NAME.
+        beside: function from a path to another one that must be free as well when the first number is chosen.
     """
 
     def __init__(self, path: Path, *, beside: Callable[[Path], Path] = lambda path: path) -> None:
-        free = (name for name in numbered(path) if not (os.path.lexists(name) or os.path.lexists(beside(name))))
+        free = (name for name in number_names(path) if not (os.path.lexists(name) or os.path.lexists(beside(name))))
         self._path, self._first = path, next(free)
         self._written: Path | None = None
 
     def _names(self) -> Iterator[Path]:
-        return itertools.dropwhile(lambda name: name != self._first, numbered(self._path))
+        """Yields the numbered names from the first one chosen on."""
+        return itertools.dropwhile(lambda name: name != self._first, number_names(self._path))
 
     def __fspath__(self) -> str:
-        """The path that was written, or would be now."""
+        """The path that was written; before that, the one that is free now."""
         return str(self._written or next(itertools.filterfalse(os.path.lexists, self._names())))
 
     def write(self, data: bytes) -> Path:
-        """Writes a file under the first free name.
+        """Writes a file under the first free name; returns its path.
 
         Raises:
             OSError: if it cannot be written.
@@ -191,33 +207,33 @@ class FreeName(os.PathLike):
         return self._written
 
 
-def numbered(path: Path) -> Iterator[Path]:
-    """NAME, NAME-2, NAME-3, …, each cut to what file systems hold."""
-    yield path.with_name(fitted(path.stem, path.suffix))
+def number_names(path: Path) -> Iterator[Path]:
+    """Yields NAME, NAME-2, NAME-3, …, each shortened to what file systems allow."""
+    yield path.with_name(shorten_name(path.stem, path.suffix))
     for number in itertools.count(2):
-        yield path.with_name(fitted(path.stem, f"-{number}{path.suffix}"))
+        yield path.with_name(shorten_name(path.stem, f"-{number}{path.suffix}"))
 
 
-def fitted(stem: str, ending: str = "") -> str:
-    """A file's name of a stem and an ending, the stem cut to what file systems hold."""
+def shorten_name(stem: str, ending: str = "") -> str:
+    """Joins a stem and an ending to a file name, the stem shortened to what file systems allow."""
     room = LONGEST_NAME - len(os.fsencode(ending))
     if len(os.fsencode(stem)) > room:
         stem = os.fsencode(stem)[:room].decode(errors="ignore")
     return stem + ending
 
 
-def distinct_names(stems: Iterable[str], suffix: str) -> list[str]:
-    """File names for some words: such as Windows allows, numbered where two are the same but for case."""
+def make_distinct_names(stems: Iterable[str], suffix: str) -> list[str]:
+    """Makes file names from words: valid on Windows, and numbered where two differ in case only or not at all."""
     names: dict[str, str] = {}
     for stem in stems:
-        every = (path.name for path in numbered(Path(_FORBIDDEN.sub("-", stem) + suffix)))
+        every = (path.name for path in number_names(Path(_FORBIDDEN.sub("-", stem) + suffix)))
         name = next(name for name in every if name.casefold() not in names)
         names[name.casefold()] = name
     return list(names.values())
 
 
 def _write_first_free(names: Iterable[Path], data: bytes) -> Path:
-    """Writes a file under the first name that is free at that moment."""
+    """Writes a file under the first of the names that is free; returns its path."""
     for name in itertools.filterfalse(os.path.lexists, names):
         with contextlib.suppress(FileExistsError):
             atomic.write(name, data, overwrite=False)
@@ -225,8 +241,8 @@ def _write_first_free(names: Iterable[Path], data: bytes) -> Path:
     return name
 
 
-def _reason(path: Path, error: OSError) -> str:
-    """Why a file could not be written, as the beginning of a sentence."""
+def _describe_failure(path: Path, error: OSError) -> str:
+    """Describes why a file could not be written, as the beginning of a sentence."""
     if isinstance(error, FileExistsError):
         return f"{path}: has appeared meanwhile and was left alone"
     return f"{path}: cannot be written ({error.strerror or error})"

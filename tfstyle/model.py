@@ -160,7 +160,7 @@ def gradient_kernels(model: StyleContentModel, setting: str) -> dict[str, tf.Ten
         model: whose network is used.
         setting: `Network.flip_kernels`.
     """
-    flips = environment.flips_kernels(setting) and model.compute_dtype == "float32"
+    flips = environment.should_flip_kernels(setting) and model.compute_dtype == "float32"
     return model.vgg.flipped_kernels() if flips else {}
 
 

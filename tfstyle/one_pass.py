@@ -90,7 +90,7 @@ def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
     """Reads the content image at the size of the result."""
     picture = images.read_and_log(source, background=background, long_side=size)
     full_height, full_width = picture.full_size
-    height, width = images.fitted_size(full_height, full_width, size or max(full_height, full_width))
+    height, width = images.fit_size(full_height, full_width, size or max(full_height, full_width))
     if height * width > MAX_PIXELS:
         limit = f"{width}x{height} is more than the limit of {MAX_PIXELS / 1e6:g} million pixels"
         if size:
@@ -109,7 +109,7 @@ def _stylize(
     """
     height, width = content.shape[1:3]
     needed = network.memory_needed((height, width), *(style.shape[1:3] for style in styles), tile=tile)
-    if (free := environment.lacks_memory(needed)) is not None:
+    if (free := environment.check_free_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             "choose a smaller `tile` or `size`."
@@ -118,7 +118,7 @@ def _stylize(
         result = network.stylize(content, styles, tile=tile, **options)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
-    environment.keeps_memory(needed)
+    environment.record_memory(needed)
     return result
 
 

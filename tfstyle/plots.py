@@ -1,7 +1,6 @@
-"""Images, features and losses → what a run looks like: curves, strips, grids, feature maps.
+"""Draws loss curves, grids of images, animations and feature maps.
 
-Everything is returned as pixels or as the bytes of a file, and drawn without a display: matplotlib's figures are used
-without its window system.
+Results are pixels or the bytes of a file. No display is needed: matplotlib is used without `pyplot`.
 """
 
 from __future__ import annotations
@@ -18,32 +17,29 @@ from PIL import Image, ImageDraw, ImageFont
 from tfstyle import images
 
 Row = Mapping[str, float]
+"""One row of `callbacks.History`: name of a number → number."""
 
 LABEL_HEIGHT = 18
+"""Height of a label in a grid, in pixels."""
 _GAP = 4
 _FONT_SIZE = 12
 
 
-def to_pixels(image: Any) -> np.ndarray:
-    """An image [1, height, width, 3] in [0, 1] as uint8 [height, width, 3], rounded."""
-    return np.rint(np.clip(np.asarray(image, np.float32)[0], 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def grid(pictures: Sequence[Any], labels: Sequence[str], *, columns: int) -> np.ndarray:
-    """Pictures side by side in rows, each under its label.
+def draw_grid(pictures: Sequence[Any], labels: Sequence[str], *, columns: int) -> np.ndarray:
+    """Draws images side by side in rows, each below its label.
 
     Args:
-        pictures: images [1, height, width, 3] in [0, 1] of any sizes; all are shown at the largest width, or as wide
-            as the longest label up to 280 pixels.
-        labels: one a picture.
-        columns: pictures in a row.
+        pictures: images [1, height, width, 3] in [0, 1] of any sizes. All are resized to the largest width, or to that
+            of the longest label, up to 280 pixels, if it is wider.
+        labels: one label for each image.
+        columns: number of images in a row.
 
     Returns:
         uint8 [height, width, 3] on white.
     """
     longest = max(ImageFont.load_default(_FONT_SIZE).getlength(label) for label in labels)
     width = max(min(280, math.ceil(longest) + 4), *(picture.shape[2] for picture in pictures))
-    cells = [_cell(picture, label, width) for picture, label in zip(pictures, labels, strict=True)]
+    cells = [_draw_cell(picture, label, width) for picture, label in zip(pictures, labels, strict=True)]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.height for cell in row) for row in rows]
     sheet = Image.new("RGB", (columns * (width + _GAP) - _GAP, sum(heights) + _GAP * (len(rows) - 1)), "white")
@@ -55,11 +51,11 @@ def grid(pictures: Sequence[Any], labels: Sequence[str], *, columns: int) -> np.
     return np.asarray(sheet)
 
 
-def _cell(picture: Any, label: str, width: int) -> Image.Image:
-    """One picture at a width, its label above it, shortened where it is too long."""
+def _draw_cell(picture: Any, label: str, width: int) -> Image.Image:
+    """Draws one image at a width, with its label above it, shortened if it is too long."""
     height = max(1, round(picture.shape[1] * width / picture.shape[2]))
     cell = Image.new("RGB", (width, height + LABEL_HEIGHT), "white")
-    cell.paste(Image.fromarray(to_pixels(images.resize(picture, height, width))), (0, LABEL_HEIGHT))
+    cell.paste(_to_pil(picture, height, width), (0, LABEL_HEIGHT))
     font, draw = ImageFont.load_default(_FONT_SIZE), ImageDraw.Draw(cell)
     while label and draw.textlength(label, font) > width - 4:
         label = label[:-2] + "…" if len(label) > 2 else ""
@@ -67,15 +63,23 @@ def _cell(picture: Any, label: str, width: int) -> Image.Image:
     return cell
 
 
-def animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
-    """An animated GIF of images [1, height, width, 3], all shown at the last one's size; the last stays longest.
+def _to_pil(picture: Any, height: int, width: int) -> Image.Image:
+    """Resizes an image [1, height, width, 3] and converts it to a PIL image of 8 bits a channel."""
+    return Image.fromarray(images.to_uint8(np.asarray(images.resize(picture, height, width), np.float32)[0]))
+
+
+def draw_animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
+    """Draws an animated GIF that repeats; the last image is shown for two seconds.
 
     Args:
-        pictures: in order.
-        seconds: of one round, apart from the last picture's own two.
+        pictures: images [1, height, width, 3] in [0, 1], in order; all are resized to the size of the last one.
+        seconds: duration of one round, without the two seconds of the last image.
+
+    Returns:
+        The bytes of the GIF file.
     """
     height, width = pictures[-1].shape[1:3]
-    frames = [Image.fromarray(to_pixels(images.resize(picture, height, width))) for picture in pictures]
+    frames = [_to_pil(picture, height, width) for picture in pictures]
     each = max(20, round(1000 * seconds / len(frames)))
     stream = io.BytesIO()
     durations = [each] * (len(frames) - 1) + [2000]
@@ -83,21 +87,21 @@ def animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
     return stream.getvalue()
 
 
-def loss_curves(
+def draw_loss_curves(
     runs: Mapping[str, Sequence[Row]], *, terms: Sequence[str] = ("style", "content"), format: str = "png"
 ) -> bytes:
-    """Losses of one run or several, each term on an axis of its own.
+    """Draws the losses of one or several runs, each term in a plot of its own.
 
-    An axis is logarithmic if its values are positive and span more than a factor of 3. A 0 is left out: it was not
-    computed in that step.
+    The vertical axis is logarithmic if all values are positive and the largest is more than 3 times the smallest. Zeros
+    are not drawn: they stand for a term that was not computed in that step.
 
     Args:
-        runs: label → the rows of `callbacks.History`.
-        terms: which losses, in this order.
-        format: of the picture, as matplotlib names it: png, svg, pdf, jpg, webp, …
+        runs: label of a run → its rows of `callbacks.History`.
+        terms: names of the losses to draw, in this order.
+        format: format of the file as matplotlib names it: png, svg, pdf, jpg, webp, …
 
     Returns:
-        The bytes of the picture file.
+        The bytes of the file.
     """
     from matplotlib.figure import Figure
 
@@ -127,32 +131,32 @@ def loss_curves(
 
 
 def _mark_scales(axis: Any, rows: Sequence[Row]) -> None:
-    """A dotted line where a finer scale begins."""
+    """Draws a dotted line at each step where a finer scale begins."""
     for before, after in itertools.pairwise(rows):
         if after["scale"] != before["scale"]:
-            axis.axvline(after["step"], color="grey", linestyle=":", linewidth=1)
+            axis.axvline(after["step"], color="gray", linestyle=":", linewidth=1)
 
 
-def feature_map(features: Any) -> np.ndarray:
-    """One feature map, or the mean of many, as a grey image.
+def draw_feature_map(features: Any) -> np.ndarray:
+    """Draws the mean over the channels of a feature map as a gray image.
 
     Args:
-        features: [1, height, width, channels].
+        features: float [1, height, width, channels].
 
     Returns:
-        float32 [1, height, width, 3] in [0, 1]: 0 where the mean over the channels is least, 1 where it is most.
+        float32 [1, height, width, 3] in [0, 1]: 0 where the mean is smallest, 1 where it is largest.
     """
     mean = np.asarray(features, np.float32).mean(axis=-1, keepdims=True)
     low, high = mean.min(), mean.max()
     return np.repeat((mean - low) / max(high - low, 1e-12), 3, axis=-1)
 
 
-def strongest_channels(features: Any, *, count: int = 16) -> np.ndarray:
-    """A contact sheet of the channels with the highest mean activation, each labelled with its number and mean.
+def draw_strongest_channels(features: Any, *, count: int = 16) -> np.ndarray:
+    """Draws the channels with the highest mean activation in a grid, each labeled with its number and mean.
 
     Args:
-        features: [1, height, width, channels].
-        count: how many channels at most.
+        features: float [1, height, width, channels].
+        count: maximum number of channels.
 
     Returns:
         uint8 [height, width, 3].
@@ -161,6 +165,6 @@ def strongest_channels(features: Any, *, count: int = 16) -> np.ndarray:
     means = features.mean(axis=(0, 1, 2))
     chosen = np.argsort(-means, kind="stable")[:count]
     factor = math.ceil(96 / features.shape[2])  # Each at least as wide as its label.
-    maps = [feature_map(features[..., [c]]).repeat(factor, axis=1).repeat(factor, axis=2) for c in chosen]
+    maps = [draw_feature_map(features[..., [c]]).repeat(factor, axis=1).repeat(factor, axis=2) for c in chosen]
     labels = [f"{channel}: {means[channel]:.2f}" for channel in chosen]
-    return grid(maps, labels, columns=math.ceil(math.sqrt(len(chosen))))
+    return draw_grid(maps, labels, columns=math.ceil(math.sqrt(len(chosen))))

@@ -103,4 +103,4 @@ def _format_value(value: Any) -> str:
 
 def draw_grid(runs: Sequence[SweepRun], *, columns: int) -> Any:
     """Draws the images of a sweep in a labeled grid, uint8 [height, width, 3]."""
-    return plots.grid([run.image for run in runs], [run.label for run in runs], columns=columns)
+    return plots.draw_grid([run.image for run in runs], [run.label for run in runs], columns=columns)

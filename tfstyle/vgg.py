@@ -175,7 +175,7 @@ class VGG(keras.Model):
         """The kernels rotated by 180°, inputs and outputs exchanged, as the weights are now.
 
         The gradient of a convolution is a convolution with the flipped kernel: faster and in less memory where
-        `environment.flips_kernels`.
+        `environment.should_flip_kernels`.
 
         Returns:
             {layer: [3, 3, out, in]} of all layers but the first, whose gradient has only three channels, and those

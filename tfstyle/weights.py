@@ -1,7 +1,7 @@
-"""Weight file → named arrays: embedded, Keras, torch and safetensors files, checked before anything uses them.
+"""Reads the weights of VGG networks: the embedded file, and files of Keras, PyTorch and safetensors.
 
-Every reader returns plain arrays under the file's own names; `read` gives them Keras' layer names and layout. No reader
-runs anything a file says, reads another file, or takes more memory than the file's own size allows (`containers`).
+Each reader returns plain arrays under the names in the file; `read` gives them the layer names and layout of Keras. No
+reader runs code from a file, opens another file, or takes more memory than the size of the file allows (`containers`).
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from tfstyle.limits import MAX_HEADER_BYTES, MAX_WEIGHT, MAX_WEIGHT_PARTS
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
 
 FOLDER = Path(__file__).parent / "data" / "weights"
+"""Folder of the embedded files."""
 
 EMBEDDED_HASHES: Mapping[str, str] = MappingProxyType(
     {
-        "vgg19-normalised": "b9c1f60ea9c878fe92542005a90d2d631a50072bc44388dae6ef67a310a32863",
+        "vgg19-normalized": "b9c1f60ea9c878fe92542005a90d2d631a50072bc44388dae6ef67a310a32863",
         "adain-decoder": "7d86b8f39420b0d2e1ab61bc9a01ca52a7189cacc5ae4162708642520510a236",
         "vgg19-magnitudes": "a35e5cff77afe8b3591410be7fc27e5df51be5075963a28c70a3a1575d0f6a8d",
     }
 )
-"""SHA-256 of the embedded files, as `scripts/build_weights.py` and `scripts/measure_magnitudes.py` make them."""
+"""Name of an embedded file → its SHA-256, as made by `scripts/build_weights.py` and `scripts/measure_magnitudes.py`."""
 
 NETWORK_HASHES: Mapping[str, str] = MappingProxyType(
     {"starry-night": "a86f4ab9235b738ebe9561f2c274ddd3aecac6f97138a077f47aab110d20dfd5"}
 )
-"""SHA-256 of the embedded networks of one style, files of `feedforward.serialization`."""
+"""Name of an embedded network of one style, a file of `feedforward.serialization` → its SHA-256."""
 
 _SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 Arrays = dict[str, np.ndarray]
+"""Name → array."""
 
 
 class NetworkWeights(NamedTuple):
@@ -48,7 +50,8 @@ class NetworkWeights(NamedTuple):
 
     Attributes:
         layers: Keras layer name → (kernel [3, 3, in, out], bias [out]), float32.
-        input_scale: the pixel range files of this kind are trained on: "keras" or "torch".
+        input_scale: the pixel range that files of this kind were trained on: "keras" (BGR, 0 to 255, minus the mean) or
+            "torch" (RGB, 0 to 1, normalized by mean and deviation).
     """
 
     layers: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -56,15 +59,15 @@ class NetworkWeights(NamedTuple):
 
 
 def embedded_path(name: str) -> Path:
-    """Where the embedded file of that name lies."""
+    """The path of an embedded file."""
     return FOLDER / f"{name}{'.keras' if name in NETWORK_HASHES else '.safetensors'}"
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
+def hash_file(path: Path) -> str:
+    """Computes the SHA-256 of a file, in hexadecimal.
 
     Raises:
-        WeightsError: if it cannot be read.
+        WeightsError: if the file cannot be read.
     """
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -73,20 +76,20 @@ def file_hash(path: Path) -> str:
 
 
 def read_embedded(name: str) -> Arrays:
-    """Reads one of the embedded files after checking its hash.
+    """Reads an embedded file and checks its hash.
 
     Args:
-        name: "vgg19-normalised", "adain-decoder" or "vgg19-magnitudes".
+        name: "vgg19-normalized", "adain-decoder" or "vgg19-magnitudes".
 
     Returns:
         Name → float32 array, kernels [3, 3, in, out] under `LAYER.kernel` and biases [out] under `LAYER.bias`; or
         magnitudes [out] and [1] under `LAYER.conv` and `LAYER.relu`.
 
     Raises:
-        WeightsError: if the file is missing or not the one this version was built with.
+        WeightsError: if the file is missing, or its hash is not that of this version of tfstyle.
     """
     path = embedded_path(name)
-    if file_hash(path) != EMBEDDED_HASHES[name]:
+    if hash_file(path) != EMBEDDED_HASHES[name]:
         raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
     return {key: array.astype(np.float32) for key, array in _read_safetensors(path).items()}
 
@@ -95,24 +98,24 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
     """Reads the convolutions of a VGG network.
 
     Args:
-        source: "embedded"; "imagenet" (Keras' download, kept in Keras' cache); or the path of a Keras `.h5` or
-            `.weights.h5`, a `.pth` or `.pt` state dictionary (torchvision's or Caffe's: same names, other pixel range)
-            or a `.safetensors` file of either.
-        blocks: filters of each convolution, block by block.
+        source: "embedded"; "imagenet" (downloaded and cached by Keras); or the path of a file: `.h5` or `.weights.h5`
+            of Keras, `.pth` or `.pt` with a state dictionary (torchvision or Caffe: same names, other pixel range),
+            or `.safetensors` with the names of either.
+        blocks: number of filters of each convolution, block by block.
 
     Returns:
         A `NetworkWeights` with every convolution of `blocks`.
 
     Raises:
-        WeightsError: if the file is missing, damaged, too large, of another network, or holds numbers that are not
-            finite or beyond `MAX_WEIGHT`; or cannot be read.
+        WeightsError: if the file is missing, damaged, too large, of another network or cannot be read, or has values
+            that are not finite or beyond `MAX_WEIGHT`.
         MemoryLimitError: if memory runs out.
     """
     if source == "embedded":
-        arrays, of_torch = read_embedded("vgg19-normalised"), False
-        return NetworkWeights(_named_layers(arrays, blocks, "embedded weights", of_torch), "keras")
+        arrays, of_torch = read_embedded("vgg19-normalized"), False
+        return NetworkWeights(_name_layers(arrays, blocks, "embedded weights", of_torch), "keras")
     if source == "imagenet":
-        return NetworkWeights(_named_layers(_read_imagenet(), blocks, "imagenet weights", False), "keras")
+        return NetworkWeights(_name_layers(_read_imagenet(), blocks, "imagenet weights", False), "keras")
     path = Path(source)
     arrays = _read_file(path)
     if any(name.endswith("running_mean") for name in arrays):
@@ -121,14 +124,14 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
         ".h5",
         ".hdf5",
     )
-    # A 1x1 convolution in front is RGB → BGR, 0-255, less the mean, which `vgg` does itself.
+    # A leading 1x1 convolution converts RGB to BGR in 0-255 minus the mean, which `vgg` does itself.
     prepared = any(array.shape == (3, 3, 1, 1) for array in arrays.values())
     scale = "torch" if of_torch and not prepared else "keras"
-    return NetworkWeights(_named_layers(arrays, blocks, str(path), of_torch), scale)
+    return NetworkWeights(_name_layers(arrays, blocks, str(path), of_torch), scale)
 
 
 def check(source: str | Path) -> None:
-    """Checks the name of a weights file before any work is done; the file itself is not opened.
+    """Checks early, before any work is done, that a source of weights exists; the file is not opened.
 
     Raises:
         WeightsError: if `source` is neither "embedded" nor "imagenet" nor an existing file of a known kind.
@@ -143,12 +146,12 @@ def check(source: str | Path) -> None:
 
 
 def _read_file(path: Path) -> Arrays:
-    """Reads a file by the ending of its name; every failure is one line that begins with the path."""
+    """Reads a file by its suffix; every error is one line that begins with the path."""
     check(path)
     try:
         return _READERS[path.suffix.lower()](path)
-    except Exception as error:  # Whatever h5py, zipfile, json and NumPy say of a damaged file.
-        if failure := containers.outer_failure(path, error):
+    except Exception as error:  # h5py, zipfile, json and NumPy raise exceptions of many kinds on a damaged file.
+        if failure := containers.translate_error(path, error):
             raise failure from error
         known = isinstance(error, (WeightsError, OSError)) and str(error)
         cause = " ".join(known.split()) if known else f"it is damaged ({type(error).__name__})"
@@ -156,13 +159,16 @@ def _read_file(path: Path) -> Arrays:
 
 
 def _read_h5(path: Path) -> Arrays:
-    """The kernels and biases of an HDF5 file under their paths."""
+    """Reads the kernels and biases of an HDF5 file under their paths."""
     arrays = containers.read_hdf5(path, dimensions=(1, 4))
     return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
 
 
 def _read_safetensors(path: Path) -> Arrays:
-    """The tensors of a safetensors file: eight bytes of length, a JSON header, then the numbers, without gaps."""
+    """Reads a safetensors file: eight bytes with the length of the header, the header in JSON, the arrays without gaps.
+
+    The library safetensors is not used, so that running tfstyle needs no further package.
+    """
     data = containers.read_bytes(path)
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
@@ -177,10 +183,11 @@ def _read_safetensors(path: Path) -> Arrays:
         end = last
     if end != len(body):
         raise WeightsError("it is cut short or damaged")
-    return {name: _tensor(entry, body) for name, entry in header.items()}
+    return {name: _decode_tensor(entry, body) for name, entry in header.items()}
 
 
-def _tensor(entry: dict, body: memoryview) -> np.ndarray:
+def _decode_tensor(entry: dict, body: memoryview) -> np.ndarray:
+    """Makes the array of one entry of the header of a safetensors file."""
     start, end = entry["data_offsets"]
     array = np.frombuffer(body[start:end], _SAFETENSORS_DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":  # The upper half of a float32.
@@ -195,15 +202,16 @@ _READERS = {
     ".pt": torchfile.read,
     ".safetensors": _read_safetensors,
 }
+"""Suffix of a file → its reader."""
 
 
 def _read_imagenet() -> Arrays:
-    """Keras' own VGG-19, downloaded once and kept in Keras' cache."""
+    """Reads Keras' own VGG-19, which Keras downloads once and caches."""
     from tfstyle.environment import keras
 
     try:
         network = keras.applications.VGG19(include_top=False, weights="imagenet")
-    except Exception as error:  # Keras raises bare Exception when a download fails.
+    except Exception as error:  # Keras raises a plain Exception if a download fails.
         reason = str(error).splitlines()[0]
         raise WeightsError(
             f"imagenet weights: Keras could not download them ({reason}); connect, or use `weights` embedded."
@@ -216,49 +224,49 @@ def _read_imagenet() -> Arrays:
     }
 
 
-def _named_layers(
+def _name_layers(
     arrays: Arrays, blocks: tuple[tuple[int, ...], ...], origin: str, of_torch: bool
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Gives the convolutions Keras' names: by the name in the file if there is one, else by their order."""
+    """Assigns kernels and biases to the layer names of Keras: by the names in the file, or else by their order."""
     kernels = {name: array for name, array in arrays.items() if array.ndim == 4 and array.shape != (3, 3, 1, 1)}
-    names = sorted(kernels, key=_natural)
+    names = sorted(kernels, key=_natural_key)
     layers, inputs = {}, 3
     wanted = layer_names(blocks)
     for index, (layer, filters) in enumerate(zip(wanted, sum(blocks, ()), strict=True)):
         found = [name for name in names if re.search(rf"{layer}(?!\d)", name)] or names[index : index + 1]
         if not found:
             raise WeightsError(f"{origin}: holds no {layer}; a VGG-19 of {len(wanted)} convolutions is needed.")
-        kernel, bias = kernels[found[0]], _bias_of(found[0], arrays)
+        kernel, bias = kernels[found[0]], _find_bias(found[0], arrays)
         kernel = kernel.transpose(2, 3, 1, 0) if of_torch else kernel
-        layers[layer] = _checked(kernel, bias, (3, 3, inputs, filters), f"{origin}: {layer}")
+        layers[layer] = _check_layer(kernel, bias, (3, 3, inputs, filters), f"{origin}: {layer}")
         inputs = filters
     return layers
 
 
-def _natural(name: str) -> str:
-    """Sort key under which layer 10 comes after layer 9."""
+def _natural_key(name: str) -> str:
+    """Sort key under which layer 10 follows layer 9."""
     return re.sub(r"\d+", lambda number: number[0].zfill(20), name)
 
 
-def _bias_of(kernel_name: str, arrays: Arrays) -> np.ndarray | None:
-    """The one-dimensional array beside a kernel: same name up to its last word."""
+def _find_bias(kernel_name: str, arrays: Arrays) -> np.ndarray | None:
+    """Finds the bias of a kernel: the one-dimensional array with the same name up to the last word."""
     stem = re.split(r"[./][^./]*$|_W_1", kernel_name)[0]
     beside = (array for name, array in arrays.items() if array.ndim == 1 and re.match(re.escape(stem) + r"[./_]", name))
     return next(beside, None)
 
 
-def _checked(
+def _check_layer(
     kernel: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], what: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays as float32, or one line about what is wrong with them."""
+    """Checks shapes and values of a kernel and its bias; returns both as float32."""
     if kernel.shape != shape or bias is None or bias.shape != shape[-1:]:
         found = f"{kernel.shape} with bias {None if bias is None else bias.shape}"
         raise WeightsError(f"{what} has shape {found}, expected {shape}; this is not VGG-19.")
-    if not all(reasonable(array) for array in (kernel, bias)):
+    if not all(are_plausible(array) for array in (kernel, bias)):
         raise WeightsError(f"{what} holds numbers that are not finite, or beyond {MAX_WEIGHT:g}; get the file again.")
     return kernel.astype(np.float32), bias.astype(np.float32)
 
 
-def reasonable(array: np.ndarray) -> bool:
-    """Whether all numbers are finite and at most `MAX_WEIGHT` in size, as trained weights are."""
-    return bool(np.all(np.abs(array) <= MAX_WEIGHT))  # NaN compares false.
+def are_plausible(array: np.ndarray) -> bool:
+    """Whether all values are finite and at most `MAX_WEIGHT` in magnitude, as those of trained networks are."""
+    return bool(np.all(np.abs(array) <= MAX_WEIGHT))  # A comparison with NaN is false.

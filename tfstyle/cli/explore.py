@@ -67,7 +67,7 @@ def _new_folder(options: argparse.Namespace, default: str) -> Path:
     Raises:
         OutputError: if it is not empty and `--overwrite` is not given, or it could not be made.
     """
-    folder = Path(options.output or files.fitted(default))
+    folder = Path(options.output or files.shorten_name(default))
     files.check_place(folder)
     if not os.path.isdir(folder):
         if os.path.lexists(folder):
@@ -100,10 +100,10 @@ def features(options: argparse.Namespace) -> None:
     image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
     network = vgg.load_vgg(layers, weights=options.weights, taps=_TAPS[options.activation])
     network.check_size(image)
-    with files.made_folder(folder):
+    with files.make_folder(folder):
         for layer, found in network(image).items():
-            images.write(plots.feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
-            sheet = images.encode(plots.strongest_channels(found), "PNG")
+            images.write(plots.draw_feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
+            sheet = images.encode(plots.draw_strongest_channels(found), "PNG")
             files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=options.overwrite)
     events.result(options, folder)
 
@@ -138,11 +138,11 @@ def sweep(options: argparse.Namespace) -> None:
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
     labels = [sweeps.format_label(values) for values in sweeps.expand_grid(recipe, vary)]
-    names = files.distinct_names((label.replace(" ", "_") for label in labels), ".png")
+    names = files.make_distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
     runs: list[Any] = []
     more = {"make_callbacks": lambda label: make_step_callbacks(options), "background": options.background}
-    with files.made_folder(folder):
+    with files.make_folder(folder):
         try:
             for run in sweeps.sweep(content, style, vary=vary, recipe=recipe, **more, **overrides):
                 path = folder / names[len(runs)]
@@ -166,7 +166,7 @@ def _write_overview(folder: Path, runs: list[Any], columns: int, *, overwrite: b
 
     grid = sweeps.draw_grid(runs, columns=columns)
     files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=overwrite)
-    curves = plots.loss_curves({run.label: run.rows for run in runs})
+    curves = plots.draw_loss_curves({run.label: run.rows for run in runs})
     files.save_result(folder / "losses.png", curves, overwrite=overwrite)
     rows = [{"run": run.label} | dict(row) for run in runs for row in run.rows]
     callbacks.write_rows(folder / "losses.csv", rows, overwrite=overwrite)

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     folder, jobs = _jobs(options, content, style_name)
     facts = {"model": options.model, "size": options.size, "seed": options.seed, "pictures": len(jobs)}
     events.start(options, content=str(content), styles=options.styles, **facts)
-    with files.made_folder(folder):
+    with files.make_folder(folder):
         for _, output in jobs:
             images.check_output(output, overwrite=options.overwrite)
         with quiet_tensorflow(options.debug):
@@ -122,12 +122,12 @@ def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[
         output = result_path(options, content, style_name)
         return Path(output).parent, [(content, output)]
     whole = content if content.name else content.resolve()  # "." has no name.
-    folder = Path(options.output or default_folder(whole) / files.fitted(f"{whole.name}-{style_name}"))
+    folder = Path(options.output or default_folder(whole) / files.shorten_name(f"{whole.name}-{style_name}"))
     contents = _list_contents(content, style_name)
     unique = len({path.stem for path in contents}) == len(contents)
     jobs: list[_Job] = []
     for path in contents:
-        name = files.fitted(f"{path.stem if unique else path.name}.{style_name}", ".png")
+        name = files.shorten_name(f"{path.stem if unique else path.name}.{style_name}", ".png")
         if os.path.isdir(folder):
             images.check_output(folder / name, overwrite=options.overwrite)
         jobs.append((path, folder / name if options.overwrite else files.FreeName(folder / name)))
@@ -140,7 +140,7 @@ def _list_contents(folder: Path, style_name: str) -> list[Path]:
     Raises:
         InputError: if there are none.
     """
-    pictures = [path for path, _ in images.readable(folder)]
+    pictures = [path for path, _ in images.find_pictures(folder)]
     names = {name for path in pictures for name in (path.stem, path.name)}
     ending = re.compile(rf"\.{re.escape(style_name)}(-\d+)?$")
     results = [path for path in pictures if ending.search(path.stem) and ending.sub("", path.stem) in names]

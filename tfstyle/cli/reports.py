@@ -70,7 +70,7 @@ def compare(options: argparse.Namespace) -> None:
     content, style = (images.read(path, background=options.background, long_side=longest).image for path in given)
     results = [images.read(path, background=options.background).image for path in options.results]
     network = vgg.load_vgg(metrics.LAYERS)
-    names = metrics.Figures._fields
+    names = metrics.Scores._fields
     width = max(len(path) for path in options.results)
     if not options.json:
         print(f"{'':<{width}}" + "".join(f"{name.replace('_', ' '):>20}" for name in names))
@@ -111,7 +111,7 @@ _EXTRAS = {"heif": ("pillow-heif",), "tensorboard": ("tensorboard",), "export": 
 
 def _facts() -> dict[str, Any]:
     """Collects facts about the installation and the machine."""
-    from tfstyle.environment import available_memory, keras, settings, tf
+    from tfstyle.environment import available_memory, keras, resolve_settings, tf
 
     devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
     known = {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}
@@ -127,7 +127,7 @@ def _facts() -> dict[str, Any]:
         "devices": {d.name.removeprefix("/physical_device:"): about.get("device_name", "") for d, about in devices},
         "cpus": os.cpu_count(),
         "free_memory": available_memory(),
-        "settings": settings(),
+        "settings": resolve_settings(),
         "weights": {name: (found[name], found[name] == known[name]) for name in known},
     }
 
@@ -135,7 +135,7 @@ def _facts() -> dict[str, Any]:
 def _hash(name: str) -> str:
     """The hash of an embedded file, or "missing"."""
     try:
-        return weights.file_hash(weights.embedded_path(name))
+        return weights.hash_file(weights.embedded_path(name))
     except WeightsError:
         return "missing"
 

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     output = result_path(options, content, style.stem, beside=_steps_folder)
     with contextlib.ExitStack() as folders:
         for folder in sorted({path.parent for path in (Path(output), *_records(options).values())}):
-            folders.enter_context(files.made_folder(folder))
+            folders.enter_context(files.make_folder(folder))
         _check_output(options, Path(output))
         _check_records(options, Path(output))
         start(options, recipe, content=str(content), style=str(style))

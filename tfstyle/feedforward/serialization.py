@@ -79,7 +79,7 @@ def load(source: str | Path) -> TransformerNet | AdaINDecoder:
         MemoryLimitError: if memory runs out.
     """
     path = find(source)
-    if str(source) in shipped() and weights.file_hash(path) != weights.NETWORK_HASHES[str(source)]:
+    if str(source) in shipped() and weights.hash_file(path) != weights.NETWORK_HASHES[str(source)]:
         raise WeightsError(f"{path}: is not the file tfstyle was built with (SHA-256 differs); reinstall tfstyle.")
     try:
         description, stored = _read_archive(path)
@@ -87,14 +87,14 @@ def load(source: str | Path) -> TransformerNet | AdaINDecoder:
         kind = KINDS.get(description["registered_name"])
         network = _restore(kind, description, stored) if kind else None
     except Exception as error:  # Whatever zipfile, h5py and Keras raise for a damaged file.
-        if failure := containers.outer_failure(path, error):
+        if failure := containers.translate_error(path, error):
             raise failure from error
         cause = (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST_CAUSE]
         raise WeightsError(f"{path}: is damaged or no network of tfstyle ({cause}); train it again.") from error
     if network is None:
         found = name if str(name).isidentifier() else "model of another kind"
         raise WeightsError(f"{path}: holds a {found}; a network from tfstyle train is needed.")
-    if not all(weights.reasonable(array) for array in network.get_weights()):
+    if not all(weights.are_plausible(array) for array in network.get_weights()):
         raise WeightsError(f"{path}: holds numbers that are not finite, or beyond {MAX_WEIGHT:g}; train it again.")
     return network
 

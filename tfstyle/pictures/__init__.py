@@ -1,1 +1,1 @@
-"""Picture files → pixels: recognized within limits, decoded, converted to sRGB."""
+"""Reads picture files: recognizes them within limits, decodes them, and converts their colors to sRGB."""

@@ -1,4 +1,4 @@
-"""Path → an open picture file: recognized by its first bytes, within the limits, not yet decoded."""
+"""Opens picture files without decoding them: recognizes them by their first bytes and checks the limits."""
 
 from __future__ import annotations
 
@@ -22,52 +22,54 @@ from tfstyle.errors import InputError
 from tfstyle.limits import MAX_JPEG_HEADER, MAX_PICTURE_BYTES, MAX_PICTURE_READS, MAX_STRIPS, MAX_TAG_NUMBERS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM")
-"""What is read. EPS, PDF and the like run programs of their own and are not."""
+"""Pillow's names of the formats that are read; not EPS, PDF and others whose readers start external programs."""
 
 _READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and PPM are read"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_STRIPS, _DIRECTORIES = (273, 324), (34665, 34853, 40965)
-"""Tags of a TIFF file: offsets of strips and tiles; places of the directories of EXIF, GPS and interoperability."""
+_STRIPS = (273, 324)
+"""Tags of a TIFF file that hold the offsets of its strips or tiles."""
+_DIRECTORIES = (34665, 34853, 40965)
+"""Tags of a TIFF file that point to the directories of EXIF, GPS and interoperability."""
 _BYTES = (1, 2, 6, 7)
-"""Kinds of tags that hold bytes or text."""
+"""Types of TIFF tags that hold bytes or text."""
 _INTEGERS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q"}
-"""Kinds of tags that can point to a directory, and how `struct` calls them."""
+"""Types of TIFF tags that can point to a directory → format character of `struct`."""
 _VIDEO_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-"""First box of MP4 and QuickTime; pictures that begin with `ftyp` have been recognized before."""
+"""Types of the first box of MP4 and QuickTime files; pictures that begin with `ftyp` are recognized earlier."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """Opens a file as a PIL image, its pixels not yet decoded.
+def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """Opens a file as a PIL image without decoding its pixels.
 
     Raises:
-        InputError: if it is missing, too large or of a kind that is not read.
+        InputError: if the file is missing, too large, or not in a format that is read.
     """
-    name = shown(path)
+    name = path_to_text(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             cause = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
             raise InputError(f"{name}: {cause}; give a picture file.")
-        stream = _Metered(io.FileIO(path))
+        stream = _BoundedReader(io.FileIO(path))
     except OSError as error:
-        raise InputError(f"{name}: {_cause(path, error)}") from error
+        raise InputError(f"{name}: {_describe_failure(path, error)}") from error
     with stream:
         if status.st_size > MAX_PICTURE_BYTES:
             most = MAX_PICTURE_BYTES >> 20
             raise InputError(f"{name}: is {status.st_size >> 20} MB; at most {most} MB are read. Reduce it first.")
-        with _recognized(stream, name) as file:
+        with _recognize(stream, name) as file:
             yield file
 
 
-def shown(path: Path) -> str:
-    """A path as messages show it: in one line, whatever characters it holds; a web address with both its slashes."""
+def path_to_text(path: Path) -> str:
+    """Formats a path for a message, on one line; a web address keeps both slashes, which `Path` has joined."""
     text = re.sub(r"^(https?|ftp):/+", r"\1://", str(path))
     return text if text.isprintable() else repr(text)
 
 
-def _cause(path: Path, error: OSError) -> str:
-    """Why a file cannot be opened, and what to do."""
+def _describe_failure(path: Path, error: OSError) -> str:
+    """Describes why a file cannot be opened, and what to do."""
     if re.match(r"(https?|ftp):/", str(path)):
         return "is a web address; download it first."
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
@@ -75,40 +77,40 @@ def _cause(path: Path, error: OSError) -> str:
     return f"cannot be read ({error.strerror}); check its permissions."
 
 
-class _Metered(io.BufferedReader):
-    """A file that is read in a bounded number of calls: Pillow reads headers piece by piece, in Python.
+class _BoundedReader(io.BufferedReader):
+    """A file that may be read only in a bounded number of calls, because Pillow reads headers piece by piece in Python.
 
     Attributes:
-        header: position behind which nothing is read; None where there is no such limit.
+        header: position after which nothing may be read; None for no such limit.
     """
 
     header: int | None = None
     _reads = 0
 
     def allow(self, calls: int) -> None:
-        """Begins to count anew, with some more calls than usual."""
+        """Starts counting again, with this many calls allowed in addition."""
         self._reads = -calls
 
     def read(self, size: int | None = -1) -> bytes:
-        """Reads as any file does.
+        """Reads up to `size` bytes, as `io.BufferedReader.read`.
 
         Raises:
-            InputError: on a call too many.
+            InputError: if a limit is exceeded.
         """
         self._reads += 1
         if self._reads > MAX_PICTURE_READS or (self.header is not None and self.tell() > self.header):
-            name = shown(Path(os.fsdecode(self.name)))
+            name = path_to_text(Path(os.fsdecode(self.name)))
             raise InputError(f"{name}: is made of too many parts; save it again, as PNG or JPEG.")
         return super().read(size)
 
 
-def _recognized(stream: _Metered, name: str) -> ImageFile.ImageFile:
-    """Opens a stream by its first bytes, whatever its name says.
+def _recognize(stream: _BoundedReader, name: str) -> ImageFile.ImageFile:
+    """Opens a stream in the format that its first bytes show; the file name does not matter.
 
-    `Image.open` would refuse 179 million pixels and warn of half as many, by a setting of the whole process.
+    `Image.open` is not used: above 89 million pixels it warns and above 179 million it refuses, by a global setting.
     """
     head = stream.read(16)
-    if head[:2] in (b"P1", b"P2", b"P3") and head[2:3].isspace():  # Pillow would take minutes for a large one.
+    if head[:2] in (b"P1", b"P2", b"P3") and head[2:3].isspace():  # Pillow would take minutes to read a large one.
         raise InputError(f"{name}: is a PPM in the form of text; save it in binary form.")
     Image.init()
     for format in FORMATS:
@@ -119,19 +121,19 @@ def _recognized(stream: _Metered, name: str) -> ImageFile.ImageFile:
         if format == "TIFF":
             _silence_libtiff()
             _check_tags(stream, name)
-        stream.header = MAX_JPEG_HEADER if format == "JPEG" else None  # Pillow copies it again for every part.
-        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # What Pillow passes over.
+        stream.header = MAX_JPEG_HEADER if format == "JPEG" else None  # Pillow copies the header for every segment.
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # `Image.open` ignores these, too.
             file = factory(stream, "")
             stream.header = None
-            stream.allow(2 * file.width * file.height if format == "BMP" else 0)  # Its runs are read one by one.
+            stream.allow(2 * file.width * file.height if format == "BMP" else 0)  # Its codes are read singly.
             return file
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return _heif(stream, name)
-    raise InputError(f"{name}: {_what_else(head)}")
+        return _open_heif(stream, name)
+    raise InputError(f"{name}: {_describe_other(head)}")
 
 
-def _what_else(head: bytes) -> str:
-    """What a file is that is no picture, by its first bytes."""
+def _describe_other(head: bytes) -> str:
+    """Describes a file that is not a picture, by its first bytes."""
     if not head:
         return f"is empty; {_READABLE}."
     riff = head[:4] == b"RIFF" and head[8:12] == b"AVI "
@@ -141,8 +143,8 @@ def _what_else(head: bytes) -> str:
     return f"is not a supported image, or is damaged; {_READABLE}."
 
 
-def _heif(stream: IO[bytes], name: str) -> ImageFile.ImageFile:
-    """Opens a HEIC picture, where the extra that reads it is installed."""
+def _open_heif(stream: IO[bytes], name: str) -> ImageFile.ImageFile:
+    """Opens a HEIC picture if the optional package that reads it is installed."""
     if not _register_heif():
         raise InputError(f"{name}: is a HEIC picture; pip install 'tfstyle[heif]' to read it, or save it as JPEG.")
     stream.seek(0)
@@ -150,7 +152,7 @@ def _heif(stream: IO[bytes], name: str) -> ImageFile.ImageFile:
 
 
 def _register_heif() -> bool:
-    """Makes Pillow read HEIC, where the extra is installed."""
+    """Registers the HEIC reader with Pillow; returns whether it is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -161,10 +163,10 @@ def _register_heif() -> bool:
 
 @functools.cache
 def _silence_libtiff() -> None:
-    """Keeps what libtiff and Pillow write to standard error about damaged TIFF files away from it.
+    """Stops libtiff and Pillow from writing about damaged TIFF files to standard error.
 
-    libtiff writes from C unless it is told otherwise, through the copy that Pillow's extension is linked with. Where
-    that one is not exported (Windows), its lines stay.
+    libtiff writes from C; its handlers are reached through the copy that Pillow's extension is linked with. On systems
+    that do not export them (Windows), its lines still appear.
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with contextlib.suppress(AttributeError, OSError):
@@ -174,16 +176,19 @@ def _silence_libtiff() -> None:
 
 
 def _check_tags(stream: IO[bytes], name: str) -> None:
-    """Refuses a TIFF file of more strips, tiles or numbers in its tags than any writer makes.
+    """Checks that a TIFF file has no more strips, tiles and numbers in its tags than real files do.
 
-    Pillow makes an object of each, in the first directory and in those that it points to.
+    Pillow makes a Python object of each, in the first directory and in those that it points to.
+
+    Raises:
+        InputError: if it has more.
     """
     head = stream.read(16)
     order = "<" if head[:2] == b"II" else ">"
     number, start, entry = ("H", "I", "HHI4s") if b"\x2b" not in head[2:4] else ("Q", "8xQ", "HHQ8s")
     try:
         places, numbers = [struct.unpack_from(f"{order}{start}", head, 4 if number == "H" else 0)[0]], 0
-        for place in places:  # Which grows by the directories that are found.
+        for place in places:  # The list grows by the directories that are found.
             stream.seek(place)
             (count,) = struct.unpack(f"{order}{number}", stream.read(struct.calcsize(f"{order}{number}")))
             for _ in range(count):
@@ -199,6 +204,6 @@ def _check_tags(stream: IO[bytes], name: str) -> None:
                     pointed = struct.unpack_from(f"{order}{_INTEGERS[kind]}", value)[0]
                     places += [pointed] if pointed >= 0 and pointed not in places else []
     except (struct.error, OverflowError, OSError):
-        return  # Damaged: Pillow finds out where.
+        return  # Damaged; Pillow reports where.
     finally:
         stream.seek(0)

@@ -1,6 +1,6 @@
-"""Decoded pixels → colour and alpha: float32 in [0, 1], sRGB, upright, reduced where a small picture is enough.
+"""Converts decoded pixels to float32 color and alpha in [0, 1]: sRGB, upright, and reduced if less is needed.
 
-Pixels are converted in bands of rows, so that memory holds little beside what was decoded and what is returned.
+Pixels are converted in bands of rows, so that little memory is needed beyond the decoded and the returned pixels.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _BAND = 1 << 18
-"""Pixels that are converted at a time."""
+"""Number of pixels converted at a time."""
 
-_PLAIN_MODES = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK", "LAB": "LAB"}
+_BASE_MODES = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK", "LAB": "LAB"}
+"""Pillow's mode of pixels → the mode without alpha; any other becomes RGB."""
 
 Band = tuple[np.ndarray, np.ndarray | None]
-"""Colour [rows, width, 3 or 1] and alpha [rows, width, 1], None where there is none."""
+"""Color [rows, width, 3 or 1] and alpha [rows, width, 1] or None, float32 in [0, 1]."""
 
 
 @dataclass(frozen=True)
-class Plain:
-    """Pixels of up to 8 bits a channel.
+class Pixels8:
+    """Decoded pixels of at most 8 bits a channel.
 
     Attributes:
-        image: the pixels.
-        key: the colour that is transparent, if one is; Pillow's own if None.
-        transform: conversion of pixels of `plain_mode` to sRGB; None if they are sRGB.
+        image: the pixels as a PIL image.
+        key: the transparent color, in the units of the pixels; None leaves it to Pillow.
+        transform: conversion of pixels of `base_mode` to sRGB; None if they are sRGB already.
     """
 
     image: Image.Image
@@ -36,16 +37,16 @@ class Plain:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Width and height in pixels."""
         return self.image.size
 
     @property
     def has_alpha(self) -> bool:
-        """Whether there is alpha, be it opaque."""
+        """Whether there is an alpha channel or a transparent color, even if every pixel is opaque."""
         return self.image.has_transparency_data
 
-    def band(self, top: int, bottom: int) -> Band:
-        """Converts some rows."""
+    def convert_rows(self, top: int, bottom: int) -> Band:
+        """Converts the rows from `top` up to but not including `bottom`."""
         rows = self.image.crop((0, top, self.image.width, bottom))
         alpha = None
         if self.has_alpha:
@@ -53,27 +54,27 @@ class Plain:
                 rows.info["transparency"] = self.key
             full = rows.convert("RGBA")
             alpha = np.divide(np.asarray(full.getchannel("A"))[..., None], 255, dtype=np.float32)
-            rows = rows if plain_mode(rows) == "L" else full
-        rows = rows.convert("RGB" if self.transform is None else plain_mode(rows))
+            rows = rows if base_mode(rows) == "L" else full
+        rows = rows.convert("RGB" if self.transform is None else base_mode(rows))
         if self.transform is not None:
             rows = self.transform.apply(rows)
         return np.divide(np.asarray(rows), 255, dtype=np.float32), alpha
 
 
-def plain_mode(image: Image.Image) -> str:
-    """The mode of an image without its alpha and palette."""
-    return _PLAIN_MODES.get(image.mode, "RGB")
+def base_mode(image: Image.Image) -> str:
+    """Pillow's mode of an image once alpha and palette are removed: L, CMYK, LAB or RGB."""
+    return _BASE_MODES.get(image.mode, "RGB")
 
 
 @dataclass(frozen=True)
-class Deep:
-    """Pixels of more than 8 bits a channel.
+class Pixels16:
+    """Decoded pixels of up to 16 bits a channel.
 
     Attributes:
         samples: unsigned integers [height, width, channels].
         largest: the value that stands for 1.
-        key: the colour that is transparent; None if none is.
-        curve: what each level of 16-bit grey is in sRGB, in [0, 1]; None if samples are sRGB.
+        key: the transparent color, in the units of the samples; None if there is none.
+        curve: float32 [65536], the sRGB value in [0, 1] of each level of 16-bit gray; None if samples are sRGB already.
     """
 
     samples: np.ndarray
@@ -83,16 +84,16 @@ class Deep:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Width and height in pixels."""
         return self.samples.shape[1], self.samples.shape[0]
 
     @property
     def has_alpha(self) -> bool:
-        """Whether there is alpha, be it opaque."""
+        """Whether there is an alpha channel or a transparent color, even if every pixel is opaque."""
         return self.samples.shape[-1] in (2, 4) or self.key is not None
 
-    def band(self, top: int, bottom: int) -> Band:
-        """Converts some rows."""
+    def convert_rows(self, top: int, bottom: int) -> Band:
+        """Converts the rows from `top` up to but not including `bottom`."""
         rows = self.samples[top:bottom]
         values = np.minimum(np.divide(rows, self.largest, dtype=np.float32), 1.0)
         alpha = None
@@ -105,16 +106,17 @@ class Deep:
         return values, alpha
 
 
-def assembled(pixels: Plain | Deep, factor: int, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Converts all rows.
+def convert(pixels: Pixels8 | Pixels16, *, factor: int, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Converts decoded pixels to float32, reduces them and turns them upright.
 
     Args:
         pixels: the decoded pixels.
-        factor: how many times they are to be reduced.
-        orientation: EXIF orientation in which they lie.
+        factor: factor by which each side is reduced, a whole number; 1 for none.
+        orientation: EXIF orientation of the decoded pixels, 1 to 8.
 
     Returns:
-        Colour [height, width, 3] and alpha [height, width, 1], None if it is 1 everywhere.
+        Color float32 [height, width, 3], sRGB, and alpha float32 [height, width, 1], both in [0, 1]; alpha is None if
+        it is 1 everywhere.
     """
     width, height = pixels.size
     sides = (-(-height // factor), -(-width // factor))
@@ -123,27 +125,28 @@ def assembled(pixels: Plain | Deep, factor: int, orientation: int) -> tuple[np.n
     alpha = np.empty((*sides, 1), np.float32) if pixels.has_alpha else None
     step = factor * max(1, _BAND // (width * factor))
     for top in range(0, height, step):
-        values, opacity = reduced(pixels.band(top, min(top + step, height)), factor)
+        values, opacity = reduce(pixels.convert_rows(top, min(top + step, height)), factor)
         rows = slice(top // factor, top // factor + len(values))
-        _stored(color, orientation)[rows] = values
+        _view_as_stored(color, orientation)[rows] = values
         if alpha is not None:
-            _stored(alpha, orientation)[rows] = opacity
+            _view_as_stored(alpha, orientation)[rows] = opacity
     return color, None if alpha is None or (alpha == 1.0).all() else alpha
 
 
-def reduced(band: Band, factor: int) -> Band:
-    """Averages squares of factor x factor pixels, fewer at the edges; colours are weighted by their alpha."""
+def reduce(band: Band, factor: int) -> Band:
+    """Averages squares of factor x factor pixels, fewer at the edges; colors are weighted by alpha."""
     color, alpha = band
     if factor == 1:
         return band
     if alpha is None:
-        return _means(color, factor), None
-    opacity = _means(alpha, factor)
-    weighted = _means(color * alpha, factor) / np.maximum(opacity, np.finfo(np.float32).tiny)
+        return _average(color, factor), None
+    opacity = _average(alpha, factor)
+    weighted = _average(color * alpha, factor) / np.maximum(opacity, np.finfo(np.float32).tiny)
     return np.minimum(weighted, 1.0), opacity
 
 
-def _means(values: np.ndarray, factor: int) -> np.ndarray:
+def _average(values: np.ndarray, factor: int) -> np.ndarray:
+    """Averages squares of factor x factor entries of [rows, width, channels]."""
     for axis in (0, 1):
         starts = np.arange(0, values.shape[axis], factor)
         counts = np.diff([*starts, values.shape[axis]]).astype(np.float32)
@@ -151,8 +154,11 @@ def _means(values: np.ndarray, factor: int) -> np.ndarray:
     return values
 
 
-def _stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of an upright array [height, width, channels] in which its pixels lie as the file stores them."""
+def _view_as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """Views an upright array [height, width, channels] in the row and column order of the file.
+
+    Writing bands through this view turns the picture; `PIL.ImageOps.exif_transpose` would need a second copy of it.
+    """
     if orientation in (3, 4, 7, 8):
         upright = upright[::-1]
     if orientation in (2, 3, 6, 7):

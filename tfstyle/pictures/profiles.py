@@ -1,4 +1,4 @@
-"""Colour profile → sRGB: what an embedded profile is, by its numbers and never by its name."""
+"""Reads embedded color profiles and builds their conversions to sRGB. A profile's name is never relied on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
-"""A profile's colour space → the mode of the pixels it is for."""
+"""Color space of a profile → Pillow's mode of the pixels it applies to."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A colour profile that LittleCMS understands.
+    """A color profile that LittleCMS can read.
 
     Attributes:
         name: its description.
-        mode: the mode of 8-bit pixels it is for, as Pillow calls it; empty for other colour spaces.
-        handle: the profile itself.
+        mode: Pillow's mode of the 8-bit pixels it applies to; empty for color spaces that are not converted.
+        handle: the profile as an object of LittleCMS.
     """
 
     name: str
@@ -28,26 +28,29 @@ class Profile:
     handle: ImageCms.ImageCmsProfile
 
     def to_srgb(self) -> ImageCms.ImageCmsTransform:
-        """The conversion of 8-bit pixels to sRGB.
+        """Builds the conversion of 8-bit pixels to sRGB.
 
         Raises:
             ImageCms.PyCMSError: if the profile cannot be used.
         """
         return ImageCms.buildTransform(self.handle, ImageCms.createProfile("sRGB"), self.mode, "RGB")
 
-    def grey_curve(self) -> np.ndarray:
-        """What each of the 65536 levels of 16-bit grey is in sRGB, of a profile for grey; float32 in [0, 1].
+    def gray_curve(self) -> np.ndarray:
+        """Tabulates a gray profile: the sRGB value of each of the 65536 levels of 16-bit gray.
+
+        Returns:
+            float32 [65536] in [0, 1].
 
         Raises:
             ImageCms.PyCMSError: if the profile cannot be used.
         """
-        exact = ImageCms.Flags.NOOPTIMIZE  # Else LittleCMS interpolates between a few points.
-        transform = ImageCms.buildTransform(self.handle, _grey_srgb(), "I;16", "I;16", flags=exact)
+        exact = ImageCms.Flags.NOOPTIMIZE  # Otherwise LittleCMS interpolates between a few points.
+        transform = ImageCms.buildTransform(self.handle, _gray_srgb(), "I;16", "I;16", flags=exact)
         levels = Image.fromarray(np.arange(1 << 16, dtype=np.uint16)[None])
         return np.divide(np.asarray(transform.apply(levels))[0], 65535, dtype=np.float32)
 
     def is_srgb(self) -> bool:
-        """Whether converting colours to sRGB leaves each within one level of 255."""
+        """Whether conversion to sRGB changes no color by more than one of 255 levels."""
         if self.mode not in ("RGB", "L"):
             return False
         levels = np.arange(0, 256, 15 if self.mode == "RGB" else 1, dtype=np.uint8)
@@ -63,7 +66,7 @@ class Profile:
 
 
 def read(data: bytes) -> Profile | None:
-    """Reads an embedded profile; None if it is damaged."""
+    """Reads an embedded profile; returns None if it is damaged."""
     try:
         handle = ImageCms.ImageCmsProfile(io.BytesIO(data))
         name = " ".join(ImageCms.getProfileDescription(handle).split()) or "unnamed"
@@ -72,14 +75,17 @@ def read(data: bytes) -> Profile | None:
         return None
 
 
-def lab() -> Profile:
-    """The profile of Lab pixels, which carry none."""
+def lab_profile() -> Profile:
+    """The profile of Lab pixels, whose files embed none."""
     return Profile("Lab", "LAB", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
 
 
 @functools.cache
-def _grey_srgb() -> ImageCms.ImageCmsProfile:
-    """A profile of grey with sRGB's tone curve: sRGB's own, its space (ICC.1:2022, 7.2.6) and red curve renamed."""
+def _gray_srgb() -> ImageCms.ImageCmsProfile:
+    """A gray profile with the tone curve of sRGB: the sRGB profile with color space and red curve renamed.
+
+    The color space stands at byte 16 (ICC.1:2022, 7.2.6).
+    """
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[16:20] = b"GRAY"
     return ImageCms.ImageCmsProfile(io.BytesIO(bytes(data.replace(b"rTRC", b"kTRC"))))
@@ -87,7 +93,7 @@ def _grey_srgb() -> ImageCms.ImageCmsProfile:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An sRGB profile as constant bytes: LittleCMS stamps the time of making, which is set to a fixed one."""
+    """An sRGB profile of constant bytes: the creation time, which LittleCMS writes, is set to a fixed one."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
     return bytes(data)

@@ -109,13 +109,13 @@ def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format
     flat(_as_declared(example))  # Keras exports only what has been called.
     place = Path(os.path.realpath(directory))  # A link is kept, and its target replaced.
     try:
-        with atomic.unfinished_folder(place.parent) as scratch:
+        with atomic.make_temporary_folder(place.parent) as scratch:
             whole = scratch / "whole"
             (whole / "1").mkdir(parents=True)
             _write(flat, whole / "1", format)
             (whole / "signature.json").write_text(json.dumps(signature(flat, format) | facts, indent=2) + "\n")
             (whole / "NOTICE").write_text(_notice(), encoding="utf-8")
-            aside = Path(files.FreeName(place.with_name(files.fitted(place.name, "-old"))))
+            aside = Path(files.FreeName(place.with_name(files.shorten_name(place.name, "-old"))))
             atomic.replace_folder(whole, place, aside=aside)
     except OutputError:
         raise

@@ -88,7 +88,7 @@ def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -
     try:
         before, arrays = _read(path, room=sum(array.nbytes for array in expected))
     except Exception as error:  # Whatever zipfile, json and NumPy say of a damaged file.
-        if failure := containers.outer_failure(path, error):
+        if failure := containers.translate_error(path, error):
             raise failure from error
         cause = str(error) if isinstance(error, WeightsError) else type(error).__name__
         raise WeightsError(

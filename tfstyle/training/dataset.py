@@ -46,7 +46,7 @@ def list_pictures(folder: Path, *, crop: int) -> list[Path]:
         InputError: if the folder cannot be read or holds no such picture.
     """
     usable = []
-    for path, sides in images.readable(Path(folder)):
+    for path, sides in images.find_pictures(Path(folder)):
         if min(sides) < crop:
             _log.warning("skipped %s: %s", path, _describe_size(sides, crop))
         else:
