@@ -70,7 +70,7 @@ def our_steps(recipe, content, style):
     pixels = content.shape[1] * content.shape[2]
     for step in Transfer(recipe).steps(content, style):
         share = step.image.shape[1] * step.image.shape[2] / pixels
-        yield share, step.image, step.losses["total"] if step.scale == step.scales else None
+        yield share, step.image, step.losses["total"] if step.level == step.levels else None
 
 
 def one_pass(content, style):

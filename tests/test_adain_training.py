@@ -27,7 +27,7 @@ def make_run(folder, rng, **options):
 
 def test_the_objective_is_a_plain_computation(rng):
     layers = ("block1_conv1", adain.ADAIN_LAYER)
-    encoder = vgg.VGG(layers, edge="reflect", input_scale="torch", blocks=MINI_BLOCKS)
+    encoder = vgg.VGG(layers, padding_mode="reflect", input_scale="torch", blocks=MINI_BLOCKS)
     encoder.build((None, None, None, 3))
     content_images, style_images = image(rng, 32, 48), 1.0 - image(rng, 32, 48)
     stylized = tf.constant(image(rng, 32, 48))

@@ -61,22 +61,22 @@ def test_the_bar_shows_size_losses_and_ends_full(rng):
 
 
 def log_of(rows):
-    """What is logged of steps at (scale of 2, step of 9, seconds)."""
+    """What is logged of steps at (level of 2, step of 9, seconds)."""
     stream = io.StringIO()
     observer = callbacks.Progress(stream)
-    for scale, index, seconds in rows:
-        observer(Step(index, 9, scale, 2, tf.zeros((1, 6 * scale, 8 * scale, 3)), {"total": 1.0}, seconds, index / 9))
+    for level, index, seconds in rows:
+        observer(Step(index, 9, level, 2, tf.zeros((1, 6 * level, 8 * level, 3)), {"total": 1.0}, seconds, index / 9))
     observer.close()
     return stream.getvalue().splitlines()
 
 
-def test_without_a_terminal_there_is_a_line_a_scale_a_minute_and_at_the_end():
+def test_without_a_terminal_there_is_a_line_a_level_a_minute_and_at_the_end():
     rows = [(1, 1, 2.4), (1, 2, 9.0), (1, 3, 61.0), (1, 4, 62.0), (1, 5, 122.4), (2, 6, 130.0), (2, 7, 140.0)]
     assert log_of([*rows, (2, 9, 150.2)]) == [
-        "scale 1 of 2, 8x6: step 1 of 9, 2 s",
-        "scale 1 of 2, 8x6: step 5 of 9, 122 s",
-        "scale 2 of 2, 16x12: step 6 of 9, 130 s",
-        "scale 2 of 2, 16x12: step 9 of 9, 150 s",
+        "level 1 of 2, 8x6: step 1 of 9, 2 s",
+        "level 1 of 2, 8x6: step 5 of 9, 122 s",
+        "level 2 of 2, 16x12: step 6 of 9, 130 s",
+        "level 2 of 2, 16x12: step 9 of 9, 150 s",
     ]
 
 
@@ -157,8 +157,8 @@ def test_json_has_one_object_a_step(rng):
         "step": 1,
         "steps": 2,
         "progress": 0.5,
-        "scale": 1,
-        "scales": 2,
+        "level": 1,
+        "levels": 2,
         "width": 14,
         "height": 9,
         "losses": {"total": 3.0, "content": 1.0, "style": 2.0, "style/block1_conv1": 2.0},
@@ -168,7 +168,7 @@ def test_json_has_one_object_a_step(rng):
     assert second["step"] == 2
 
 
-ROW = {"step": 2, "scale": 1, "width": 14, "height": 9, "seconds": 0.5}
+ROW = {"step": 2, "level": 1, "width": 14, "height": 9, "seconds": 0.5}
 TERMS = {"total": 1.5, "content": 0.5, "style": 1.0, "style/block1_conv1": 1.0}
 
 
@@ -182,7 +182,7 @@ def test_history_holds_every_term_of_every_step(suffix, rng, tmp_path):
         assert json.loads(path.read_text()) == history.rows
     else:
         lines = path.read_text().splitlines()
-        assert lines[0] == "step,scale,width,height,seconds,total,content,style,style/block1_conv1"
+        assert lines[0] == "step,level,width,height,seconds,total,content,style,style/block1_conv1"
         assert lines[2] == "2,1,14,9,0.5,1.5,0.5,1.0,1.0"
         assert len(lines) == 6
 

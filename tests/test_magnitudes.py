@@ -50,7 +50,7 @@ def test_every_layer_has_its_magnitudes():
 @pytest.mark.parametrize("name", ["pytorch-lbfgs", "d2l"])
 def test_before_the_relu_every_filter_has_the_magnitude_of_torchvisions_layer(name):
     scales = scales_of(name)
-    for layer, found in root_mean_squares(vgg.load_vgg(list(scales), taps="conv")).items():
+    for layer, found in root_mean_squares(vgg.load_vgg(list(scales), activation="pre")).items():
         wanted = TORCHVISION_MAGNITUDES[layer][0]
         assert np.median(found) * np.median(scales[layer]) == pytest.approx(wanted, rel=0.35)
         assert np.sqrt(np.mean((found * scales[layer]) ** 2)) == pytest.approx(wanted, rel=0.25), layer
@@ -67,7 +67,7 @@ def test_after_the_relu_every_layer_has_torchvisions_magnitude():
 
 def test_pixels_of_0_to_1_make_features_about_a_quarter_as_large():
     """Torchvision's network was trained on (x - mean) / deviation; given x, it sees deviation · its pixels + mean."""
-    network = vgg.load_vgg(["block1_conv2", "block2_conv2", "block3_conv1", "block4_conv1"], taps="conv")
+    network = vgg.load_vgg(["block1_conv2", "block2_conv2", "block3_conv1", "block4_conv1"], activation="pre")
     mean, deviation = tf.constant(CAFFE_MEAN_BGR[::-1]) / 255.0, tf.constant(TORCH_STD)
     plain, given = root_mean_squares(network), root_mean_squares(network, lambda x: deviation * x + mean)
     for layer, found in given.items():

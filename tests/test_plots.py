@@ -10,7 +10,7 @@ from PIL import Image
 from tfstyle import plots
 
 ROWS = [
-    {"step": k, "scale": 1 + k // 4, "style": 100.0 / k, "content": 0.0 if k == 1 else 0.1 * k} for k in range(1, 8)
+    {"step": k, "level": 1 + k // 4, "style": 100.0 / k, "content": 0.0 if k == 1 else 0.1 * k} for k in range(1, 8)
 ]
 
 
@@ -51,7 +51,7 @@ def test_curves_are_drawn_in_any_format_without_a_display(format, start, monkeyp
 
 def test_every_term_has_a_curve_and_what_is_negative_is_not_logarithmic():
     rows = [
-        {"step": float(step), "scale": 0.0, "fake": 3.0 - 4 * step, "real": 0.0, "a": 10.0**step} for step in range(4)
+        {"step": float(step), "level": 0.0, "fake": 3.0 - 4 * step, "real": 0.0, "a": 10.0**step} for step in range(4)
     ]
     svg = plots.draw_loss_curves({"": rows}, terms=("fake", "real", "a", "missing"), format="svg")
     for word in (b"fake", b"real", b"missing"):
@@ -68,7 +68,7 @@ def test_curves_do_not_load_matplotlibs_window_system():
 
     code = (
         "import sys; from tfstyle import plots; "
-        "plots.draw_loss_curves({'': [{'step': 1, 'scale': 1, 'style': 1.0, 'content': 1.0}]}); "
+        "plots.draw_loss_curves({'': [{'step': 1, 'level': 1, 'style': 1.0, 'content': 1.0}]}); "
         "print('matplotlib.pyplot' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -153,7 +153,7 @@ def two_scales(name, size, steps, **options):
     recipe = tfstyle.get_recipe(name, scale_steps=steps[1:], first_steps=steps[0], **options)
     tfstyle.stylize(content, painting, recipe=recipe, size=96, callbacks=[seen.append])
     small = [images.fit(picture, size).numpy() for picture in (content, style)]
-    assert [step.scale for step in seen] == [1] * steps[0] + [2] * steps[1]
+    assert [step.level for step in seen] == [1] * steps[0] + [2] * steps[1]
     assert [step.image.shape for step in seen] == [small[0].shape] * steps[0] + [content.shape] * steps[1]
     return seen, [small, (content, style)]
 

@@ -39,7 +39,7 @@ def test_a_run_lowers_the_loss_and_stays_in_range(optimizer, mini_transfer, rng)
     for step in steps:
         assert step.image.shape == (1, 33, 47, 3)
         assert 0.0 <= float(tf.reduce_min(step.image)) <= float(tf.reduce_max(step.image)) <= 1.0
-    assert (steps[0].total, steps[0].scale, steps[0].scales) == (25, 1, 1)
+    assert (steps[0].total, steps[0].level, steps[0].levels) == (25, 1, 1)
     assert steps[0].seconds < steps[-1].seconds
 
 
@@ -84,7 +84,7 @@ def test_scales_run_coarse_to_fine_each_from_the_one_before(mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(3, 2, 1))
     content = image(rng, 136, 180)
     steps = list(mini_transfer(recipe).steps(content, image(rng, 136, 180)))
-    assert [(s.scale, *s.image.shape[1:3]) for s in steps] == [(1, 34, 45)] * 3 + [(2, 68, 90)] * 2 + [(3, 136, 180)]
+    assert [(s.level, *s.image.shape[1:3]) for s in steps] == [(1, 34, 45)] * 3 + [(2, 68, 90)] * 2 + [(3, 136, 180)]
     grown = images.resize(steps[2].image, 68, 90)
     assert float(tf.reduce_max(tf.abs(steps[3].image - grown))) <= 0.02 + 1e-5  # One step of Adam at rate 0.02.
 
@@ -152,7 +152,7 @@ def test_a_start_may_be_a_function_of_the_coarsest_levels_images(mini_transfer, 
 def test_a_scale_with_no_steps_is_passed_over(mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(3, 1), steps=1)
     (only,) = mini_transfer(recipe).steps(image(rng, 68, 90), image(rng, 68, 90))
-    assert (only.scale, only.scales, only.image.shape[1:3]) == (1, 1, (68, 90))
+    assert (only.level, only.levels, only.image.shape[1:3]) == (1, 1, (68, 90))
 
 
 def test_the_average_is_the_weighted_mean_of_all_iterates_and_the_start(mini_transfer, rng):

@@ -22,22 +22,22 @@ def random_network(layers, rng, **options):
     return network
 
 
-def pooled(x, reduce, rounding):
+def pooled(x, reduce, ceil_mode):
     """Each window of 2x2, an odd last row or column left out or alone in its window."""
-    count = np.floor if rounding == "floor" else np.ceil
+    count = np.ceil if ceil_mode else np.floor
     found = np.zeros((*(int(count(side / 2)) for side in x.shape[:2]), x.shape[2]))
     for row, column in np.ndindex(found.shape[:2]):
         found[row, column] = reduce(x[2 * row : 2 * row + 2, 2 * column : 2 * column + 2], axis=(0, 1))
     return found
 
 
-def features_by_loops(network, pixels, pooling, edge="zero", rounding="floor"):
+def features_by_loops(network, pixels, pooling, edge="zero", ceil_mode=False):
     """Before and after each ReLU, one position at a time, from the definition of a convolution with its padding."""
     x, found = pixels[0].astype("float64"), {}
     for convolution in network.convolutions:
         if convolution.name.endswith("conv1") and found:
             reduce = np.max if pooling == "max" else np.mean
-            x = pooled(x, reduce, rounding)
+            x = pooled(x, reduce, ceil_mode)
         kernel, bias = (value.astype("float64") for value in convolution.get_weights())
         mode = {"zero": "constant", "reflect": "reflect", "replicate": "edge" if not found else "constant"}[edge]
         padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode)
@@ -50,13 +50,15 @@ def features_by_loops(network, pixels, pooling, edge="zero", rounding="floor"):
 
 
 @pytest.mark.parametrize("pooling", vgg.POOLINGS)
-@pytest.mark.parametrize("tap", vgg.TAPS)
-@pytest.mark.parametrize("edge", vgg.EDGES)
-@pytest.mark.parametrize("rounding", vgg.ROUNDINGS)
-def test_every_layer_matches_its_definition(rounding, edge, tap, pooling, rng):
-    network = random_network(ALL, rng, pooling=pooling, rounding=rounding, taps=tap, edge=edge, input_scale="none")
+@pytest.mark.parametrize("tap", vgg.ACTIVATIONS)
+@pytest.mark.parametrize("edge", vgg.PADDING_MODES)
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_every_layer_matches_its_definition(ceil_mode, edge, tap, pooling, rng):
+    network = random_network(
+        ALL, rng, pooling=pooling, ceil_mode=ceil_mode, activation=tap, padding_mode=edge, input_scale="none"
+    )
     pixels = image(rng, 35, 50)
-    expected = features_by_loops(network, pixels, pooling, edge, rounding)
+    expected = features_by_loops(network, pixels, pooling, edge, ceil_mode)
     found = network(pixels)
     assert list(found) == list(ALL)
     for name, features in found.items():
@@ -64,19 +66,19 @@ def test_every_layer_matches_its_definition(rounding, edge, tap, pooling, rng):
 
 
 def test_layers_can_be_tapped_each_in_its_own_way(rng):
-    network = random_network(ALL[:3], rng, taps={ALL[1]: "conv"})
+    network = random_network(ALL[:3], rng, activation={ALL[1]: "pre"})
     features = network(image(rng))
     assert float(tf.reduce_min(features[ALL[1]])) < 0
     assert float(tf.reduce_min(features[ALL[0]])) == 0
 
 
 @pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
-@pytest.mark.parametrize("edge", vgg.EDGES)
+@pytest.mark.parametrize("edge", vgg.PADDING_MODES)
 @pytest.mark.parametrize("pooling", vgg.POOLINGS)
 @pytest.mark.parametrize("flips", [False, True])
-@pytest.mark.parametrize("tap", vgg.TAPS)
+@pytest.mark.parametrize("tap", vgg.ACTIVATIONS)
 def test_the_pullback_is_tensorflows_gradient(tap, flips, pooling, edge, mode, rng):
-    network = random_network(ALL, rng, taps=tap, pooling=pooling, edge=edge, input_scale="none")
+    network = random_network(ALL, rng, activation=tap, pooling=pooling, padding_mode=edge, input_scale="none")
     picture = tf.constant(image(rng, 35, 50))
     with tf.GradientTape() as tape:
         tape.watch(picture)
@@ -103,7 +105,7 @@ def test_the_gradient_of_a_layer_is_asked_for_when_the_deeper_ones_have_arrived(
             asked.append(layer)
             return tf.square(features[layer], name=f"own_{layer}")
 
-        return pullback({layer: (lambda layer=layer: at(layer)) for layer in network.tapped})
+        return pullback({layer: (lambda layer=layer: at(layer)) for layer in network.feature_layers})
 
     graph = gradient.get_concrete_function().graph
     assert asked == [ALL[2], ALL[1], ALL[0]]
@@ -160,7 +162,7 @@ def test_keras_scaling_is_keras_own(rng):
 
 
 def test_a_saved_network_comes_back_the_same(tmp_path, rng):
-    network = random_network(ALL, rng, pooling="average", taps={ALL[0]: "conv"}, input_scale="torch")
+    network = random_network(ALL, rng, pooling="average", activation={ALL[0]: "pre"}, input_scale="torch")
     pixels = image(rng)
     network.save(tmp_path / "vgg.keras")
     again = keras.saving.load_model(tmp_path / "vgg.keras", safe_mode=True)
@@ -186,8 +188,8 @@ def test_every_layer_has_the_features_of_keras_vgg19(raw_weights, rng):
         ({"layers": ["block3_conv2"]}, "unknown layer 'block3_conv2'"),
         ({"layers": []}, "layers is empty"),
         ({"pooling": "avg"}, "unknown pooling 'avg'"),
-        ({"rounding": "up"}, "unknown rounding 'up'"),
-        ({"taps": "before"}, "unknown tap 'before'"),
+        ({"padding_mode": "up"}, "unknown padding mode 'up'"),
+        ({"activation": "before"}, "unknown activation 'before'"),
         ({"input_scale": "caffe"}, "unknown input scale 'caffe'"),
     ],
 )
@@ -207,7 +209,7 @@ def test_a_channels_first_keras_is_refused():
 
 def test_flipped_kernels_give_the_hand_worked_gradient():
     """Of one output, the gradient is the kernel itself around that place."""
-    network = vgg.VGG(["block1_conv2"], taps="conv", blocks=((1, 1),), input_scale="none")
+    network = vgg.VGG(["block1_conv2"], activation="pre", blocks=((1, 1),), input_scale="none")
     network.build((None, None, None, 3))
     kernel = np.arange(1.0, 10.0).reshape(3, 3, 1, 1)
     network.convolutions[1].kernel.assign(kernel)
@@ -228,7 +230,7 @@ def test_new_weights_have_new_flipped_kernels(rng):
 
 def test_only_convolutions_padded_with_zeros_have_flipped_kernels(rng):
     assert list(random_network(ALL, rng).flipped_kernels()) == list(ALL[1:])
-    assert not random_network(ALL, rng, edge="reflect").flipped_kernels()
+    assert not random_network(ALL, rng, padding_mode="reflect").flipped_kernels()
 
 
 @pytest.mark.parametrize(

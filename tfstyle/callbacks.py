@@ -52,7 +52,7 @@ def observe(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[S
 class Progress:
     """Shows the progress of a run: on a terminal a bar with losses and remaining time, elsewhere log lines.
 
-    A line is printed at the first step of each scale, once a minute, and at the last step. The remaining time is
+    A line is printed at the first step of each level, once a minute, and at the last step. The remaining time is
     estimated from `Step.progress`, since steps at small sizes are faster. A stream that cannot be written to does not
     stop the run.
 
@@ -89,12 +89,12 @@ class Progress:
         self._bar.update(step.progress - self._bar.n)
 
     def _print(self, step: Step, stream: TextIO) -> None:
-        scale, seconds = self._printed or (0, 0.0)
-        if step.scale == scale and step.index < step.total and step.seconds < seconds + 60:
+        level, seconds = self._printed or (0, 0.0)
+        if step.level == level and step.index < step.total and step.seconds < seconds + 60:
             return
-        self._printed = step.scale, step.seconds
+        self._printed = step.level, step.seconds
         height, width = step.image.shape[1:3]
-        place = f"scale {step.scale} of {step.scales}, {width}x{height}: step {step.index} of {step.total}"
+        place = f"level {step.level} of {step.levels}, {width}x{height}: step {step.index} of {step.total}"
         print(f"{place}, {step.seconds:.0f} s", file=stream, flush=True)
 
     def close(self) -> None:
@@ -138,9 +138,9 @@ class SaveImages:
 
 
 def step_to_row(step: Step) -> dict[str, Any]:
-    """Returns a step as one flat row: step, scale, width, height, seconds, every loss term, and the settings."""
+    """Returns a step as one flat row: step, level, width, height, seconds, every loss term, and the settings."""
     height, width = step.image.shape[1:3]
-    place = {"step": step.index, "scale": step.scale, "width": width, "height": height}
+    place = {"step": step.index, "level": step.level, "width": width, "height": height}
     return place | {"seconds": round(step.seconds, 3)} | dict(step.losses) | dict(step.settings)
 
 
@@ -279,7 +279,7 @@ class TensorBoard:
 
 
 class JsonLines:
-    """Writes one JSON object per step: step, steps, progress, scale, size, losses, seconds, settings.
+    """Writes one JSON object per step: step, steps, progress, level, size, losses, seconds, settings.
 
     Args:
         stream: a text stream.
@@ -296,8 +296,8 @@ class JsonLines:
             "step": step.index,
             "steps": step.total,
             "progress": round(step.progress, 4),
-            "scale": step.scale,
-            "scales": step.scales,
+            "level": step.level,
+            "levels": step.levels,
             "width": width,
             "height": height,
             "losses": dict(step.losses),

@@ -40,19 +40,12 @@ def _read_configured_backend() -> tuple[str, str | None]:
         return str(path), None
 
 
-def _import_frameworks() -> tuple[Any, Any]:
-    """Imports TensorFlow and Keras; raises SetupError if TensorFlow cannot be imported."""
-    _require_tensorflow_backend()
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise SetupError(f"TensorFlow cannot be imported ({error}); run pip install tensorflow.") from error
-    import keras as keras3
-
-    return tensorflow, keras3
-
-
-tf, keras = _import_frameworks()
+_require_tensorflow_backend()
+try:
+    import tensorflow as tf
+except ImportError as error:
+    raise SetupError(f"TensorFlow cannot be imported ({error}); run pip install tensorflow.") from error
+import keras  # noqa: E402  It follows the check.
 
 
 def require_channels_last() -> None:

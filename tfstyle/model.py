@@ -30,7 +30,7 @@ class StyleContentModel(keras.Model):
         feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
             published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
-        taps, pooling, rounding, edge, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
+        activation, pooling, ceil_mode, padding_mode, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
 
     Raises:
         UsageError: if a layer or another name is unknown, or no layer is given.
@@ -49,10 +49,10 @@ class StyleContentModel(keras.Model):
         statistic: str | Statistic = "gram",
         feature_scales: Mapping[str, float | Sequence[float] | np.ndarray] | None = None,
         weights: str | None = "embedded",
-        taps: str | Mapping[str, str] = "relu",
+        activation: str | Mapping[str, str] = "post",
         pooling: str = "max",
-        rounding: str = "floor",
-        edge: str = "zero",
+        ceil_mode: bool = False,
+        padding_mode: str = "zero",
         input_scale: str = "auto",
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
@@ -63,8 +63,14 @@ class StyleContentModel(keras.Model):
         self._statistic = find_statistic(statistic)
         self.feature_scales = {layer: np.ravel(scale).tolist() for layer, scale in (feature_scales or {}).items()}
         layers = tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *other_layers)))
-        options: dict = {"taps": taps, "pooling": pooling, "rounding": rounding, "edge": edge, "blocks": blocks}
-        options["dtype"] = self.dtype_policy
+        options: dict = {
+            "activation": activation,
+            "pooling": pooling,
+            "ceil_mode": ceil_mode,
+            "padding_mode": padding_mode,
+            "blocks": blocks,
+            "dtype": self.dtype_policy,
+        }
         if weights is None:
             self.vgg = VGG(layers, input_scale="keras" if input_scale == "auto" else input_scale, **options)
         else:
@@ -120,7 +126,8 @@ class StyleContentModel(keras.Model):
             "statistic": self.statistic,
             "feature_scales": self.feature_scales,
             "weights": None,
-            **{key: network[key] for key in ("taps", "pooling", "rounding", "edge", "input_scale", "blocks")},
+            **{key: network[key] for key in ("activation", "pooling", "ceil_mode", "padding_mode")},
+            **{key: network[key] for key in ("input_scale", "blocks")},
         }
 
 
@@ -141,11 +148,11 @@ def build_model(network: Network, loss: Loss) -> StyleContentModel:
         statistic=loss.statistic,
         feature_scales=feature_scales(network, loss.layers()),
         weights=network.weights,
-        taps={"post": "relu", "pre": "conv"}[network.activation],
+        activation=network.activation,
         pooling=network.pooling,
-        rounding="ceil" if network.ceil_mode else "floor",
+        ceil_mode=network.ceil_mode,
+        padding_mode=network.padding_mode,
         input_scale=network.input_scale,
-        edge=network.padding_mode,
         dtype=policy(network.precision),
     )
     if network.input_scale == "auto" and model.vgg.input_scale == "torch" and network.trained_on == "torchvision":

@@ -119,7 +119,7 @@ def draw_loss_curves(
                 shown = label if len(label) <= 40 else f"{label[:19]}…{label[-20:]}"  # The legend has to fit.
                 axis.plot(*zip(*points, strict=True), label=shown, linewidth=1.4)
                 values += [value for _, value in points]
-        _mark_scales(axis, next(iter(runs.values())))
+        _mark_levels(axis, next(iter(runs.values())))
         wide = bool(values) and min(values) > 0 and max(values) > 3 * min(values)
         axis.set(title=term, xlabel="step", yscale="log" if wide else "linear")
         axis.grid(alpha=0.3, which="both")
@@ -130,10 +130,10 @@ def draw_loss_curves(
     return stream.getvalue()
 
 
-def _mark_scales(axis: Any, rows: Sequence[Row]) -> None:
-    """Draws a dotted line at each step where a finer scale begins."""
+def _mark_levels(axis: Any, rows: Sequence[Row]) -> None:
+    """Draws a dotted line at each step where a finer level begins."""
     for before, after in itertools.pairwise(rows):
-        if after["scale"] != before["scale"]:
+        if after["level"] != before["level"]:
             axis.axvline(after["step"], color="gray", linestyle=":", linewidth=1)
 
 

@@ -37,19 +37,19 @@ class Step:
     Attributes:
         index: number of the step, from 1.
         total: number of steps in all.
-        scale, scales: number of this scale, from 1, and how many there are.
+        level, levels: number of this level of the pyramid, coarse to fine, from 1, and how many there are.
         image: float32 [1, height, width, 3] after the step.
         losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
             "content/LAYER" and "style/LAYER" for each layer.
         seconds: since the run began.
-        progress: share of the run's work that is done, a step's work being the pixels of its scale; 1 at the end.
+        progress: share of the run's work that is done, a step's work being the pixels of its level; 1 at the end.
         settings: what was chosen for this machine, as `Transfer.settings`.
     """
 
     index: int
     total: int
-    scale: int
-    scales: int
+    level: int
+    levels: int
     image: tf.Tensor
     losses: Mapping[str, float]
     seconds: float
@@ -142,7 +142,8 @@ class Transfer:
             try:
                 pictures = (_resized(picture, size / max(height, width)) for picture in (content, style))
                 targets, state = self._begin_level(recipe, *pictures, state=state, init=init)
-                for index in range(index + 1, index + count + 1):
+                for _ in range(count):
+                    index += 1
                     state, terms = self._step(targets, factors, kernels, state)
                     done += size**2
                     values, image = _checked(_to_floats(terms), index), self._iterate.image(state)

@@ -21,9 +21,8 @@ from tfstyle.vgg19 import VGG19_BLOCKS, layer_names, smallest_side
 
 INPUT_SCALES = ("keras", "torch", "none")
 POOLINGS = ("max", "average")
-TAPS = ("relu", "conv")
-ROUNDINGS = ("floor", "ceil")
-EDGES = ("zero", "replicate", "reflect")
+ACTIVATIONS = ("post", "pre")
+PADDING_MODES = ("zero", "replicate", "reflect")
 
 Blocks = Sequence[Sequence[int]]
 
@@ -43,12 +42,12 @@ class VGG(keras.Model):
 
     Args:
         layers: Keras names of the convolutions to look at; the network ends at the deepest.
-        taps: "relu" looks after the ReLU, "conv" before it; or a mapping from layer to either ("relu" if absent).
+        activation: "post" takes features after the ReLU, "pre" before it; or layer → either ("post" if absent).
         pooling: "max" or "average", both 2x2.
-        rounding: what pooling does with an odd last row or column: "floor" leaves it out, as Keras and torch; "ceil"
-            pools it alone, as Caffe.
-        edge: what lies around a layer's input: "zero"; "replicate", for the first convolution the border repeated and
-            zeros for all others; "reflect", the input mirrored, for every convolution.
+        ceil_mode: whether pooling pools an odd last row or column alone, as Caffe; else it leaves it out, as Keras and
+            torch.
+        padding_mode: what lies around a layer's input: "zero"; "replicate", for the first convolution the border
+            repeated and zeros for all others; "reflect", the input mirrored, for every convolution.
         input_scale: what `scale_pixels` should do with an image.
         blocks: filters of each convolution, block by block; VGG-19's by default, a few in tests.
         **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
@@ -64,10 +63,10 @@ class VGG(keras.Model):
         self,
         layers: Sequence[str],
         *,
-        taps: str | Mapping[str, str] = "relu",
+        activation: str | Mapping[str, str] = "post",
         pooling: str = "max",
-        rounding: str = "floor",
-        edge: str = "zero",
+        ceil_mode: bool = False,
+        padding_mode: str = "zero",
         input_scale: str = "keras",
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
@@ -77,17 +76,17 @@ class VGG(keras.Model):
         require_channels_last()
         self.blocks = tuple(tuple(int(filters) for filters in block) for block in blocks)
         known = layer_names(self.blocks)
-        self.tapped = tuple(_one_of("layer", name, known) for name in layers)
-        if not self.tapped:
+        self.feature_layers = tuple(_one_of("layer", name, known) for name in layers)
+        if not self.feature_layers:
             raise UsageError(f"layers is empty; name at least one of {', '.join(known)}.")
-        self.taps = taps if isinstance(taps, str) else dict(taps)
-        for tap in [taps] if isinstance(taps, str) else taps.values():
-            _one_of("tap", tap, TAPS)
+        self.activation = activation if isinstance(activation, str) else dict(activation)
+        for value in [activation] if isinstance(activation, str) else activation.values():
+            _one_of("activation", value, ACTIVATIONS)
         self.pooling = _one_of("pooling", pooling, POOLINGS)
-        self.rounding = _one_of("rounding", rounding, ROUNDINGS)
-        self.edge = _one_of("edge", edge, EDGES)
+        self.ceil_mode = bool(ceil_mode)
+        self.padding_mode = _one_of("padding mode", padding_mode, PADDING_MODES)
         self.input_scale = _one_of("input scale", input_scale, INPUT_SCALES)
-        used = known[: max(known.index(name) for name in self.tapped) + 1]
+        used = known[: max(known.index(name) for name in self.feature_layers) + 1]
         self.convolutions = [
             keras.layers.Conv2D(filters, 3, padding=self._padding(name), name=name, dtype=self.dtype_policy)
             for name, filters in zip(used, sum(self.blocks, ()), strict=False)
@@ -112,7 +111,7 @@ class VGG(keras.Model):
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Features of the layers asked for; see the class."""
         features = self._run(image, lambda function, x: (function(x), _same), {})[0]
-        return {name: tf.cast(features[name], self.variable_dtype) for name in self.tapped}
+        return {name: tf.cast(features[name], self.variable_dtype) for name in self.feature_layers}
 
     def features_and_pullback(
         self, image: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None
@@ -164,10 +163,10 @@ class VGG(keras.Model):
             if name in flipped:
                 back = functools.partial(tf.nn.conv2d, filters=flipped[name], strides=1, padding="SAME")
             activated, relu = compute(tf.nn.relu, convolved)
-            if name in self.tapped:
-                features[name] = activated if self._tap(name) == "relu" else convolved
+            if name in self.feature_layers:
+                features[name] = activated if self._activation(name) == "post" else convolved
             stages += [("", prepared), ("", back)]
-            stages += [("", relu), (name, _same)] if self._tap(name) == "relu" else [(name, _same), ("", relu)]
+            stages += [("", relu), (name, _same)] if self._activation(name) == "post" else [(name, _same), ("", relu)]
             x = activated
         return features, stages
 
@@ -198,25 +197,25 @@ class VGG(keras.Model):
 
     def _own_padding(self, name: str) -> bool:
         """Whether a convolution's input is padded with anything but zeros."""
-        return self.edge == "reflect" or (self.edge == "replicate" and name == "block1_conv1")
+        return self.padding_mode == "reflect" or (self.padding_mode == "replicate" and name == "block1_conv1")
 
     def _padded(self, x: tf.Tensor, name: str) -> tf.Tensor:
         """A convolution's input with its edge around it; "SYMMETRIC" by one pixel repeats the border."""
         if not self._own_padding(name):
             return x
-        return tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT" if self.edge == "reflect" else "SYMMETRIC")
+        return tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT" if self.padding_mode == "reflect" else "SYMMETRIC")
 
     def _pool(self, x: tf.Tensor) -> tf.Tensor:
         pool = tf.nn.max_pool2d if self.pooling == "max" else tf.nn.avg_pool2d
-        return pool(x, 2, 2, "VALID" if self.rounding == "floor" else "SAME")
+        return pool(x, 2, 2, "SAME" if self.ceil_mode else "VALID")
 
-    def _tap(self, name: str) -> str:
-        return self.taps if isinstance(self.taps, str) else self.taps.get(name, "relu")
+    def _activation(self, name: str) -> str:
+        return self.activation if isinstance(self.activation, str) else self.activation.get(name, "post")
 
     @property
     def smallest_side(self) -> int:
         """The smallest side in pixels of an image that reaches the deepest layer."""
-        return smallest_side(self.tapped)
+        return smallest_side(self.feature_layers)
 
     def check_size(self, image: tf.Tensor, what: str = "the picture") -> None:
         """Refuses an image too small to reach the deepest layer.
@@ -260,11 +259,11 @@ class VGG(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""
         return super().get_config() | {
-            "layers": list(self.tapped),
-            "taps": self.taps,
+            "layers": list(self.feature_layers),
+            "activation": self.activation,
             "pooling": self.pooling,
-            "rounding": self.rounding,
-            "edge": self.edge,
+            "ceil_mode": self.ceil_mode,
+            "padding_mode": self.padding_mode,
             "input_scale": self.input_scale,
             "blocks": [list(block) for block in self.blocks],
         }

@@ -21,9 +21,6 @@ from tfstyle.recipes.catalog import RECIPES, get_recipe
 from tfstyle.recipes.recipe import OPTIONS, Overrides, replace
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
-_TAPS = {"post": "relu", "pre": "conv"}
-"""Value of `--activation` to VGG's name for it."""
-
 
 def recipes(options: argparse.Namespace) -> None:
     """Prints every recipe with one line about it, or every value of one."""
@@ -98,7 +95,7 @@ def features(options: argparse.Namespace) -> None:
         from tfstyle import plots, vgg
     picture = images.read_and_log(options.image, long_side=options.size).image
     image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
-    network = vgg.load_vgg(layers, weights=options.weights, taps=_TAPS[options.activation])
+    network = vgg.load_vgg(layers, weights=options.weights, activation=options.activation)
     network.check_size(image)
     with files.make_folder(folder):
         for layer, found in network(image).items():

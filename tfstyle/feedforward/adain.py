@@ -48,7 +48,7 @@ _DECODER_FILTERS = (256, 256, 256, 256, 128, 128, 64, 64, 3)
 
 def load_encoder() -> vgg.VGG:
     """Loads AdaIN's encoder: VGG-19 up to `ADAIN_LAYER`, with reflection padding and the embedded weights."""
-    return vgg.load_vgg([ADAIN_LAYER], edge="reflect")
+    return vgg.load_vgg([ADAIN_LAYER], padding_mode="reflect")
 
 
 def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:

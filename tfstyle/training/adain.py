@@ -78,7 +78,7 @@ def train_adain(
     shown = images.fit(images.read(style_images[0], long_side=2 * options.size).image, 2 * options.size)
     with run.strategy(options.batch).scope():
         network_policy = policy(options.network_precision)
-        encoder = vgg.load_vgg(STYLE_LAYERS, edge="reflect", dtype=network_policy)
+        encoder = vgg.load_vgg(STYLE_LAYERS, padding_mode="reflect", dtype=network_policy)
         decoder = adain.AdaINDecoder(dtype=network_policy)
         decoder.build((None, None, None, 512))
         if options.initial_weights == "embedded":

@@ -157,5 +157,5 @@ def draw_curves(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
         OutputError: if the file cannot be written.
     """
     terms = ["loss", *(name for name in rows[-1] if name not in ("epoch", "step", "loss"))]
-    lines = [{"scale": 0.0} | dict(row) for row in rows]
+    lines = [{"level": 0.0} | dict(row) for row in rows]
     files.save_atomically(folder / CURVES, plots.draw_loss_curves({"": lines}, terms=terms), overwrite=True)
