@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observe
@@ -132,7 +132,7 @@ class _Result:
 
 def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
     """Runs all steps and writes the last image; if the run breaks off, the image so far."""
-    image = None
+    image: tf.Tensor | None = None
     try:
         with contextlib.closing(steps):
             for step in steps:
@@ -147,12 +147,13 @@ def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
             raise Interrupted(where) from None
         _log.warning("%s", where)
         raise
+    last = cast(tf.Tensor, image)  # A run has at least one step.
     try:
-        return result.write(image)
+        return result.write(last)
     except KeyboardInterrupt:  # While the file was written: once more.
         if result.path is None:
             raise
-        raise Interrupted(_save(result, image, "the result")) from None
+        raise Interrupted(_save(result, last, "the result")) from None
 
 
 def _save(result: _Result, image: tf.Tensor, what: str) -> str:

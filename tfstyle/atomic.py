@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import platform
 import secrets
@@ -21,11 +22,13 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+fcntl: ModuleType | None
 try:
-    import fcntl
+    fcntl = importlib.import_module("fcntl")
 except ImportError:  # Windows has no such locks: files of a killed process are not removed.
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 _TEMPORARY = ".tfstyle."
 _OURS = f"{_TEMPORARY}{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."

@@ -24,6 +24,7 @@ from tfstyle.errors import InputError, OutputError, UsageError
 from tfstyle.pictures import decoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.pictures.profiles import srgb_profile
+from tfstyle.tensors import sides
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf
@@ -181,15 +182,17 @@ def resize(image: Any, height: int, width: int) -> tf.Tensor:
     """
     from tfstyle.environment import tf
 
-    image = tf.convert_to_tensor(image, tf.float32)
-    if tuple(image.shape[1:3]) == (height, width):
-        return image
-    return tf.clip_by_value(tf.image.resize(image, (height, width), "bicubic", antialias=True), 0.0, 1.0)
+    given = tf.convert_to_tensor(image, tf.float32)
+    if sides(given) == (height, width):
+        return given
+    resized = tf.image.resize(given, (height, width), "bicubic", antialias=True)
+    clipped: tf.Tensor = tf.clip_by_value(resized, 0.0, 1.0)
+    return clipped
 
 
 def fit(image: Any, long_side: int) -> tf.Tensor:
     """Resizes an image, as `resize`, so that its longer side is `long_side` pixels."""
-    height, width = image.shape[1:3]
+    height, width = sides(image)
     return resize(image, *fit_size(height, width, long_side))
 
 
@@ -271,7 +274,8 @@ def _to_pixels(image: Any, alpha: Any) -> np.ndarray:
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Converts values in [0, 1] to 8 bits: clipped and rounded, not truncated."""
-    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    rounded: np.ndarray = np.rint(np.clip(values, 0.0, 1.0) * 255.0)
+    return rounded.astype(np.uint8)
 
 
 def _check_array(name: str, values: Any, *, channels: int) -> np.ndarray:

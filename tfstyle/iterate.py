@@ -14,6 +14,7 @@ from tfstyle.environment import tf
 from tfstyle.optimizers import Optimizer, make_optimizer
 from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes.parts import Parametrization, Start
+from tfstyle.tensors import sides, static_shape
 
 
 class RunState(NamedTuple):
@@ -52,11 +53,11 @@ class Iterate:
             content: float32 [1, height, width, 3] in [0, 1].
             image: the image so far, sRGB, of any size.
         """
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         if image is None and start.init == "noise" and start.noise:
-            return start.noise * tf.random.stateless_normal(content.shape, seed=(start.seed, 0))
+            return start.noise * tf.random.stateless_normal(static_shape(content), seed=(start.seed, 0))
         if image is None and start.init == "noise":
-            image = tf.random.stateless_uniform(content.shape, seed=(start.seed, 0))
+            image = tf.random.stateless_uniform(static_shape(content), seed=(start.seed, 0))
         found = content if image is None else images.resize(image, height, width)
         return to_space(found, self.parametrization.space)
 
@@ -72,7 +73,7 @@ class Iterate:
         if previous is None:
             optimizer = self.optimizer.init(image)
         else:
-            optimizer = self.optimizer.resize(previous.optimizer, *image.shape[1:3])
+            optimizer = self.optimizer.resize(previous.optimizer, *sides(image))
         nothing = tf.zeros_like(image) if self.parametrization.ema_decay else tf.constant(0.0)
         return self._average(RunState(image, optimizer, nothing, tf.constant(0.0)))
 

@@ -70,7 +70,7 @@ def _size(target: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(target**2) + 1e-6
 
 
-def reduction(name: str, kind: str, pixels: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+def reduction(name: str, kind: str, pixels: tf.Tensor) -> Callable[[tf.Tensor], float | tf.Tensor]:
     """What to multiply a mean over entries by, to reduce as a recipe's source does.
 
     Args:
@@ -142,4 +142,5 @@ def color_difference(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     difference = tf.image.rgb_to_yuv(image) - tf.image.rgb_to_yuv(target)
     size = tf.abs(difference)
     huber = tf.where(size < 1.0, 0.5 * size**2, size - 0.5)
-    return tf.reduce_mean(size[..., 0]) + tf.reduce_mean(huber[..., 1]) + tf.reduce_mean(huber[..., 2])
+    y, u, v = size[..., 0], huber[..., 1], huber[..., 2]  # type: ignore[index]  # The stubs lack `...`.
+    return tf.reduce_mean(y) + tf.reduce_mean(u) + tf.reduce_mean(v)

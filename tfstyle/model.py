@@ -79,7 +79,8 @@ class StyleContentModel(keras.Model):
 
     def __call__(self, image: tf.Tensor, *args: Any, **kwargs: Any) -> dict[str, dict[str, tf.Tensor]]:
         """Calls the model; what is wrong with an image is said here, since Keras adds lines to errors of `call`."""
-        return super().__call__(self.vgg.check_image(image), *args, **kwargs)
+        found: dict[str, dict[str, tf.Tensor]] = super().__call__(self.vgg.check_image(image), *args, **kwargs)
+        return found
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the network's weights, unless a weights file already did."""
@@ -119,7 +120,8 @@ class StyleContentModel(keras.Model):
         if not isinstance(self.statistic, str):
             raise UsageError("a model with a statistic of your own cannot be saved; use tfstyle.export_extractor.")
         network = self.vgg.get_config()
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "style_layers": list(self.style_layers),
             "content_layers": list(self.content_layers),
             "other_layers": network["layers"],

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tfstyle import losses, total_variation
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.parts import Loss
-from tfstyle.statistics import sufficient_statistics, sums_gradient
+from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.vgg import with_pullback
 
 Targets = Mapping[str, Mapping[str, Any]]
@@ -93,7 +93,7 @@ def loss_terms(
         "content": (features, loss.content_layers, losses.squared_error),
         "style": (statistics, loss.style_layers, losses.find_distance(loss.distance).compare),
     }
-    pixels = tf.cast(tf.size(image[..., 0]), image.dtype)
+    pixels = tf.cast(tf.size(image[..., 0]), image.dtype)  # type: ignore[index]  # The stubs lack `...`.
     terms: dict[str, tf.Tensor] = {}
     for kind, (values, layers, compare) in compared.items():
         if kind not in weights:
@@ -159,7 +159,10 @@ def make_objective(
             tape.watch((variable, kept, sums))
             terms = loss_terms(loss, model.scale(kept), model.statistics(sums), variable, targets, weights)
             value = total(terms)
-        of_variable, of_kept, of_sums = tape.gradient(value, (variable, kept, sums), unconnected_gradients="zero")
+        of_variable, of_kept, of_sums = cast(  # The gradients have the structure of what they are taken towards.
+            tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, SufficientStatistics]],
+            tape.gradient(value, (variable, kept, sums), unconnected_gradients=tf.UnconnectedGradients.ZERO),
+        )
 
         def gradient_at(layer: str) -> tf.Tensor:
             gradients = [of_kept[layer]] if layer in local else []

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from tfstyle import environment, images
@@ -19,6 +20,7 @@ from tfstyle.feedforward.inference import OnePassNetwork
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.pictures.decoding import Picture
+from tfstyle.tensors import sides
 
 
 def stylize_fast(
@@ -100,15 +102,15 @@ def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
 
 
 def _stylize(
-    network: OnePassNetwork, content: tf.Tensor, styles: list[tf.Tensor], *, tile: int, **options: Any
+    network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarray], *, tile: int, **options: Any
 ) -> tf.Tensor:
     """Stylizes the content image if the memory is enough.
 
     Raises:
         MemoryLimitError: if it is not.
     """
-    height, width = content.shape[1:3]
-    needed = network.memory_needed((height, width), *(style.shape[1:3] for style in styles), tile=tile)
+    height, width = sides(content)
+    needed = network.memory_needed((height, width), *(sides(style) for style in styles), tile=tile)
     if (free := environment.check_free_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tfstyle.environment import tf
 from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay
+from tfstyle.tensors import static_shape
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
 
@@ -35,7 +36,8 @@ class Optimizer(Protocol):
 
 
 def _resize(images: tf.Tensor, height: int, width: int, method: str = "bilinear") -> tf.Tensor:
-    return tf.image.resize(images, (height, width), method)
+    resized: tf.Tensor = tf.image.resize(images, (height, width), method)
+    return resized
 
 
 def _project(projection: Projection | None, image: tf.Tensor) -> tf.Tensor:
@@ -82,7 +84,7 @@ class AdamOptimizer:
         m = state.mean + (gradient - state.mean) * (1.0 - beta_1)
         v = state.square + (gradient**2 - state.square) * (1.0 - beta_2)
         rate = decayed(self.options.learning_rate, self.options.decay, state.steps)
-        alpha = rate * tf.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+        alpha = rate * tf.sqrt(1.0 - tf.pow(beta_2, t)) / (1.0 - tf.pow(beta_1, t))
         moved = image - alpha * m / (tf.sqrt(v) + self.options.epsilon)
         return AdamState(state.steps + 1, m, v), _project(self.project, moved)
 
@@ -136,7 +138,7 @@ class LBFGSState(NamedTuple):
         gradient: the last one.
         step: the last one.
         gamma: inverse Hessian before any pair is applied: y·s / y·y of the newest pair.
-        count: pairs remembered since the start, int32; modulo `history`, the next place in the ring.
+        pairs_stored: pairs remembered since the start, int32; modulo `history`, the next place in the ring.
         steps: steps made since the start or the last change of size, int32.
     """
 
@@ -145,7 +147,7 @@ class LBFGSState(NamedTuple):
     gradient: tf.Tensor
     step: tf.Tensor
     gamma: tf.Tensor
-    count: tf.Tensor
+    pairs_stored: tf.Tensor
     steps: tf.Tensor
 
 
@@ -183,7 +185,7 @@ class LBFGSOptimizer:
             gradient=tf.zeros_like(image),
             step=tf.zeros_like(image),
             gamma=tf.constant(1.0),
-            count=tf.constant(0),
+            pairs_stored=tf.constant(0),
             steps=tf.constant(0),
         )
 
@@ -192,7 +194,7 @@ class LBFGSOptimizer:
         state = self._remember(state, gradient)
         direction = tf.reshape(self._direction(state, tf.reshape(gradient, [-1])), tf.shape(image))
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
-        length = self.options.learning_rate * tf.where(state.count + state.steps > 0, 1.0, first)
+        length = self.options.learning_rate * tf.where(state.pairs_stored + state.steps > 0, 1.0, first)
         if self.options.max_step_rms:
             size = tf.sqrt(tf.reduce_mean(direction**2))
             length = tf.minimum(length, self.options.max_step_rms / tf.maximum(size, 1e-30))
@@ -207,27 +209,27 @@ class LBFGSOptimizer:
         A loss that is a mean over the image has gradients as much smaller as the image has more pixels, and so have
         their changes y. A pair whose curvature did not stay positive is forgotten.
         """
-        before = state.step.shape
-        ratio = before[1] * before[2] / (height * width)
+        _, old_height, old_width, channels = static_shape(state.step)
+        ratio = old_height * old_width / (height * width)
         steps, changes = tf.split(_resize(state.pairs, height, width), 2)
         curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * ratio
         keep = tf.cast(curvature > MIN_CURVATURE, steps.dtype)
         pairs = tf.concat([keep * steps, keep * ratio * changes], axis=0)
         flat = tf.reshape(pairs, [2 * self.options.history, -1])
-        nothing = tf.zeros([1, height, width, before[3]])
+        nothing = tf.zeros([1, height, width, channels])
         return LBFGSState(
             pairs=pairs,
             products=tf.linalg.matmul(flat, flat, transpose_b=True),
             gradient=nothing,
             step=nothing,
             gamma=state.gamma / ratio,
-            count=state.count,
+            pairs_stored=state.pairs_stored,
             steps=tf.constant(0),
         )
 
     def _remember(self, state: LBFGSState, gradient: tf.Tensor) -> LBFGSState:
         """Puts the last step and the change of gradient over it into the ring, if the curvature is positive."""
-        slot = state.count % self.options.history
+        slot = tf.math.floormod(state.pairs_stored, self.options.history)
         rows = tf.stack([slot, slot + self.options.history])[:, None]
         new = tf.concat([state.step, gradient - state.gradient], axis=0)
         accept = tf.reduce_sum(new[0] * new[1]) > MIN_CURVATURE  # The first step has no previous pair.
@@ -238,8 +240,8 @@ class LBFGSOptimizer:
         products = tf.transpose(tf.tensor_scatter_nd_update(state.products, rows, columns))
         products = tf.transpose(tf.tensor_scatter_nd_update(products, rows, columns))
         gamma = tf.where(accept, columns[1, slot] / columns[1, slot + self.options.history], state.gamma)
-        count = state.count + tf.cast(accept, tf.int32)
-        return state._replace(pairs=pairs, products=products, gamma=gamma, count=count)
+        stored = state.pairs_stored + tf.cast(accept, tf.int32)
+        return state._replace(pairs=pairs, products=products, gamma=gamma, pairs_stored=stored)
 
     def _direction(self, state: LBFGSState, gradient: tf.Tensor) -> tf.Tensor:
         """Minus the inverse Hessian times the gradient.
@@ -250,17 +252,18 @@ class LBFGSOptimizer:
         """
         m = self.options.history
         pairs = tf.reshape(state.pairs, [2 * m, -1])
-        products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.count] * 2, [1, 3])
+        products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.pairs_stored] * 2, [1, 3])
         along_steps, along_changes = tf.unstack(
-            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -state.count, 1)
+            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -state.pairs_stored, 1)
         )
         curvature = tf.linalg.diag_part(products[0, :, 1])
         triangle = tf.linalg.set_diag(products[0, :, 1], tf.where(curvature == 0.0, 1.0, curvature))
         a = tf.linalg.triangular_solve(triangle, along_steps, lower=False)
         inner = curvature[:, None] * a + state.gamma * (products[1, :, 1] @ a - along_changes)
         b = tf.linalg.triangular_solve(triangle, inner, lower=False, adjoint=True)
-        coefficients = tf.reshape(tf.roll(tf.stack([-b, state.gamma * a]), state.count, 1), [2 * m])
-        return tf.linalg.matvec(pairs, coefficients, transpose_a=True) - state.gamma * gradient
+        coefficients = tf.reshape(tf.roll(tf.stack([-b, state.gamma * a]), state.pairs_stored, 1), [2 * m])
+        combined: tf.Tensor = tf.linalg.matvec(pairs, coefficients, transpose_a=True)
+        return combined - state.gamma * gradient
 
 
 @dataclass(frozen=True)
@@ -303,4 +306,5 @@ def decayed(first: float, decay: Decay | None, done: tf.Tensor) -> float | tf.Te
     if decay is None:
         return first
     periods = tf.cast(done, tf.float32) / decay.steps
-    return first * decay.rate ** (tf.floor(periods) if decay.staircase else periods)
+    exponent: tf.Tensor = tf.floor(periods) if decay.staircase else periods
+    return first * tf.pow(decay.rate, exponent)

@@ -33,7 +33,8 @@ def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
     """
     image = tf.convert_to_tensor(image)
     if input_scale == "keras":
-        return image[..., ::-1] * 255.0 - tf.constant(CAFFE_MEAN_BGR, image.dtype)
+        bgr = image[..., ::-1]  # type: ignore[index]  # The stubs lack `...`.
+        return bgr * 255.0 - tf.constant(CAFFE_MEAN_BGR, image.dtype)
     if input_scale == "torch":
         return (image - tf.constant(TORCH_MEAN, image.dtype)) / tf.constant(TORCH_STD, image.dtype)
     return image
@@ -42,7 +43,8 @@ def scale_pixels(image: tf.Tensor, input_scale: str) -> tf.Tensor:
 def unscale_pixels(pixels: tf.Tensor, input_scale: str) -> tf.Tensor:
     """The inverse of `scale_pixels`."""
     if input_scale == "keras":
-        return ((pixels + tf.constant(CAFFE_MEAN_BGR, pixels.dtype)) / 255.0)[..., ::-1]
+        shifted = (pixels + tf.constant(CAFFE_MEAN_BGR, pixels.dtype)) / 255.0
+        return shifted[..., ::-1]  # type: ignore[index]  # The stubs lack `...`.
     if input_scale == "torch":
         return pixels * tf.constant(TORCH_STD, pixels.dtype) + tf.constant(TORCH_MEAN, pixels.dtype)
     return pixels

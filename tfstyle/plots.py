@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfstyle import images
+from tfstyle.tensors import sides
 
 Row = Mapping[str, float]
 """One row of `callbacks.History`: name of a number → number."""
@@ -78,7 +79,7 @@ def draw_animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
     Returns:
         The bytes of the GIF file.
     """
-    height, width = pictures[-1].shape[1:3]
+    height, width = sides(pictures[-1])
     frames = [_to_pil(picture, height, width) for picture in pictures]
     each = max(20, round(1000 * seconds / len(frames)))
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Features → statistics, all of them from sums that add up over positions: (count, Σf, Σffᵀ).
+"""Features → statistics, all of them from sums that add up over positions: (positions, Σf, Σffᵀ).
 
 Because the sums add, the tiles of a large picture sum to the whole, and several styles average. A statistic is a
 function of the sums alone and never sees the features.
@@ -12,18 +12,19 @@ from typing import NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError, lookup
+from tfstyle.tensors import static_shape
 
 
 class SufficientStatistics(NamedTuple):
     """Sums over the positions of a feature map; adding two gives the moments of both together.
 
     Attributes:
-        count: [batch], number of positions.
+        positions: [batch], how many.
         total: [batch, channels], Σf, in activation units.
         products: [batch, channels, channels], Σffᵀ, in squared activation units.
     """
 
-    count: tf.Tensor
+    positions: tf.Tensor
     total: tf.Tensor
     products: tf.Tensor
 
@@ -67,7 +68,7 @@ def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Ten
 
     Args:
         features: as for `sufficient_statistics`.
-        upstream: gradient of a scalar towards `total` and `products`; `count` is not used.
+        upstream: gradient of a scalar towards `total` and `products`; `positions` is not used.
 
     Returns:
         A tensor of the features' shape and dtype.
@@ -75,7 +76,7 @@ def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Ten
     wide = _sum_dtype(features.dtype)
     both = upstream.products + tf.linalg.matrix_transpose(upstream.products)
     height = tf.shape(features)[1]
-    count = GRADIENT_BANDS if features.dtype != wide and features.shape[-1] <= MAX_BANDED_CHANNELS else 1
+    count = GRADIENT_BANDS if features.dtype != wide and static_shape(features)[-1] <= MAX_BANDED_CHANNELS else 1
     bands: list[tf.Tensor] = []
     for number in range(count):
         rows = features[:, height * number // count : height * (number + 1) // count]
@@ -98,12 +99,12 @@ def add(first: SufficientStatistics, second: SufficientStatistics) -> Sufficient
 def scale(sums: SufficientStatistics, factor: float | Sequence[float]) -> SufficientStatistics:
     """The moments that features `factor` times as large would have; one factor, or one a channel."""
     factors = tf.reshape(tf.cast(factor, sums.total.dtype), [-1])
-    return SufficientStatistics(sums.count, sums.total * factors, sums.products * (factors[:, None] * factors))
+    return SufficientStatistics(sums.positions, sums.total * factors, sums.products * (factors[:, None] * factors))
 
 
 def mean(sums: SufficientStatistics) -> tf.Tensor:
     """Each channel's mean activation, [batch, channels]."""
-    return sums.total / sums.count[:, None]
+    return sums.total / sums.positions[:, None]
 
 
 def gram(sums: SufficientStatistics) -> tf.Tensor:
@@ -120,7 +121,7 @@ def gram(sums: SufficientStatistics) -> tf.Tensor:
     References:
         Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks (CVPR 2016), section 2.2.
     """
-    return sums.products / sums.count[:, None, None]
+    return sums.products / sums.positions[:, None, None]
 
 
 def covariance(sums: SufficientStatistics) -> tf.Tensor:
@@ -147,7 +148,7 @@ def mean_std(sums: SufficientStatistics) -> tf.Tensor:
         Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 6.
     """
     average = mean(sums)
-    squares = tf.linalg.diag_part(sums.products) / sums.count[:, None]
+    squares = tf.linalg.diag_part(sums.products) / sums.positions[:, None]
     variance = tf.maximum(squares - average**2, 0.0)
     return tf.stack([average, tf.sqrt(variance + VARIANCE_EPSILON)], axis=1)
 

@@ -20,6 +20,7 @@ from tfstyle.model import build_model, gradient_kernels, policy
 from tfstyle.objective import Targets, make_objective, make_targets
 from tfstyle.recipes.parts import LBFGS, Network
 from tfstyle.recipes.recipe import GraphKey, Recipe
+from tfstyle.tensors import sides
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras policy → peak memory of one evaluation, value and gradient, for each pixel."""
@@ -131,9 +132,9 @@ class Transfer:
         if init is None and recipe.start.init not in ("content", "noise"):
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter()
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         cropped = _crop(style, recipe.style_size.style_crop)
-        levels = recipe.pyramid.levels(max(height, width), min(height, width, *cropped.shape[1:3]))
+        levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
         total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = gradient_kernels(self.model, recipe.network.flip_kernels)
@@ -178,7 +179,8 @@ class Transfer:
         """
         self.model.vgg.check_size(content, "the content")
         self.model.vgg.check_size(style, "the style")
-        return self._targets(content, style)
+        targets: Targets = self._targets(content, style)
+        return targets
 
     def _take_step(
         self,
@@ -219,8 +221,8 @@ def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
     One level of Burt & Adelson: The Laplacian Pyramid as a Compact Image Code (1983).
     """
-    height, width = content.shape[1:3]
-    held = images.resize(images.resize(content, *image.shape[1:3]), height, width)
+    height, width = sides(content)
+    held = images.resize(images.resize(content, *sides(image)), height, width)
     return images.resize(image, height, width) + content - held
 
 
@@ -246,12 +248,12 @@ def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> 
 
 def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
     """An image `factor` times as large."""
-    return images.fit(image, round(max(image.shape[1:3]) * factor))
+    return images.fit(image, round(max(sides(image)) * factor))
 
 
 def _crop(image: tf.Tensor, margin: float) -> tf.Tensor:
     """An image without a share of its short side at each edge."""
-    height, width = image.shape[1:3]
+    height, width = sides(image)
     edge = round(margin * min(height, width))
     return image[:, edge : height - edge, edge : width - edge]
 

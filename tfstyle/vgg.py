@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
 from tfstyle.pixel_range import scale_pixels
+from tfstyle.tensors import sides
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names, smallest_side
 
 INPUT_SCALES = ("keras", "torch", "none")
@@ -141,7 +142,7 @@ class VGG(keras.Model):
                     gradient = own if gradient is None else gradient + own
                 elif gradient is not None:
                     gradient = back(gradient)
-            return gradient
+            return cast(tf.Tensor, gradient)  # Some layer has one.
 
         return features, pullback
 
@@ -223,7 +224,7 @@ class VGG(keras.Model):
         Raises:
             InputError: if a side is smaller than `smallest_side`.
         """
-        height, width = image.shape[1:3]
+        height, width = sides(image)
         if min(height, width) < self.smallest_side:
             raise InputError(
                 f"{what} is {width}x{height} where the network needs {self.smallest_side} pixels on each side; choose "
@@ -232,7 +233,8 @@ class VGG(keras.Model):
 
     def __call__(self, image: tf.Tensor, *args: Any, **kwargs: Any) -> dict[str, tf.Tensor]:
         """Calls the network; what is wrong with an image is said here, since Keras adds lines to errors of `call`."""
-        return super().__call__(self.check_image(image), *args, **kwargs)
+        features: dict[str, tf.Tensor] = super().__call__(self.check_image(image), *args, **kwargs)
+        return features
 
     def check_image(self, image: tf.Tensor) -> tf.Tensor:
         """Checks a batch of images; a symbolic tensor of Keras is passed through.
@@ -258,7 +260,8 @@ class VGG(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Everything `__init__` needs."""
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "layers": list(self.feature_layers),
             "activation": self.activation,
             "pooling": self.pooling,
@@ -276,7 +279,12 @@ def with_pullback(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value = function(x)
-    return value, lambda upstream: tape.gradient(value, x, output_gradients=upstream)
+
+    def pullback(upstream: tf.Tensor) -> tf.Tensor:
+        gradient = tape.gradient(value, x, output_gradients=[upstream])
+        return cast(tf.Tensor, gradient)  # Dense: no function here gathers from `x`.
+
+    return value, pullback
 
 
 def _same(gradient: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str
 
 def smallest_side(layers: Iterable[str]) -> int:
     """The smallest side in pixels of a picture that reaches the deepest of some layers: each block halves it."""
-    return 2 ** (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
+    return 1 << (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
 
 
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))

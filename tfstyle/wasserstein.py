@@ -95,8 +95,9 @@ def trace_of_root(matrix: tf.Tensor, *, polynomials: Polynomials = FAST_ROOT) ->
     Its gradient is d tr √M = ½ tr(M^-½ dM), and the iteration has found that inverse already; tr √M = tr(M M^-½).
     """
     _, inverse = matrix_roots(tf.stop_gradient(matrix), polynomials=polynomials)
-    trace = 0.5 * tf.reduce_sum(matrix * inverse, axis=(-2, -1))
-    return trace + tf.stop_gradient(trace)  # Half of the value carries the gradient.
+    trace: tf.Tensor = 0.5 * tf.reduce_sum(matrix * inverse, axis=(-2, -1))
+    held: tf.Tensor = tf.stop_gradient(trace)
+    return trace + held  # Half of the value carries the gradient.
 
 
 def distance(statistic: tf.Tensor, target: Gaussian, *, polynomials: Polynomials = FAST_ROOT) -> tf.Tensor:

@@ -19,6 +19,7 @@ from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import RECIPES, get_recipe
 from tfstyle.recipes.recipe import OPTIONS, Overrides, replace
+from tfstyle.tensors import sides
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
 
@@ -94,7 +95,7 @@ def features(options: argparse.Namespace) -> None:
     with quiet_tensorflow(options.debug):
         from tfstyle import plots, vgg
     picture = images.read_and_log(options.image, long_side=options.size).image
-    image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
+    image = images.fit(picture, min(options.size, max(sides(picture))))
     network = vgg.load_vgg(layers, weights=options.weights, activation=options.activation)
     network.check_size(image)
     with files.make_folder(folder):

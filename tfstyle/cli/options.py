@@ -61,7 +61,7 @@ def add_command(
         run: module and function in `tfstyle.cli` that run it, as "stylize.run"; they are loaded when it is called.
         epilog: lines for the end of its help.
     """
-    command = commands.add_parser(
+    command: argparse.ArgumentParser = commands.add_parser(
         name,
         usage=f"%(prog)s {arguments} [options]" if arguments else "%(prog)s [options]",
         help=help,

@@ -19,6 +19,7 @@ from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import OPTIONS, Recipe, replace
+from tfstyle.tensors import sides
 
 
 def run(options: argparse.Namespace) -> None:
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
             overwrite=options.overwrite,
             **overrides,
         )
-    height, width = image.shape[1:3]
+    height, width = sides(image)
     events.result(options, Path(output), width=width, height=height)
 
 

@@ -12,6 +12,7 @@ from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.fields import option_fields
 from tfstyle.pictures import decoding
+from tfstyle.tensors import sides
 from tfstyle.training import dataset, run_folder
 from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
 
@@ -30,10 +31,10 @@ def run(options: argparse.Namespace) -> None:
 def _train_fast(options: argparse.Namespace) -> Path:
     numbers, content_images, folder = _check(options, FastOptions)
     style_image = Path(options.style)
-    sides = decoding.probe(style_image, long_side=1)
-    if min(sides) < numbers.size:
+    width, height = decoding.probe(style_image, long_side=1)
+    if min(width, height) < numbers.size:
         raise InputError(
-            f"{style_image}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
+            f"{style_image}: is {width}x{height}, smaller than a crop of {numbers.size} pixels; give a larger "
             "picture or a smaller `size`."
         )
     with quiet_tensorflow(options.debug):
@@ -80,7 +81,7 @@ def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Pat
         paths = [images.SAMPLES / f"{name}.jpg" for name in ("chelsea", "colosseum", "neuschwanstein")]
     samples = [images.fit(images.read(path, long_side=SHEET_SIZE).image, SHEET_SIZE) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
-        if min(sample.shape[1:3]) < SMALLEST:
+        if min(sides(sample)) < SMALLEST:
             raise InputError(
                 f"{path}: is too narrow for a sample sheet: less than {SMALLEST} pixels where the long side has "
                 f"{SHEET_SIZE}; choose other `samples`."

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import statistics, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
@@ -19,6 +21,7 @@ from tfstyle.feedforward.layers import (
     upsample_nearest,
 )
 from tfstyle.statistics import sufficient_statistics
+from tfstyle.tensors import sides
 
 ADAIN_LAYER = "block4_conv1"
 """The layer whose features AdaIN decodes."""
@@ -110,7 +113,7 @@ class AdaIN:
     def stylize(
         self,
         content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
+        styles: Sequence[tf.Tensor | np.ndarray] = (),
         *,
         blend: Sequence[float] | None = None,
         alpha: float = 1.0,
@@ -126,14 +129,15 @@ class AdaIN:
         inference.check_tile(tile)
         targets = [_statistics(*self._prepare(style, "the painting"), tile) for style in styles]
         target = inference.weighted_mean(targets, inference.blend_weights(len(styles), blend))
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         padded, encode_tile = self._prepare(content, "the photograph")
         own = _statistics(padded, encode_tile, tile)
 
         def stylize_tile(outer: Tile) -> tf.Tensor:
             features = encode_tile(outer)
             styled = adaptive_instance_normalization(features, own, target)
-            return self.decode(alpha * styled + (1.0 - alpha) * features)
+            decoded: tf.Tensor = self.decode(alpha * styled + (1.0 - alpha) * features)
+            return decoded
 
         image = inference.map_tiles(stylize_tile, padded, tile=tile, halo=DECODER_HALO)
         return tf.clip_by_value(image[:, :height, :width], 0.0, 1.0)
@@ -145,14 +149,14 @@ class AdaIN:
         whole = sum(height * width for height, width in sizes)
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 
-    def _prepare(self, image: tf.Tensor, name: str) -> tuple[tf.Tensor, Callable[[Tile], tf.Tensor]]:
+    def _prepare(self, image: tf.Tensor | np.ndarray, name: str) -> tuple[tf.Tensor, Callable[[Tile], tf.Tensor]]:
         """Pads an image, and makes a function that encodes a tile of it; that keeps the features of the last tile."""
         inference.check_sides(image, STRIDE + 1, name)  # One position could not be mirrored at its edge.
         padded = pad_to_multiple(image, STRIDE)
 
         @functools.lru_cache(maxsize=1)
         def encode_tile(tile: Tile) -> tf.Tensor:
-            outer = tile.grow(ENCODER_HALO, *padded.shape[1:3])
+            outer = tile.grow(ENCODER_HALO, *sides(padded))
             features = self.encode(outer.crop(padded, outer=inference.whole_tile(padded)))
             return tile.crop(features, outer=outer, cell=STRIDE)
 
@@ -211,7 +215,7 @@ class AdaINDecoder(keras.Model):
         """Checks the options of `stylize`, as `AdaIN` does."""
         load_adain(self).check_options(styles, **options)
 
-    def stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor] = (), **options: Any) -> tf.Tensor:
+    def stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray] = (), **options: Any) -> tf.Tensor:
         """Stylizes an image, as `AdaIN` with this decoder does."""
         return load_adain(self).stylize(content, styles, **options)
 

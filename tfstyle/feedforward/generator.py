@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
 from tfstyle.feedforward.transformer_net import ENCODER_LAYERS, FILTERS, SMALLEST, Modulation, TransformerNet
+from tfstyle.tensors import sides, static_shape
 
 INITIAL_MODULATION = 0.2
 """Initial scale of the style modulation; small, so that all codes start alike."""
@@ -113,7 +116,7 @@ class Generator(TransformerNet):
     def style_statistics(self, style: tf.Tensor) -> tf.Tensor:
         """Computes the means and standard deviations that the encoder removes, float32 [batch, 2 sum(filters)]."""
         _, statistics = self.encode(style)
-        return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics], axis=1)
+        return tf.concat([tf.reshape(s, [-1, 2 * static_shape(s)[-1]]) for s in statistics], axis=1)
 
     def update_style_statistics(self, styles: tf.Tensor, keep: tf.Tensor) -> None:
         """Updates the running mean and mean absolute deviation that standardize style statistics.
@@ -129,10 +132,10 @@ class Generator(TransformerNet):
 
     def random_code(self, seed: int) -> tf.Tensor:
         """Draws a code [1, code_size] of normal noise, a function of the seed."""
-        return tf.random.stateless_normal([1, self.code_size], [seed, 0])
+        return tf.random.stateless_normal([1, self.code_size], (seed, 0))
 
     def choose_code(
-        self, styles: Sequence[tf.Tensor], *, blend: Sequence[float] | None = None, seed: int = 0
+        self, styles: Sequence[tf.Tensor | np.ndarray], *, blend: Sequence[float] | None = None, seed: int = 0
     ) -> tf.Tensor:
         """Computes the weighted mean of the codes of style images, or draws a random code.
 
@@ -153,7 +156,7 @@ class Generator(TransformerNet):
         for style in styles:
             inference.check_sides(style, SMALLEST, "the painting")
         weights = inference.blend_weights(len(styles), blend)
-        reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
+        reduced = [images.fit(style, min(STYLE_SIDE, max(sides(style)))) for style in styles]
         # Not compiled: tracing takes longer than it saves on fewer than eight style images.
         return inference.weighted_mean([self.encode_style(style)[0] for style in reduced], weights)
 
@@ -171,7 +174,7 @@ class Generator(TransformerNet):
     def stylize(
         self,
         content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
+        styles: Sequence[tf.Tensor | np.ndarray] = (),
         *,
         blend: Sequence[float] | None = None,
         alpha: float = 1.0,
@@ -190,7 +193,8 @@ class Generator(TransformerNet):
 
     def get_config(self) -> dict[str, Any]:
         """Returns everything `__init__` needs."""
-        return super().get_config() | {"code_size": self.code_size}
+        config: dict[str, Any] = super().get_config()
+        return config | {"code_size": self.code_size}
 
 
 def _dense(units: int, name: str, *, relu: bool = True) -> keras.layers.Dense:

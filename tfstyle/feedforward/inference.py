@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from tfstyle.environment import keras, tf
 from tfstyle.errors import InputError, UsageError
+from tfstyle.tensors import sides
 
 CELL = 8
 """Sides of tiles are multiples of this, in pixels: the stride of AdaIN's encoder, and twice the TransformerNet's."""
@@ -35,7 +38,7 @@ class OnePassNetwork(Protocol):
     def stylize(
         self,
         content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
+        styles: Sequence[tf.Tensor | np.ndarray] = (),
         *,
         blend: Sequence[float] | None = None,
         alpha: float = 1.0,
@@ -96,14 +99,16 @@ class Tile(NamedTuple):
 
 def whole_tile(image: tf.Tensor) -> Tile:
     """Returns the tile that covers an image."""
-    return Tile(0, image.shape[1], 0, image.shape[2])
+    height, width = sides(image)
+    return Tile(0, height, 0, width)
 
 
 def split_into_tiles(image: tf.Tensor, side: int) -> Iterator[Tile]:
     """Yields tiles that cover an image row by row, none smaller than half a side unless the image is."""
     side -= side % CELL
-    for top, bottom in _spans(image.shape[1], side):
-        for left, right in _spans(image.shape[2], side):
+    height, width = sides(image)
+    for top, bottom in _spans(height, side):
+        for left, right in _spans(width, side):
             yield Tile(top, bottom, left, right)
 
 
@@ -121,7 +126,7 @@ def map_tiles(stylize: Callable[[Tile], tf.Tensor], padded: tf.Tensor, *, tile: 
     """
     rows: dict[int, list[tf.Tensor]] = {}
     for part in split_into_tiles(padded, tile):
-        outer = part.grow(halo, *padded.shape[1:3])
+        outer = part.grow(halo, *sides(padded))
         rows.setdefault(part.top, []).append(part.crop(stylize(outer), outer=outer))
     return tf.concat([tf.concat(row, axis=2) for row in rows.values()], axis=1)
 
@@ -156,9 +161,9 @@ def weighted_mean(tensors: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.
     return tf.add_n([weight * tensor for weight, tensor in zip(weights, tensors, strict=True)])
 
 
-def check_sides(image: tf.Tensor, smallest: int, name: str) -> None:
+def check_sides(image: tf.Tensor | np.ndarray, smallest: int, name: str) -> None:
     """Raises InputError if a side of the image has fewer than `smallest` pixels."""
-    height, width = image.shape[1:3]
+    height, width = sides(image)
     if min(height, width) < smallest:
         raise InputError(f"{name} is {width}x{height}; at least {smallest} pixels are needed on each side.")
 
@@ -177,4 +182,5 @@ def export_model(inputs: Sequence[keras.KerasTensor], stylized: keras.KerasTenso
 
 def image_input(name: str) -> keras.KerasTensor:
     """Makes an input for images [N, height, width, 3] of any size."""
-    return keras.Input((None, None, 3), name=name, dtype="float32")
+    images: keras.KerasTensor = keras.Input((None, None, 3), name=name, dtype="float32")
+    return images

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tfstyle import statistics
 from tfstyle.environment import keras, tf
 
@@ -50,25 +52,29 @@ def reflect_pad(features: tf.Tensor, margin: int) -> tf.Tensor:
 def upsample_nearest(features: tf.Tensor) -> tf.Tensor:
     """Doubles height and width by nearest neighbor."""
     # `tf.image.resize` measures from pixel centers, which gives the same here but is no longer in ONNX.
-    return tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
+    doubled: tf.Tensor = tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
+    return doubled
 
 
 def upsample_bilinear(features: tf.Tensor) -> tf.Tensor:
     """Doubles height and width by bilinear interpolation; float32, whatever the features are."""
-    return tf.image.resize(features, 2 * tf.shape(features)[1:3], "bilinear")
+    doubled: tf.Tensor = tf.image.resize(features, 2 * tf.shape(features)[1:3], "bilinear")
+    return doubled
 
 
-def pad_to_multiple(image: tf.Tensor, divisor: int) -> tf.Tensor:
-    """Adds rows below and columns to the right, mirrored with the edge repeated, up to multiples of `divisor`.
+def pad_to_multiple(image: tf.Tensor | np.ndarray, divisor: int) -> tf.Tensor:
+    """Adds rows below and columns to the right, mirrored with the edge repeated, up to multiples of `divisor`."""
+    return _pad_axis(_pad_axis(image, 1, divisor), 2, divisor)
 
-    A gather, which every export format knows.
-    """
-    for axis in (1, 2):
-        length = tf.shape(image)[axis]
-        extra = (divisor - length % divisor) % divisor  # Of a negative number ONNX has another remainder.
-        positions = tf.range(length + extra)
-        image = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
-    return image
+
+def _pad_axis(image: tf.Tensor | np.ndarray, axis: int, divisor: int) -> tf.Tensor:
+    """Pads one axis, as `pad_to_multiple`, by a gather, which every export format knows."""
+    length = tf.shape(image)[axis]
+    # Of a negative number ONNX has another remainder.
+    extra = tf.math.floormod(divisor - tf.math.floormod(length, divisor), divisor)
+    positions = tf.range(length + extra)
+    padded: tf.Tensor = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
+    return padded
 
 
 @keras.saving.register_keras_serializable(package="tfstyle", name="InstanceNormalisation")

@@ -173,7 +173,7 @@ def to_float32(network: keras.Model) -> keras.Model:
     """Returns a network of the same weights that computes in float32, whatever it was trained in."""
     if network.dtype_policy.name == "float32":
         return network
-    copy = type(network).from_config(network.get_config() | {"dtype": "float32"})
+    copy: keras.Model = type(network).from_config(network.get_config() | {"dtype": "float32"})
     copy.build_from_config(network.get_build_config())
     copy.set_weights(network.get_weights())
     return copy

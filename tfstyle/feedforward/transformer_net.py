@@ -7,12 +7,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
 from tfstyle.feedforward.inference import Tile
 from tfstyle.feedforward.layers import InstanceNormalization, mean_std, pad_to_multiple, reflect_pad, upsample_bilinear
+from tfstyle.tensors import sides
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
 """Width → filters at full, half and quarter resolution; full is the paper's."""
@@ -37,6 +40,9 @@ BYTES_PER_TILE_PIXEL = 650
 
 Statistics = Sequence[tf.Tensor]
 """Means and standard deviations [batch, 2, channels] of the input of each normalization, in order."""
+
+Forward = Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]
+"""`TransformerNet.forward`, compiled."""
 
 Modulation = Sequence[tf.Tensor | float]
 """What is added to the learned means and standard deviations of each normalization, [batch, 2, channels] or 0."""
@@ -148,7 +154,8 @@ class TransformerNet(keras.Model):
         x = convolution(reflect_pad(x, convolution.kernel_size[0] // 2))
         used.append(mean_std(x) if statistics is None else statistics[number])
         offset = 0.0 if modulation is None else modulation[number]
-        return tf.cast(self.normalizations[number](x, used[-1], offset=offset), self.compute_dtype)
+        normalized: tf.Tensor = self.normalizations[number](x, used[-1], offset=offset)
+        return tf.cast(normalized, self.compute_dtype)
 
     def check_options(
         self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
@@ -162,7 +169,7 @@ class TransformerNet(keras.Model):
     def stylize(
         self,
         content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
+        styles: Sequence[tf.Tensor | np.ndarray] = (),
         *,
         blend: Sequence[float] | None = None,
         alpha: float = 1.0,
@@ -198,7 +205,7 @@ class TransformerNet(keras.Model):
         """
         inference.check_tile(tile)
         inference.check_sides(content, SMALLEST, "the photograph")
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         content = tf.cast(content, tf.float32)
         options: dict[str, Any] = {} if modulation is None else {"modulation": modulation}
         forward = _compiled_forward(self)
@@ -231,14 +238,15 @@ class TransformerNet(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns everything `__init__` needs."""
-        return super().get_config() | {"filters": list(self.filters), "blocks": self.blocks}
+        config: dict[str, Any] = super().get_config()
+        return config | {"filters": list(self.filters), "blocks": self.blocks}
 
 
-def _compiled_forward(network: TransformerNet) -> Callable[..., Any]:
+def _compiled_forward(network: TransformerNet) -> Forward:
     """Compiles `network.forward` of one image once for all sizes; kept with the network, as long as that lives."""
-    functions: dict[tuple[str, ...], Any] = {}
+    functions: dict[tuple[str, ...], Forward] = {}
 
-    def run(image: tf.Tensor, **options: Any) -> Any:
+    def run(image: tf.Tensor, **options: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
         names = tuple(options)
         if names not in functions:
             shapes = tf.nest.map_structure(lambda value: tf.TensorSpec(tf.convert_to_tensor(value).shape), options)
@@ -246,4 +254,5 @@ def _compiled_forward(network: TransformerNet) -> Callable[..., Any]:
             functions[names] = function.get_concrete_function(tf.TensorSpec([1, None, None, 3]), shapes)
         return functions[names](image, options)
 
-    return network.__dict__.setdefault("_compiled", run)  # Past Keras, which would save an attribute with the network.
+    kept: Forward = network.__dict__.setdefault("_compiled", run)
+    return kept  # Past Keras, which would save an attribute with the network.

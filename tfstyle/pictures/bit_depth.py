@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # Tags of a TIFF file.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -21,7 +21,8 @@ def is_undecoded(file: Any) -> bool:
 
 def tiff_bits(file: Any) -> int:
     """Bits a channel of a TIFF file; 0 for other formats."""
-    return max(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (0,)))
+    bits: tuple[int, ...] = getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (0,))
+    return max(bits)
 
 
 def has_separate_planes(file: Any) -> bool:
@@ -31,8 +32,9 @@ def has_separate_planes(file: Any) -> bool:
 
 def find_rawmode(file: Any) -> str:
     """Pillow's name for how samples of more than 8 bits a channel are stored; empty if there are none to be kept."""
-    if file.mode.startswith("I;16"):
-        return file.mode
+    mode: str = file.mode
+    if mode.startswith("I;16"):
+        return mode
     if not is_undecoded(file):
         return ""
     tiles = file.tile
@@ -73,7 +75,7 @@ def read_samples(file: Any) -> tuple[np.ndarray, int]:
 
 def _decode_as(file: Any, raw: str) -> Image.Image:
     """Decodes the same file again, its samples interpreted under another raw mode."""
-    again = reopen(file)
+    again: ImageFile.ImageFile = reopen(file)
     again.tile = [
         tile._replace(args=raw if isinstance(tile.args, str) else (raw, *(tile.args or ())[1:])) for tile in again.tile
     ]

@@ -85,4 +85,5 @@ def check_png(file: Any) -> int:
     """
     bit_depth.reopen(file).verify()
     file.fp.seek(24)  # The bit depth in the header, after its width and height.
-    return file.fp.read(1)[0]
+    header: bytes = file.fp.read(1)
+    return header[0]

@@ -47,7 +47,8 @@ class Profile:
         exact = ImageCms.Flags.NOOPTIMIZE  # Otherwise LittleCMS interpolates between a few points.
         transform = ImageCms.buildTransform(self.handle, _gray_srgb(), "I;16", "I;16", flags=exact)
         levels = Image.fromarray(np.arange(1 << 16, dtype=np.uint16)[None])
-        return np.divide(np.asarray(transform.apply(levels))[0], 65535, dtype=np.float32)
+        curve: np.ndarray = np.divide(np.asarray(transform.apply(levels))[0], 65535, dtype=np.float32)
+        return curve
 
     def is_srgb(self) -> bool:
         """Whether conversion to sRGB changes no color by more than one of 255 levels."""

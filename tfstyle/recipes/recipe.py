@@ -105,7 +105,8 @@ class Recipe:
 
     def record(self) -> dict[str, Any]:
         """The recipe as plain values for a file: functions and objects of your own by their qualified names."""
-        return plain(self)
+        record: dict[str, Any] = plain(self)
+        return record
 
 
 PARTS: Mapping[str, type] = MappingProxyType(

@@ -151,7 +151,8 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
 def _write(flat: keras.Model, folder: Path, format: str) -> None:
     """Writes the model in one format."""
     if format == "savedmodel":
-        served, endpoint = _served(flat)
+        served = _Served(flat)
+        endpoint = served.serve.get_concrete_function()
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
     elif format == "onnx":
         flat.export(folder / _FILES[format], format="onnx", verbose=False)
@@ -166,13 +167,16 @@ def _as_declared(inputs: list[Any]) -> Any:
     return inputs if len(inputs) > 1 else inputs[0]
 
 
-def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
-    """Makes the module to save and its signature. `Model.export` would store every variable twice."""
-    served = tf.Module()
-    served.weights = [variable.value for variable in flat.variables]
-    inputs = [tf.TensorSpec(given.shape, tf.float32, name=given.name) for given in flat.inputs]
-    served.serve = tf.function(lambda *inputs: flat(_as_declared(list(inputs)), training=False), input_signature=inputs)
-    return served, served.serve.get_concrete_function()
+class _Served(tf.Module):
+    """A model as it is saved: its weights and its function. `Model.export` would store every variable twice."""
+
+    def __init__(self, flat: keras.Model) -> None:
+        super().__init__()
+        self.weights = [variable.value for variable in flat.variables]
+        inputs = [tf.TensorSpec(given.shape, tf.float32, name=given.name) for given in flat.inputs]
+        self.serve = tf.function(
+            lambda *inputs: flat(_as_declared(list(inputs)), training=False), input_signature=inputs
+        )
 
 
 def signature(flat: keras.Model, format: str) -> dict[str, Any]:

@@ -153,7 +153,8 @@ def make_batches(crops: RandomCrops, *, size: int, batch: int, start: int = 0) -
     from tfstyle.environment import tf
 
     def cut(index: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(crops, [index], tf.float32), (size, size, 3))
+        crop: tf.Tensor = tf.ensure_shape(tf.numpy_function(crops, [index], tf.float32), (size, size, 3))
+        return crop
 
     indices = tf.data.Dataset.range(start * batch, np.iinfo(np.int64).max)
     cropped = indices.map(cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -13,6 +13,7 @@ from tfstyle.environment import keras, tf
 from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import FILTERS
 from tfstyle.model import StyleContentModel, policy
+from tfstyle.tensors import static_shape
 from tfstyle.training import dataset, gan_losses
 from tfstyle.training.discriminator import Discriminator
 from tfstyle.training.options import GANOptions
@@ -62,7 +63,7 @@ def make_perceptual_losses(model: StyleContentModel, options: GANOptions) -> Per
         weighted = {"content": mean_loss(found["content"], model(content_images)["content"], options.content_weight)}
         if style_images is None:
             return weighted | {"color": losses.color_difference(generated, content_images)}
-        style = {layer: statistic[: style_images.shape[0]] for layer, statistic in found["style"].items()}
+        style = {layer: statistic[: static_shape(style_images)[0]] for layer, statistic in found["style"].items()}
         weighted["style"] = mean_loss(style, model(style_images)["style"], options.style_weight)
         weighted["total_variation"] = options.tv_weight * total_variation.squared(generated)
         weighted["color"] = options.color_weight * losses.color_difference(generated, content_images)
@@ -139,7 +140,7 @@ class GANTrainer(Trainer):
 
     def _pretrain(self, content_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Makes a step of the generator, with random codes, towards the content images."""
-        shape = [tf.shape(content_images)[0], self.generator.code_size]
+        shape = tf.stack([tf.shape(content_images)[0], self.generator.code_size])
         code = tf.random.stateless_normal(shape, self._make_seed(step, _PRETRAINING_CODE))
         with tf.GradientTape() as tape:
             terms = self.perceptual_losses(self.generator(content_images, code), content_images)
@@ -150,7 +151,7 @@ class GANTrainer(Trainer):
     def _train_both(self, content_images: tf.Tensor, style_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Makes a step of the discriminator, then one of the generator against the updated discriminator."""
         options = self.options
-        count = style_images.shape[0]
+        count = static_shape(style_images)[0]
         random_codes = min(max(1, count // 4), count - 1)
         coded = style_images[: count - random_codes]
         with tf.GradientTape() as tape:
@@ -178,8 +179,8 @@ class GANTrainer(Trainer):
             Kingma, Welling: Auto-Encoding Variational Bayes (ICLR 2014), equations 4 and 10.
         """
         mean, log_variance = self.generator.encode_style(style_images)
-        images = style_images.shape[0]
-        noise = tf.random.stateless_normal([images + random_codes, mean.shape[1]], self._make_seed(step, _CODE))
+        images = static_shape(style_images)[0]
+        noise = tf.random.stateless_normal([images + random_codes, static_shape(mean)[1]], self._make_seed(step, _CODE))
         sampled = mean + tf.exp(0.5 * log_variance) * noise[:images]
         divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
         return tf.concat([sampled, noise[images:]], axis=0), divergence
@@ -213,7 +214,9 @@ class GANTrainer(Trainer):
     ) -> None:
         """Makes an optimizer's step on a network's trainable variables; unconnected ones get zero gradients."""
         variables = network.trainable_variables
-        gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
+        gradients = tape.gradient(
+            loss, [v.value for v in variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         optimizer.apply(gradients, variables)
 
     def _update_averages(self, style_images: tf.Tensor, step: tf.Tensor) -> None:
@@ -226,12 +229,14 @@ class GANTrainer(Trainer):
             mean.assign(decay * mean + (1.0 - decay) * weight)
 
     def _make_seed(self, step: tf.Tensor, stream: int) -> tf.Tensor:
-        return tf.stack([self.options.seed, _STREAMS * step + stream])
+        seed: tf.Tensor = tf.stack([self.options.seed, _STREAMS * step + stream])
+        return seed
 
 
 def stylize_by_codes(network: Generator, content_image: tf.Tensor, codes: Sequence[tf.Tensor]) -> tf.Tensor:
     """Stylizes a content image [1, height, width, 3] by several codes [1, code_size], one result below the other."""
-    return tf.concat([network(content_image, code) for code in codes], axis=1)
+    stylized: list[tf.Tensor] = [network(content_image, code) for code in codes]
+    return tf.concat(stylized, axis=1)
 
 
 def train_gan(

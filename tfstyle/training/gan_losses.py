@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tfstyle.environment import tf
 from tfstyle.errors import lookup
@@ -33,7 +33,7 @@ def gradient_penalty(
     References:
         Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville: Improved Training of Wasserstein GANs (2017), equation 3.
     """
-    share = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
+    share = tf.random.stateless_uniform(tf.stack([tf.shape(real)[0], 1, 1, 1]), seed)
     norm = tf.sqrt(_squared_gradient_norm(discriminator, share * real + (1.0 - share) * fake) + 1e-12)
     return tf.reduce_mean((norm - 1.0) ** 2)
 
@@ -58,7 +58,8 @@ def _squared_gradient_norm(discriminator: DiscriminatorFunction, images: tf.Tens
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         scores = discriminator(images)
-    return tf.reduce_sum(tape.gradient(scores, images) ** 2, axis=(1, 2, 3))
+    gradient = cast(tf.Tensor, tape.gradient(scores, images))  # Dense: no image is gathered from a table.
+    return tf.reduce_sum(gradient**2, axis=(1, 2, 3))
 
 
 class GANLoss(NamedTuple):
@@ -80,7 +81,14 @@ class GANLoss(NamedTuple):
 
 def _cross_entropy_real(scores: tf.Tensor) -> tf.Tensor:
     """Binary cross-entropy of the label "real": −ln σ(score) = softplus(−score)."""
-    return tf.nn.softplus(-scores)
+    loss: tf.Tensor = tf.nn.softplus(-scores)
+    return loss
+
+
+def _cross_entropy_fake(scores: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of the label "fake": −ln(1 − σ(score)) = softplus(score)."""
+    loss: tf.Tensor = tf.nn.softplus(scores)
+    return loss
 
 
 def _hinge_real(scores: tf.Tensor) -> tf.Tensor:
@@ -97,11 +105,11 @@ def _square_real(scores: tf.Tensor) -> tf.Tensor:
 
 LOSSES: Mapping[str, GANLoss] = MappingProxyType(
     {
-        "bce": GANLoss(_cross_entropy_real, tf.nn.softplus, _cross_entropy_real, 0.0, gradient_penalty),
+        "bce": GANLoss(_cross_entropy_real, _cross_entropy_fake, _cross_entropy_real, 0.0, gradient_penalty),
         "lsgan": GANLoss(_square_real, tf.square, _square_real, 0.5, gradient_penalty),
         "hinge": GANLoss(_hinge_real, _hinge_fake, tf.negative, 0.0, gradient_penalty),
         "wgan-gp": GANLoss(tf.negative, tf.identity, tf.negative, None, gradient_penalty),
-        "r1": GANLoss(_cross_entropy_real, tf.nn.softplus, _cross_entropy_real, 0.0, r1_penalty),
+        "r1": GANLoss(_cross_entropy_real, _cross_entropy_fake, _cross_entropy_real, 0.0, r1_penalty),
     }
 )
 """The adversarial losses by the names of `GANOptions.gan_loss`.
@@ -146,7 +154,7 @@ def generator_loss(loss: GANLoss, fake: tf.Tensor) -> tf.Tensor:
 def entropy(scores: tf.Tensor) -> tf.Tensor:
     """The binary entropy of scores: H = −p ln p − (1 − p) ln(1 − p) with p = σ(score), in [0, ln 2], always finite."""
     p = tf.sigmoid(scores)
-    return p * tf.nn.softplus(-scores) + (1.0 - p) * tf.nn.softplus(scores)
+    return p * _cross_entropy_real(scores) + (1.0 - p) * _cross_entropy_fake(scores)
 
 
 def accuracy(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
@@ -174,7 +182,7 @@ def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         Zhao, Liu, Lin, Zhu, Han: Differentiable Augmentation for Data-Efficient GAN Training (NeurIPS 2020), section 3.
     """
     batch = tf.shape(images)[0]
-    numbers = tf.random.stateless_uniform([6, batch, 1, 1, 1], seed, -1.0, 1.0)
+    numbers = tf.random.stateless_uniform(tf.stack([6, batch, 1, 1, 1]), seed, -1.0, 1.0)
     mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
     images = (images - mean) * (1.0 + 0.3 * numbers[0]) + mean + 0.1 * numbers[1]
     for axis in (1, 2):
@@ -190,7 +198,8 @@ def _translate(images: tf.Tensor, share: tf.Tensor, axis: int) -> tf.Tensor:
     offset = tf.cast(tf.round(share * tf.cast(length // 8, tf.float32)), tf.int32)
     positions = tf.abs(tf.range(length)[None] + offset)
     positions = tf.minimum(positions, 2 * (length - 1) - positions)
-    return tf.gather(images, positions, axis=axis, batch_dims=1)
+    translated: tf.Tensor = tf.gather(images, positions, axis=axis, batch_dims=1)
+    return translated
 
 
 def _is_near_center(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
@@ -226,12 +235,11 @@ def query_image_pool(pool: tf.Tensor, images: tf.Tensor, step: tf.Tensor, seed: 
     """
     slots, batch = tf.shape(pool)[0], tf.shape(images)[0]
     step = tf.cast(step, tf.int32)
-    chances = tf.random.stateless_uniform(
-        [slots + batch], [seed, -1 - step]
-    )  # Negative: other random numbers use steps from 0 upwards.
+    step_seed = tf.stack([seed, -1 - step])  # Negative: other random numbers use steps from 0 upwards.
+    chances = tf.random.stateless_uniform(tf.stack([slots + batch]), step_seed)
     filling = (step + 1) * batch <= slots
     chosen = tf.where(filling, step * batch + tf.range(batch), tf.argsort(chances[:slots])[:batch])
     exchanged = (filling | (chances[slots:] < 0.5))[:, None, None, None]
     before = tf.gather(pool, chosen)
-    returned = tf.where(exchanged & ~filling, before, images)
+    returned = tf.where(exchanged & tf.logical_not(filling), before, images)
     return returned, tf.tensor_scatter_nd_update(pool, chosen[:, None], tf.where(exchanged, images, before))
