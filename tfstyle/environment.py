@@ -11,9 +11,24 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tfstyle.errors import SetupError
+
+__all__ = [
+    "available_memory",
+    "bfloat16_is_fast",
+    "check_free_memory",
+    "grow_gpu_memory",
+    "has_gpu",
+    "keras",
+    "read_processor_flags",
+    "record_memory",
+    "require_channels_last",
+    "resolve_settings",
+    "should_flip_kernels",
+    "tf",
+    "uses_onednn",
+]
 
 _LEGACY_VALUES = ("1", "true", "yes")  # Of TF_USE_LEGACY_KERAS.
 

@@ -185,8 +185,7 @@ def resize(image: Any, height: int, width: int) -> tf.Tensor:
     given = tf.convert_to_tensor(image, tf.float32)
     if sides(given) == (height, width):
         return given
-    resized = tf.image.resize(given, (height, width), "bicubic", antialias=True)
-    clipped: tf.Tensor = tf.clip_by_value(resized, 0.0, 1.0)
+    clipped: tf.Tensor = tf.clip_by_value(tf.image.resize(given, (height, width), "bicubic", antialias=True), 0.0, 1.0)
     return clipped
 
 

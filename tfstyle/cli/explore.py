@@ -139,10 +139,17 @@ def sweep(options: argparse.Namespace) -> None:
     names = files.make_distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
     runs: list[Any] = []
-    more = {"make_callbacks": lambda label: make_step_callbacks(options), "background": options.background}
     with files.make_folder(folder):
         try:
-            for run in sweeps.sweep(content, style, vary=vary, recipe=recipe, **more, **overrides):
+            for run in sweeps.sweep(
+                content,
+                style,
+                vary=vary,
+                recipe=recipe,
+                make_callbacks=lambda label: make_step_callbacks(options),
+                background=options.background,
+                **overrides,
+            ):
                 path = folder / names[len(runs)]
                 images.write_result(run.image, path, overwrite=options.overwrite)
                 runs.append(run)

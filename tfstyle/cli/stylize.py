@@ -18,7 +18,7 @@ from tfstyle.errors import InputError, OutputError, SetupError, UsageError
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
-from tfstyle.recipes.recipe import OPTIONS, Recipe, replace
+from tfstyle.recipes.recipe import OPTIONS, Overrides, Recipe, replace
 from tfstyle.tensors import sides
 
 
@@ -124,7 +124,7 @@ def _check_records(options: argparse.Namespace, output: Path) -> None:
         raise SetupError("--tensorboard needs the package tensorboard; pip install 'tfstyle[tensorboard]'.")
 
 
-def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
+def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, Overrides]:
     """The recipe with what was typed; the size is kept apart, since a typed one may enlarge the photograph."""
     overrides = {name: getattr(options, name) for name in OPTIONS if name in vars(options)}
     if overrides.get("steps") == 0:
