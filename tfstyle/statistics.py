@@ -19,7 +19,7 @@ class SufficientStatistics(NamedTuple):
     """Sums over the positions of a feature map; adding two gives the moments of both together.
 
     Attributes:
-        positions: [batch], how many.
+        positions: [batch], number of positions.
         total: [batch, channels], Σf, in activation units.
         products: [batch, channels, channels], Σffᵀ, in squared activation units.
     """
