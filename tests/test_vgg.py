@@ -45,7 +45,7 @@ def features_by_loops(network, pixels, pooling, edge="zero", ceil_mode=False):
         for row, column in np.ndindex(x.shape[:2]):
             before[row, column] = np.tensordot(padded[row : row + 3, column : column + 3], kernel, 3) + bias
         x = np.maximum(before, 0)
-        found[convolution.name] = {"conv": before, "relu": x}
+        found[convolution.name] = {"pre": before, "post": x}
     return found
 
 

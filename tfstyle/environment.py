@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tfstyle.errors import SetupError
 

@@ -30,7 +30,8 @@ class StyleContentModel(keras.Model):
         feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
             published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
-        activation, pooling, ceil_mode, padding_mode, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
+        activation, pooling, ceil_mode, padding_mode, blocks: as for `vgg.VGG`.
+        input_scale: likewise, or "auto" for what the weights file suggests.
 
     Raises:
         UsageError: if a layer or another name is unknown, or no layer is given.
