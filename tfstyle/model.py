@@ -11,7 +11,8 @@ from tfstyle import environment
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
-from tfstyle.recipes.parts import Loss, Network
+from tfstyle.recipes.loss import Loss
+from tfstyle.recipes.parts import Network
 from tfstyle.statistics import Statistic, SufficientStatistics, find_statistic, scale, sufficient_statistics
 from tfstyle.vgg import VGG, Blocks, load_vgg
 from tfstyle.vgg19 import VGG19_BLOCKS
