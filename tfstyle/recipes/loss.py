@@ -1,4 +1,4 @@
-"""The part of a recipe that says what is compared: layers, statistic, distance, terms of your own. No TensorFlow here."""
+"""The part of a recipe that says what is compared: layers, statistic, distance and terms of your own. No TensorFlow."""
 
 from __future__ import annotations
 
