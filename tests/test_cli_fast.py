@@ -8,7 +8,7 @@ from conftest import assert_one_line, image
 
 from tfstyle import cli, images, one_pass
 from tfstyle.feedforward.adain import AdaIN
-from tfstyle.pictures import decoding
+from tfstyle.pictures import checks, decoding
 
 
 def test_fast_stylizes_one_content_image(pair, tmp_path, capsys):
@@ -140,7 +140,7 @@ def test_fast_reads_a_style_image_once_for_a_folder(pair, tmp_path, capsys, monk
 
 
 def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
     monkeypatch.setattr(images, "read_and_log", lambda *a, **o: pytest.fail("read"))
     assert_one_line(capsys, cli.main(["fast", *pair]), 3, "painting.png: 70x50 is more than the limit")
 

@@ -1,5 +1,7 @@
 """The objective against finite differences and a plain loop, in every space."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ from conftest import image, mini_recipe, miniature
 
 from tfstyle import objective, statistics, total_variation
 from tfstyle.pixel_range import from_space, scale_pixels, to_space
+from tfstyle.recipes import Term
 
 WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
 LOSS = mini_recipe().loss
@@ -110,3 +113,78 @@ def test_sums_are_means_times_their_entries(rng):
     assert ratios["content/block2_conv2"] == pytest.approx(content_entries, rel=1e-4)
     assert ratios["style/block1_conv1"] == pytest.approx(gram_entries / (36 * pixels**2), rel=1e-4)
     assert ratios["total_variation"] == pytest.approx(1.0)
+
+
+def masked(content, style):
+    """Features of the content image, and weights that rise from left to right."""
+    features = content.features["block2_conv1"]
+    return {"features": features, "mask": tf.linspace(0.0, 1.0, features.shape[2])[None, None, :, None]}
+
+
+def masked_sums(features, target):
+    difference = features["block2_conv1"] - tf.cast(target["features"], features["block2_conv1"].dtype)
+    return tf.reduce_sum(tf.cast(target["mask"], difference.dtype) * difference**2)
+
+
+TERM = Term(
+    name="masked",
+    layers=("block2_conv1",),
+    weight=0.25,
+    target=masked,
+    sums=masked_sums,
+    loss=lambda sums, target: 0.01 * sums,
+)
+
+
+@pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_a_term_of_ones_own_is_added_with_its_weight(mode, rng):
+    model, loss = miniature(feature_scales={"block2_conv1": 2.0}), mini_recipe(terms=[TERM]).loss
+    content, start = (tf.constant(image(rng)) for _ in range(2))
+    targets = objective.make_targets(model, loss, content, tf.constant(image(rng, 30, 41)))
+    found = mode(objective.make_objective(model, loss, targets, WEIGHTS))(start)
+    plain = objective.make_objective(model, mini_recipe().loss, targets, WEIGHTS)(start)
+    features = [2.0 * model.vgg(picture)["block2_conv1"].numpy() for picture in (start, content)]
+    mask = np.linspace(0.0, 1.0, features[0].shape[2])[None, None, :, None]
+    expected = 0.25 * 0.01 * np.sum(mask * (features[0] - features[1]) ** 2)
+    assert float(found.terms["masked"]) == pytest.approx(expected, rel=1e-4)
+    assert float(found.loss - plain.loss) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_gradient_of_terms_of_ones_own_agrees_with_finite_differences(rng):
+    own = {"statistic": lambda sums: sums.products / 400.0, "distance": cosine, "total_variation": rough}
+    loss = mini_recipe(terms=[TERM], **own).loss
+    content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
+    model = miniature(statistic=loss.statistic, dtype="float64")
+    targets = objective.make_targets(model, loss, content, style)
+    weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
+    function = objective.make_objective(model, loss, targets, weights)
+    start += rng.uniform(0, 0.2, size=start.shape)
+    gradient = function(start).gradient.numpy()
+    for _ in range(3):
+        direction, h = rng.normal(size=start.shape), 1e-6
+        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
+        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=1e-5, abs=1e-6)
+
+
+def cosine(statistic, target):
+    """One less the cosine between two statistics."""
+    along = tf.reduce_sum(statistic * target)
+    return 1.0 - along / tf.sqrt(tf.reduce_sum(statistic**2) * tf.reduce_sum(target**2))
+
+
+def rough(picture):
+    """The mean square of the differences along diagonals."""
+    return tf.reduce_mean((picture[:, 1:, 1:] - picture[:, :-1, :-1]) ** 2)
+
+
+def fail(*_):
+    raise RuntimeError
+
+
+def test_a_term_without_weight_is_not_computed(rng):
+    silent = dataclasses.replace(TERM, weight=0.0, target=fail, sums=fail)
+    model, loss = miniature(), mini_recipe(terms=[silent]).loss
+    content = tf.constant(image(rng))
+    targets = objective.make_targets(model, loss, content, content)
+    assert targets["terms"] == {}
+    assert "masked" not in objective.make_objective(model, loss, targets, WEIGHTS)(content).terms

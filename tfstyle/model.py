@@ -11,7 +11,8 @@ from tfstyle import environment
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
-from tfstyle.recipes.parts import Loss, Network
+from tfstyle.recipes.loss import Loss
+from tfstyle.recipes.parts import Network
 from tfstyle.statistics import Statistic, SufficientStatistics, find_statistic, scale, sufficient_statistics
 from tfstyle.vgg import VGG, Blocks, load_vgg
 from tfstyle.vgg19 import VGG19_BLOCKS
@@ -30,7 +31,8 @@ class StyleContentModel(keras.Model):
         feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
             published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
-        activation, pooling, ceil_mode, padding_mode, input_scale, blocks: as for `vgg.VGG`; `input_scale` may be "auto".
+        activation, pooling, ceil_mode, padding_mode, blocks: as for `vgg.VGG`.
+        input_scale: likewise, or "auto" for what the weights file suggests.
 
     Raises:
         UsageError: if a layer or another name is unknown, or no layer is given.

@@ -14,7 +14,7 @@ from tfstyle import losses, total_variation
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.parts import Loss
+from tfstyle.recipes.loss import Loss
 from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.vgg import with_pullback
 

@@ -16,7 +16,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.adain import AdaINDecoder, load_adain
-from tfstyle.feedforward.inference import OnePassNetwork
+from tfstyle.feedforward.inference import OnePassNetwork, Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.pictures.decoding import Picture
@@ -71,14 +71,15 @@ def stylize_fast(
     environment.grow_gpu_memory()  # Before anything runs on it.
     network = _network(model)
     styles = _as_list(styles)
-    network.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
+    options = Options(blend, alpha, seed, tile)
+    network.check_options(len(styles), options)
     if size < 0:
         raise UsageError(f"`size` should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite, quality=quality)
     image = _read_content(content, size, background)
     style_images = [images.read_and_log(style, background=background).image for style in styles]
-    result = _stylize(network, image, style_images, blend=blend, alpha=alpha, seed=seed, tile=tile)
+    result = _stylize(network, image, style_images, options)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if preserve_color:
@@ -101,23 +102,21 @@ def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
     return images.resize(picture.image, height, width)
 
 
-def _stylize(
-    network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarray], *, tile: int, **options: Any
-) -> tf.Tensor:
+def _stylize(network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarray], options: Options) -> tf.Tensor:
     """Stylizes the content image if the memory is enough.
 
     Raises:
         MemoryLimitError: if it is not.
     """
     height, width = sides(content)
-    needed = network.memory_needed((height, width), *(sides(style) for style in styles), tile=tile)
+    needed = network.memory_needed((height, width), *(sides(style) for style in styles), tile=options.tile)
     if (free := environment.check_free_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             "choose a smaller `tile` or `size`."
         )
     try:
-        result = network.stylize(content, styles, tile=tile, **options)
+        result = network.stylize(content, styles, **options._asdict())
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
     environment.record_memory(needed)

@@ -15,6 +15,7 @@ from typing import Any
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
+from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.model import build_model, gradient_kernels, policy
 from tfstyle.objective import Targets, make_objective, make_targets
@@ -86,14 +87,14 @@ class Transfer:
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
-        self._targets = _compile(
+        self._targets = compile_once(
             lambda content, style: make_targets(self.model, loss, content, style), any_size, any_size
         )
-        targets = _any_size(self._targets.structured_outputs)
+        targets = any_size_specs(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
         shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
-        state = _any_size(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
-        self._step = _compile(self._take_step, targets, weights, shapes, state)
+        state = any_size_specs(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
+        self._step = compile_once(self._take_step, targets, weights, shapes, state)
 
     def steps(
         self,
@@ -196,24 +197,6 @@ class Transfer:
         state = self._iterate.update(state, evaluation.gradient)
         finite = tf.cast(tf.reduce_all(tf.math.is_finite(state.image)), tf.float32)
         return state, evaluation.terms | {_FINITE: finite}
-
-
-def _compile(function: Callable[..., Any], *specs: Any) -> Any:
-    """Traces a function once, for tensors as specified.
-
-    Without autograph: no branch depends on a tensor, and looking for one takes longer than tracing.
-    """
-    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
-
-
-def _any_size(tensors: Any) -> Any:
-    """Specifications of a structure of tensors, images in it of any height and width."""
-
-    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
-        shape = tensor.shape.as_list()
-        return tf.TensorSpec([shape[0], None, None, shape[3]] if len(shape) == 4 else shape, tensor.dtype)
-
-    return tf.nest.map_structure(spec, tensors)
 
 
 def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:

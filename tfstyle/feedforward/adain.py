@@ -12,7 +12,7 @@ from tfstyle import statistics, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.inference import Tile
+from tfstyle.feedforward.inference import OnePassNetwork, Options, Tile
 from tfstyle.feedforward.layers import (
     adaptive_instance_normalization,
     mean_std,
@@ -77,7 +77,7 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     return features
 
 
-class AdaIN:
+class AdaIN(OnePassNetwork):
     """Stylizes with any style images: the embedded encoder and a decoder, compiled once for all sizes.
 
     Args:
@@ -98,37 +98,25 @@ class AdaIN:
         self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
         self.decode = tf.function(lambda features: decoder_call(features), input_signature=[any_features])
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks what is special to the network."""
         if not styles:
             raise UsageError("give at least one painting, or a network as `model`.")
-        if seed is not None:
+        if options.seed is not None:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
-        if not 0.0 <= alpha <= 1.0:
-            raise UsageError(f"`alpha` should be from 0 to 1, not {alpha!r}.")
-        inference.blend_weights(styles, blend)
+        if not 0.0 <= options.alpha <= 1.0:
+            raise UsageError(f"`alpha` should be from 0 to 1, not {options.alpha!r}.")
+        inference.blend_weights(styles, options.blend)
 
-    def stylize(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor | np.ndarray] = (),
-        *,
-        blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
-        seed: int | None = None,
-        tile: int = 1024,
-    ) -> tf.Tensor:
-        """Stylizes an image; see `inference.OnePassNetwork`.
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image with the weighted mean of the style images' statistics.
 
         Tiles are normalized by the statistics of the whole image and computed with their surroundings, so the result is
         that of a single tile.
         """
-        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
-        inference.check_tile(tile)
+        alpha, tile = options.alpha, options.tile
         targets = [_statistics(*self._prepare(style, "the painting"), tile) for style in styles]
-        target = inference.weighted_mean(targets, inference.blend_weights(len(styles), blend))
+        target = inference.weighted_mean(targets, inference.blend_weights(len(styles), options.blend))
         height, width = sides(content)
         padded, encode_tile = self._prepare(content, "the photograph")
         own = _statistics(padded, encode_tile, tile)
@@ -176,7 +164,7 @@ def load_adain(decoder: AdaINDecoder | None = None) -> AdaIN:
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
-class AdaINDecoder(keras.Model):
+class AdaINDecoder(OnePassNetwork, keras.Model):
     """The decoder as a Keras model, to be trained and saved: features [batch, h, w, 512] → [batch, 8 h, 8 w, 3].
 
     Weights are random until `assign` is called or a saved model is loaded.
@@ -211,13 +199,13 @@ class AdaINDecoder(keras.Model):
         arrays = {name: tf.cast(weight, self.compute_dtype) for name, weight in self._arrays.items()}
         return tf.cast(decode(tf.cast(features, self.compute_dtype), arrays), tf.float32)
 
-    def check_options(self, styles: int, **options: Any) -> None:
-        """Checks the options of `stylize`, as `AdaIN` does."""
-        load_adain(self).check_options(styles, **options)
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks the options as `AdaIN` does."""
+        load_adain(self).check_options(styles, options)
 
-    def stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray] = (), **options: Any) -> tf.Tensor:
-        """Stylizes an image, as `AdaIN` with this decoder does."""
-        return load_adain(self).stylize(content, styles, **options)
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image as `AdaIN` does."""
+        return load_adain(self).stylize(content, styles, **options._asdict())
 
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates the memory of `stylize` in bytes, as `AdaIN` does."""

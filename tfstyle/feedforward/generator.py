@@ -11,6 +11,7 @@ from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
+from tfstyle.feedforward.inference import Options
 from tfstyle.feedforward.transformer_net import ENCODER_LAYERS, FILTERS, SMALLEST, Modulation, TransformerNet
 from tfstyle.tensors import sides, static_shape
 
@@ -160,31 +161,19 @@ class Generator(TransformerNet):
         # Not compiled: tracing takes longer than it saves on fewer than eight style images.
         return inference.weighted_mean([self.encode_style(style)[0] for style in reduced], weights)
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
-        if seed is not None and styles:
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks what is special to the network."""
+        if options.seed is not None and styles:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
-        if alpha != 1.0 or (blend is not None and not styles):
+        if options.alpha != 1.0 or (options.blend is not None and not styles):
             raise UsageError("a generator takes no `alpha`, and a `blend` of paintings only.")
         if styles:
-            inference.blend_weights(styles, blend)
+            inference.blend_weights(styles, options.blend)
 
-    def stylize(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor | np.ndarray] = (),
-        *,
-        blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
-        seed: int | None = None,
-        tile: int = 1024,
-    ) -> tf.Tensor:
-        """Stylizes an image in the style of the code of `choose_code`; see `inference.OnePassNetwork`."""
-        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
-        code = self.choose_code(styles, blend=blend, seed=seed or 0)
-        return self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=tile)
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image in the style of the code of `choose_code`."""
+        code = self.choose_code(styles, blend=options.blend, seed=options.seed or 0)
+        return self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=options.tile)
 
     def export_model(self) -> keras.Model:
         """Makes the model to export: `image` [N, H, W, 3] and `code` [N, code_size] → "painting", as the image."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,17 +23,20 @@ BYTES_PER_PIXEL = 60
 peak on images in tiles of 512 pixels."""
 
 
-class OnePassNetwork(Protocol):
-    """A network that stylizes in one pass."""
+class Options(NamedTuple):
+    """How a network stylizes: the options of `OnePassNetwork.stylize`."""
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`, given the number of style images.
+    blend: Sequence[float] | None = None
+    alpha: float = 1.0
+    seed: int | None = None
+    tile: int = 1024
 
-        Raises:
-            UsageError: if one is out of range, or the network does not take it.
-        """
+
+class OnePassNetwork:
+    """Base of the networks that stylize in one pass.
+
+    A network defines `_check_options`, `_stylize` and `memory_needed`.
+    """
 
     def stylize(
         self,
@@ -59,9 +62,21 @@ class OnePassNetwork(Protocol):
             float32 tensor of the content's shape, in [0, 1].
 
         Raises:
-            UsageError: as `check_options`, or if `tile` is too small.
+            UsageError: as `check_options`.
             InputError: if an image is too small.
         """
+        options = Options(blend, alpha, seed, tile)
+        self.check_options(len(styles), options)
+        return self._stylize(content, styles, options)
+
+    def check_options(self, styles: int, options: Options) -> None:
+        """Checks the options of `stylize`, given the number of style images.
+
+        Raises:
+            UsageError: if one is out of range, or the network does not take it.
+        """
+        check_tile(options.tile)
+        self._check_options(styles, options)
 
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates how many bytes `stylize` takes beyond the imported library, on a CPU.
@@ -71,6 +86,15 @@ class OnePassNetwork(Protocol):
             *styles: the same of the style images.
             tile: as for `stylize`.
         """
+        raise NotImplementedError
+
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks what is special to the network."""
+        raise NotImplementedError
+
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image, with options that have been checked."""
+        raise NotImplementedError
 
 
 class Tile(NamedTuple):

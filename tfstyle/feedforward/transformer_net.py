@@ -13,7 +13,7 @@ from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.inference import Tile
+from tfstyle.feedforward.inference import OnePassNetwork, Options, Tile
 from tfstyle.feedforward.layers import InstanceNormalization, mean_std, pad_to_multiple, reflect_pad, upsample_bilinear
 from tfstyle.tensors import sides
 
@@ -49,7 +49,7 @@ Modulation = Sequence[tf.Tensor | float]
 
 
 @keras.saving.register_keras_serializable(package="tfstyle", name="Transformer")
-class TransformerNet(keras.Model):
+class TransformerNet(OnePassNetwork, keras.Model):
     """Stylizes in one style: two strided convolutions, residual blocks, two upsamplings.
 
     Args:
@@ -157,28 +157,16 @@ class TransformerNet(keras.Model):
         normalized: tf.Tensor = self.normalizations[number](x, used[-1], offset=offset)
         return tf.cast(normalized, self.compute_dtype)
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
-        if styles or blend is not None or alpha != 1.0:
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks what is special to the network."""
+        if styles or options.blend is not None or options.alpha != 1.0:
             raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
-        if seed is not None:
+        if options.seed is not None:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
 
-    def stylize(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor | np.ndarray] = (),
-        *,
-        blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
-        seed: int | None = None,
-        tile: int = 1024,
-    ) -> tf.Tensor:
-        """Stylizes an image in the network's one style; see `inference.OnePassNetwork` and `stylize_tiles`."""
-        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
-        return self.stylize_tiles(content, tile=tile)
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image in the network's one style."""
+        return self.stylize_tiles(content, tile=options.tile)
 
     def stylize_tiles(self, content: tf.Tensor, *, modulation: Modulation | None = None, tile: int = 1024) -> tf.Tensor:
         """Stylizes an image of any size.

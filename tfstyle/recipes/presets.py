@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tfstyle.recipes.parts import LBFGS, Loss, Network, StyleSize, TermWeights
+from tfstyle.recipes.loss import Loss, TermWeights
+from tfstyle.recipes.parts import LBFGS, Network, StyleSize
 from tfstyle.recipes.pyramid import Pyramid
 from tfstyle.recipes.recipe import Recipe, replace
 from tfstyle.vgg19 import STYLE_LAYERS

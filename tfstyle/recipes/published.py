@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tfstyle.recipes.parts import (
-    LBFGS,
-    SGD,
-    Adam,
-    Decay,
-    Loss,
-    Network,
-    Parametrization,
-    Start,
-    StyleSize,
-    TermWeights,
-)
+from tfstyle.recipes.loss import Loss, TermWeights
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Parametrization, Start, StyleSize
 from tfstyle.recipes.presets import WASSERSTEIN_WEIGHTS
 from tfstyle.recipes.pyramid import Pyramid
 from tfstyle.recipes.recipe import Recipe

@@ -10,19 +10,8 @@ from typing import Any, NamedTuple, TypedDict
 
 from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import check_fields, option_fields
-from tfstyle.recipes.parts import (
-    LBFGS,
-    SGD,
-    Adam,
-    Decay,
-    Loss,
-    Network,
-    Parametrization,
-    Start,
-    StyleSize,
-    Term,
-    TermWeights,
-)
+from tfstyle.recipes.loss import Loss, Term, TermWeights
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Parametrization, Start, StyleSize
 from tfstyle.recipes.pyramid import Pyramid
 
 
