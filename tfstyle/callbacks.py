@@ -30,7 +30,7 @@ def observe(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[S
     """Calls every callback with each step of a run, and closes the steps and the callbacks at the end.
 
     Args:
-        steps: what `Transfer.steps` yields.
+        steps: the steps of a run, as `Transfer.steps` yields them.
         callbacks: called in this order; the step for which one returns True is the last.
 
     Yields:
@@ -114,7 +114,7 @@ class SaveImages:
         every: steps between two images.
         suffix: suffix of the files, which decides their format.
         quality: as for `images.write`.
-        overwrite: write into an existing folder; without it the images then go to FOLDER-2, FOLDER-3, …
+        overwrite: write into an existing folder; otherwise the images then go to FOLDER-2, FOLDER-3, …
 
     Raises:
         UsageError: if `every` is less than 1.

@@ -65,7 +65,7 @@ def _draw_cell(picture: Any, label: str, width: int) -> Image.Image:
 
 
 def _to_pil(picture: Any, height: int, width: int) -> Image.Image:
-    """Resizes an image [1, height, width, 3] and converts it to a PIL image of 8 bits a channel."""
+    """Resizes an image [1, height, width, 3] and converts it to a PIL image of 8 bits per channel."""
     return Image.fromarray(images.to_uint8(np.asarray(images.resize(picture, height, width), np.float32)[0]))
 
 
@@ -74,7 +74,7 @@ def draw_animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
 
     Args:
         pictures: images [1, height, width, 3] in [0, 1], in order; all are resized to the size of the last one.
-        seconds: duration of one round, without the two seconds of the last image.
+        seconds: duration of one loop, without the two seconds of the last image.
 
     Returns:
         The bytes of the GIF file.

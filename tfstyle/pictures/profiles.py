@@ -1,4 +1,4 @@
-"""Reads embedded color profiles and builds their conversions to sRGB. A profile's name is never relied on."""
+"""Reads embedded color profiles and builds their conversions to sRGB. The name of a profile is never trusted."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def read(data: bytes) -> Profile | None:
 
 
 def lab_profile() -> Profile:
-    """The profile of Lab pixels, whose files embed none."""
+    """Returns the profile of Lab pixels, whose files embed none."""
     return Profile("Lab", "LAB", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
 
 
 @functools.cache
 def _gray_srgb() -> ImageCms.ImageCmsProfile:
-    """A gray profile with the tone curve of sRGB: the sRGB profile with color space and red curve renamed.
+    """Builds a gray profile with the tone curve of sRGB: the sRGB profile with color space and red curve renamed.
 
-    The color space stands at byte 16 (ICC.1:2022, 7.2.6).
+    The color space is stored at byte 16 (ICC.1:2022, 7.2.6).
     """
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[16:20] = b"GRAY"
@@ -94,7 +94,7 @@ def _gray_srgb() -> ImageCms.ImageCmsProfile:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An sRGB profile of constant bytes: the creation time, which LittleCMS writes, is set to a fixed one."""
+    """Builds an sRGB profile of constant bytes: the creation time, which LittleCMS writes, is set to a fixed one."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
     return bytes(data)

@@ -40,17 +40,17 @@ class Network:
     pooling: str = option("max", "pooling between the blocks of the network", choices=("max", "average"))
     precision: str = option(
         "float32",
-        "precision of the convolutions; auto is bfloat16 where the processor computes it faster",
+        "precision of the convolutions; auto is bfloat16 where that is faster",
         choices=("auto", "float32", "bfloat16"),
     )
     flip_kernels: str = option(
         "auto",
-        "gradients by flipped kernels: faster on processors without oneDNN, equal but for rounding",
+        "gradients by flipped kernels: faster on processors without oneDNN, equal up to rounding",
         choices=("auto", "on", "off"),
     )
     input_scale: str = option(
         "auto",
-        "pixels the network was trained on: keras (BGR, 0-255, less the mean), torch (RGB, normalized), none (RGB, "
+        "pixels the network was trained on: keras (BGR, 0-255, minus the mean), torch (RGB, normalized), none (RGB, "
         "0-1), or auto: torch for a .pth or .safetensors file with torch's layer names, else keras; Caffe's weights "
         "in a .pth file need keras",
         choices=("auto", "keras", "torch", "none"),

@@ -43,7 +43,7 @@ PYTORCH_LBFGS = Recipe(
 
 AVGPOOL_NOISE = Recipe(
     name="avgpool-noise",
-    summary="the same layers with average pooling, from noise: 128 px, 180 Adam steps at rate 0.1",
+    summary="first five convolutions, average pooling, noise start: 128 px, 180 Adam steps at rate 0.1",
     # The owner's variant, with its exercises: style weights 1e5 (6 steps), 1e6 and 1e7 (600 steps), both starts.
     source="this project's owner",
     loss=PYTORCH_LBFGS.loss,
@@ -57,7 +57,7 @@ AVGPOOL_NOISE = Recipe(
 
 TENSORFLOW_TUTORIAL = Recipe(
     name="tensorflow-tutorial",
-    summary="TensorFlow's tutorial as its owner ran it: 600 px, 100 Adam steps, heavy total variation",
+    summary="TensorFlow's tutorial as run by this project's owner: 600 px, 100 Adam steps, heavy total variation",
     # https://www.tensorflow.org/tutorials/generative/style_transfer
     source="TensorFlow tutorial 'Neural style transfer', as run by this project's owner",
     departures=(

@@ -47,7 +47,7 @@ class TrainingOptions:
         "auto", "precision of the convolutions; auto is mixed where that is faster", choices=PRECISIONS
     )
     save_every: int = option(
-        100, "steps of an epoch, which ends with a checkpoint, a sample sheet and a line of losses", low=1
+        100, "steps per epoch; each ends with a checkpoint, a sample sheet and a line of losses", low=1
     )
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ class GANOptions(TrainingOptions):
     entropy_weight: float = option(0.01, "weight of the entropy penalty on the discriminator's scores", low=0.0)
     penalty_weight: float = option(1.0, "weight of the gradient penalty", low=0.0)
     pretraining_steps: int = option(
-        200, "first steps, which train the generator alone, on content and color losses", low=0
+        200, "number of first steps that train only the generator, on content and color losses", low=0
     )
     image_pool: int = option(50, "size of the replay buffer of generated images", low=0)
     ema_decay: float = option(
@@ -118,7 +118,7 @@ class GANOptions(TrainingOptions):
     )
     width: str = option("slim", "width of the generator; slim is four times as fast", choices=WIDTHS)
     save_every: int = option(
-        50, "steps of an epoch, which ends with a checkpoint, a sample sheet and a line of losses", low=1
+        50, "steps per epoch; each ends with a checkpoint, a sample sheet and a line of losses", low=1
     )
 
     def __post_init__(self) -> None:
