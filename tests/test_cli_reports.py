@@ -90,9 +90,9 @@ def test_compare_says_which_direction_is_better(pair, capsys):
     assert lines[1].startswith(pair[0])
     assert lines[1].endswith("0.000               1.000")
     legend = " ".join(lines[2:])
-    assert "Distances from the style image, lower is better: of the features' Gram matrices (gram)" in legend
-    assert "Distance from the content image, lower is better: of the features (content)." in legend
-    assert "Structural similarity to the content image, higher is better, 1 is equal: ssim." in legend
+    assert "Distances from the style image, lower is better: between Gram matrices (gram)" in legend
+    assert "Distance from the content image, lower is better: between the features (content)." in legend
+    assert "Structural similarity to the content image, higher is better, 1 if equal: ssim." in legend
 
 
 def test_compare_reads_content_and_style_no_larger_than_the_results_need(pair, tmp_path, rng, capsys, monkeypatch):

@@ -26,7 +26,7 @@ class Pyramid:
         warm_start: begin each level with the optimizer's state of the one before, resized.
     """
 
-    size: int = option(512, "long side of the result in pixels; 0 keeps the photograph's", low=0)
+    size: int = option(512, "long side of the result in pixels; 0 keeps that of the photograph", low=0)
     steps: int = option(0, "total number of steps, divided among the levels in the recipe's proportions", low=0)
     scale_start: int = field(0, low=0)
     scale_factor: float = field(2.0, low=1.01)
