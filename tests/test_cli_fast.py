@@ -116,7 +116,7 @@ def test_fast_skips_content_images_too_large_for_memory_or_for_one_pass(pair, tm
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'out' / 'b.painting.png'}\n"
-    assert f"passed over {folder / 'a.png'}: the photograph's own 50x40 is more than the limit" in err
+    assert f"passed over {folder / 'a.png'}: the content image's own size 50x40 is more than the limit" in err
     assert f"passed over {folder / 'c.png'}: 30x25 needs about 0.0 GB" in err
     code = cli.main(["fast", str(folder / "a.png"), pair[1]])
     assert_one_line(capsys, code, 3, "50x40 is more than the limit of 0.001 million pixels; choose a smaller --size")

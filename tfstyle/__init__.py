@@ -3,8 +3,8 @@
     image = tfstyle.stylize("photo.jpg", "painting.jpg", size=512)
     tfstyle.write(image, "result.png")
 
-The names are in the order in which data passes through them; each is loaded when first used, so that `import tfstyle`
-is immediate.
+The public names are in the order in which data passes through them; each is loaded on first use, so that
+`import tfstyle` is fast.
 """
 
 import importlib
@@ -132,7 +132,7 @@ if TYPE_CHECKING:
 register_with_keras()
 
 
-if not TYPE_CHECKING:  # A type checker would take any name for one that exists.
+if not TYPE_CHECKING:  # Otherwise a type checker would accept any name.
 
     def __getattr__(name: str) -> Any:
         if name in _MODULES:

@@ -9,15 +9,15 @@ from tfstyle.environment import tf
 
 
 def compile_once(function: Callable[..., Any], *specs: Any) -> Any:
-    """Traces a function once, for tensors as specified.
+    """Traces a function once, for tensors of the given specifications.
 
-    Without autograph: no branch depends on a tensor, and looking for one takes longer than tracing.
+    Autograph is off: no branch depends on a tensor, and searching for one takes longer than tracing.
     """
     return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
 
 
 def any_size_specs(tensors: Any) -> Any:
-    """Specifications of a structure of tensors, images in it of any height and width."""
+    """Returns the specifications of nested tensors, where images may have any height and width."""
 
     def spec(tensor: tf.Tensor) -> tf.TensorSpec:
         shape = tensor.shape.as_list()

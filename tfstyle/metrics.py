@@ -38,7 +38,7 @@ class Scores(NamedTuple):
         sliced_wasserstein: `sliced_wasserstein` of the features, averaged over the same layers.
         colors: `sliced_wasserstein` of the RGB values.
         content: relative error of the features of the content image at block4_conv2.
-        ssim: structural similarity (SSIM) to the content image, at most 1, which is equal.
+        ssim: structural similarity (SSIM) to the content image, at most 1, for equal images.
     """
 
     gram: float

@@ -36,7 +36,7 @@ class SweepRun:
 
 
 def expand_grid(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Returns all combinations of the varied values; those that share a compiled graph follow one another.
+    """Returns all combinations of the varied values; those that share a compiled graph are consecutive.
 
     Args:
         recipe: the recipe to vary.
@@ -77,7 +77,7 @@ def sweep(
         recipe: the name of a recipe, or a `Recipe`.
         make_callbacks: returns the callbacks of one run, given its label; they are closed after that run.
         background: as for `api.stylize`.
-        **overrides: as for `api.stylize`; a varied value replaces that of the same name.
+        **overrides: as for `api.stylize`; a varied value replaces the override of the same name.
 
     Yields:
         A `SweepRun` after each run.
@@ -91,7 +91,7 @@ def sweep(
     base = get_recipe(recipe)
     grid = expand_grid(base, vary)
     for values in grid:
-        replace(base, {**overrides, **values})  # Refuses a wrong override before the first run.
+        replace(base, {**overrides, **values})  # Raises an error for an invalid override before the first run.
     for values in grid:
         name, history = format_label(values), History()
         observers: list[Callback] = [history, *make_callbacks(name)]

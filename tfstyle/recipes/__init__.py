@@ -1,4 +1,4 @@
-"""What a recipe is, and the recipes: ours and the published ones."""
+"""Recipes: their parts, tfstyle's own recipes and the published ones."""
 
 from tfstyle.recipes.catalog import RECIPES as RECIPES
 from tfstyle.recipes.catalog import get_recipe as get_recipe

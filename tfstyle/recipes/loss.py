@@ -1,4 +1,4 @@
-"""The part of a recipe that says what is compared: layers, statistic, distance and terms of your own. No TensorFlow."""
+"""The part of a recipe that defines the loss: layers, statistic, distance and custom terms. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tfstyle.fields import check_fields, check_number, field, option
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
 
 TERMS = ("content", "style", "total_variation")
-"""Names of the loss terms that every recipe knows."""
+"""Names of the built-in loss terms."""
 
 DISTANCES: Mapping[str, str | None] = {
     "squared_error": None,
     "wasserstein": "mean_gram",
     "wasserstein_newton_schulz": "mean_gram",
 }
-"""Names in `losses.DISTANCES`, and the statistic each needs; None takes any."""
+"""Names in `losses.DISTANCES`, and the statistic that each needs; None accepts any statistic."""
 
 
 class LayerWeights(Mapping[str, float]):
-    """Layers and the weight of each, as a mapping that can be hashed.
+    """A hashable mapping of layers to their weights.
 
     Args:
-        layers: layer → weight, at least 0; or names of layers, which then share a weight of 1 equally.
-        name: what messages call it.
+        layers: layer → weight, at least 0; or layer names, which then share a total weight of 1 equally.
+        name: name of the field, for error messages.
 
     Raises:
         UsageError: if a layer is unknown or named twice, or a weight is not a number of at least 0.
@@ -68,14 +68,14 @@ class Term:
     """A loss term of your own, a function of the features of some layers.
 
     Attributes:
-        name: what `Step.losses` calls it.
-        layers: layers whose features it is given.
+        name: its key in `Step.losses`.
+        layers: layers whose features it uses.
         weight: factor of the term.
-        target: (content, style) → tensors in any structure, computed once a level; both arguments have `image`
-            [1, height, width, 3] and `features`, layer → [1, height', width', channels]. Tensors of rank 4 in it are
+        target: (content, style) → tensors in any structure, computed once per level; both arguments have `image`
+            [1, height, width, 3] and `features`, layer → [1, height', width', channels]. Target tensors of rank 4 are
             maps on the grid of one of `layers`.
-        sums: (features, target) → tensors in any structure that are sums over positions, so that those of the pieces
-            of a large image add up to those of the whole.
+        sums: (features, target) → tensors in any structure that are sums over positions, so that those of the tiles
+            of a large image add up to those of the whole image.
         loss: (sums, target) → scalar.
     """
 
@@ -92,7 +92,7 @@ class Term:
         if not self.layers:
             raise UsageError(f"the term {self.name!r} has no `layers`; name at least one.")
         if self.name in ("total", *TERMS) or not self.name.isidentifier():
-            raise UsageError(f"a term cannot be called {self.name!r}; choose a word that no other term has.")
+            raise UsageError(f"a term cannot be called {self.name!r}; choose an identifier that no other term has.")
         for name in ("target", "sums", "loss"):
             if not callable(getattr(self, name)):
                 raise UsageError(f"`{name}` of the term {self.name!r} should be a function.")
@@ -100,21 +100,21 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What is compared, and how.
+    """The loss of a recipe: what is compared, and how.
 
     The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `tv_weight` · total variation + Σ w · your
     own terms, the first two sums over layers. The three factors are in `TermWeights`.
 
     Attributes:
-        content_layers: layer → w of the layers whose features are kept near the content image's.
-        style_layers: layer → w of the layers whose statistic is moved to the style image's.
+        content_layers: layer → w, for the layers whose features should stay close to the content image's.
+        style_layers: layer → w, for the layers whose statistic should match the style image's.
         statistic: what is compared at the style layers: a name in `statistics.STATISTICS`, or a function
             `statistics.SufficientStatistics` → tensor.
         distance: how it is compared: a name in `losses.DISTANCES`, a function (statistic, target statistic) → scalar,
             or a `losses.Distance`.
-        reduction: "mean" over entries, or "sum" as Keras' example (`losses.reduction`).
+        reduction: "mean" over entries, or "sum" as in Keras' example (`losses.reduction`).
         total_variation: a name in `total_variation.FORMS`, or a function image → scalar.
-        terms: further terms, of your own.
+        terms: custom loss terms.
     """
 
     content_layers: Mapping[str, float]
@@ -144,12 +144,12 @@ class Loss:
             raise UsageError("`terms` should be a list of recipes.Term, each with a name of its own.")
 
     def layers(self) -> tuple[str, ...]:
-        """Every layer that is looked at."""
+        """Returns all layers whose features the loss uses."""
         own = (layer for term in self.terms for layer in term.layers)
         return tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *own)))
 
     def smallest_side(self) -> int:
-        """The smallest side in pixels of a picture that reaches the deepest layer."""
+        """Returns the smallest side in pixels that an image needs to reach the deepest layer."""
         return smallest_side(self.layers())
 
 
@@ -157,7 +157,7 @@ class Loss:
 class TermWeights:
     """Factors of the loss terms; a term whose factor is 0 is left out."""
 
-    content_weight: float = option(1.0, "weight of the content loss: how closely to keep the photograph", low=0.0)
+    content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
     style_weight: float = option(1.0, "weight of the style loss", low=0.0)
     tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
 
@@ -166,6 +166,6 @@ class TermWeights:
         check_fields(self)
 
     def by_term(self) -> dict[str, float]:
-        """Name of the term → factor, of those that count."""
+        """Returns the factors that are not 0, by the name of the term."""
         factors = zip(TERMS, (self.content_weight, self.style_weight, self.tv_weight), strict=True)
         return {name: factor for name, factor in factors if factor}

@@ -1,7 +1,7 @@
-"""Parts of a recipe, frozen values that check themselves: network, optimizer, parametrization, start, style size.
+"""Parts of a recipe, frozen self-validating values: network, optimizer, parametrization, start, style size.
 
-Each part is handed whole to the module that works with it. Fields made by `option` are options of the command line. No
-TensorFlow here.
+Each part is passed as a whole to the module that uses it. Fields made by `option` are also command-line options.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import LARGEST_SEED, check_fields, field, option
 
 STARTS = ("content", "noise", "adain")
-"""Words for the image to start from; anything else is a picture file."""
+"""Names of start images; any other value is the path of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +24,16 @@ class Network:
     Attributes:
         weights: "embedded", "imagenet", or a weights file.
         pooling: "max" or "average", between the blocks.
-        precision: of the convolutions: "float32", "bfloat16", or "auto", bfloat16 where the processor is faster at it.
-        flip_kernels: whether gradients are computed by flipped kernels (`environment.flips_kernels`).
-        input_scale: pixels the network was trained on, as `vgg.VGG`, or "auto".
+        precision: of the convolutions: "float32", "bfloat16", or "auto": bfloat16 where it is faster.
+        flip_kernels: whether gradients are computed with flipped kernels (`environment.should_flip_kernels`).
+        input_scale: pixel format the network was trained on, as for `vgg.VGG`, or "auto".
         activation: "post" takes features after the ReLU, "pre" before it.
-        padding_mode: padding of the network's first convolution, "zero" or "replicate"; "reflect" of every one.
-        ceil_mode: whether pooling keeps an odd last row or column. Without it deep layers do not see a picture's last
-            rows and columns, unless its sides are multiples of 16.
-        trained_on: the network the recipe's numbers were published for: "normalized" (the embedded one), "caffe"
-            (Keras' raw VGG-19) or "torchvision".
-        published_scale: for numbers of torchvision's network, the pixels it was given: "torch", or "none" (0-1).
+        padding_mode: padding of the convolutions: "zero"; "replicate", for the first one only; "reflect", for all.
+        ceil_mode: whether pooling keeps an odd last row or column. Otherwise an image's last rows and columns do not
+            reach deep layers, unless its sides are multiples of 16.
+        trained_on: the network that the recipe was published for: "normalized" (the embedded one), "caffe" (Keras' raw
+            VGG-19) or "torchvision".
+        published_scale: input scale of the published network if that is torchvision's: "torch", or "none" (0-1).
     """
 
     weights: str = option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
@@ -66,14 +66,14 @@ class Network:
         check_fields(self)
 
     def is_rescaled(self) -> bool:
-        """Says whether the recipe's numbers were published for another network than the embedded one, which it uses."""
+        """Returns whether the recipe uses the embedded network but was published for another one."""
         return self.weights == "embedded" and self.trained_on != "normalized"
 
     def difference(self, pixels: str) -> str | None:
-        """Says how the network differs from the one the recipe's numbers were published for; None if it does not.
+        """Returns how the network differs from the one the recipe was published for; None if it does not differ.
 
         Args:
-            pixels: those the network is given, `VGG.input_scale`: Caffe's networks "keras", torchvision's the others.
+            pixels: the network's `VGG.input_scale`: "keras" for Caffe's networks, the others for torchvision's.
         """
         if self.trained_on == "normalized":
             return None
@@ -97,7 +97,7 @@ class Decay:
     Attributes:
         rate: 0 to 1.
         steps: at least 1.
-        staircase: at once every `steps` steps, instead of smoothly.
+        staircase: decrease in one jump every `steps` steps instead of smoothly.
     """
 
     rate: float = field(0.96, low=1e-12, high=1.0)
@@ -111,12 +111,12 @@ class Decay:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam; see `optimizers.AdamOptimizer`.
+    """Hyperparameters of Adam; see `optimizers.AdamOptimizer`.
 
     Attributes:
         learning_rate: in units of the image's space.
         beta_1, beta_2, epsilon: as in the paper.
-        decay: of the learning rate; None keeps it.
+        decay: decay of the learning rate; None keeps it constant.
     """
 
     learning_rate: float = field(0.02, low=1e-12)
@@ -132,11 +132,11 @@ class Adam:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """Gradient descent; see `optimizers.SGDOptimizer`.
+    """Hyperparameters of gradient descent; see `optimizers.SGDOptimizer`.
 
     Attributes:
         learning_rate: in units of the image's space.
-        decay: of the learning rate; None keeps it.
+        decay: decay of the learning rate; None keeps it constant.
     """
 
     learning_rate: float = field(0.01, low=1e-12)
@@ -149,15 +149,15 @@ class SGD:
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS:
-    """L-BFGS without line search; see `optimizers.LBFGSOptimizer`.
+    """Hyperparameters of L-BFGS without line search; see `optimizers.LBFGSOptimizer`.
 
     Attributes:
-        learning_rate: length of a step as a share of the quasi-Newton step.
-        history: how many pairs of a step and a change of gradient are remembered.
-        store_projected_step: remember a step as it really was, after the image was clipped; False remembers the step
-            before, as users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
-        max_step_rms: a step whose root mean square is greater is shortened to it, in units of the image's space; 0
-            takes steps of any length.
+        learning_rate: length of a step as a fraction of the quasi-Newton step.
+        history: number of stored pairs of a step and a gradient difference.
+        store_projected_step: store the actual step, after the image was clipped; False stores the step before
+            clipping, as with `torch.optim.LBFGS` when the image is clamped before each evaluation.
+        max_step_rms: largest root mean square of a step, in units of the image's space; longer steps are shortened to
+            it. 0 sets no limit.
     """
 
     learning_rate: float = field(1.0, low=1e-12)
@@ -172,12 +172,12 @@ class LBFGS:
 
 @dataclass(frozen=True, kw_only=True)
 class Parametrization:
-    """How the image is held while it is optimized.
+    """How the image is represented while it is optimized.
 
     Attributes:
-        space: where the image lives, the unit of learning rate, noise and total variation: "unit" (0-1), "torch" or
-            "caffe" (the network's pixels).
-        clip: put the image back into [0, 1] after each step; in the space "unit" only.
+        space: space of the image, and unit of learning rate, noise and total variation: "unit" (0-1), "torch" or
+            "caffe" (the network's pixel format).
+        clip: clip the image to [0, 1] after each step; in the space "unit" only.
         ema_decay: decay of the exponential moving average of the iterates, which is then the result; 0 takes the last
             iterate.
     """
@@ -198,12 +198,12 @@ class Start:
     """The image a run starts from.
 
     Attributes:
-        init: a word of `STARTS`, or the path of a picture.
-        noise: standard deviation of normal noise, in units of the image's space; 0 is uniform noise over [0, 1].
-        seed: of the noise.
+        init: a name in `STARTS`, or the path of a picture.
+        noise: standard deviation of normal noise, in units of the image's space; 0 selects uniform noise over [0, 1].
+        seed: seed of the noise.
     """
 
-    init: str = option("content", "image to start from: content, noise, adain (a result of one pass) or a picture file")
+    init: str = option("content", "image to start from: content, noise, adain (a one-pass result) or a picture file")
     seed: int = option(0, "seed of the random start image", low=0, high=LARGEST_SEED)
     noise: float = field(0.0, low=0.0)
 
@@ -216,12 +216,12 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class StyleSize:
-    """How large the style image is made: its size beside the result's decides the size of the brush strokes.
+    """The size of the style image: relative to the result, it determines the size of the brush strokes.
 
     Attributes:
-        style_scale: factor of that size.
-        style_resize: "long_side" as the result's, "width" as the result's, or "content", exactly the result's size.
-        style_crop: share of the style image's short side left out at each edge, where scans show frame or paper.
+        style_scale: factor for the size of the style image.
+        style_resize: "long_side" or "width" to match that of the result, or "content" for exactly the result's size.
+        style_crop: fraction of the style image's short side cropped at each edge, where scans show a frame or paper.
     """
 
     style_scale: float = option(1.0, "size of the brush strokes: 2 makes them twice as large", low=0.1, high=10.0)
@@ -233,16 +233,16 @@ class StyleSize:
         check_fields(self)
 
     def sides(self, style: tuple[int, int], result: tuple[int, int]) -> tuple[tuple[int, int], int]:
-        """How to fit the style image.
+        """Computes the size to which the style image is resized.
 
-        Beside a narrow strip a style image as long would have far more pixels than the result; it gets at most twice
-        as many.
+        If the result is a narrow strip, a style image of the same length would have far more pixels than the result;
+        it gets at most twice as many.
 
         Args:
             style, result: (height, width) in pixels.
 
         Returns:
-            (height, width) that give the proportions, and the long side in pixels.
+            (height, width) that define the proportions, and the long side in pixels.
         """
         height, width = result if self.style_resize == "content" else style
         longest: float = max(result)
