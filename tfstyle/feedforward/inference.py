@@ -1,4 +1,4 @@
-"""What the one-pass networks share when they stylize: their interface, tiles without seams, checks, memory."""
+"""The interface that the one-pass networks share, with seamless tiling, checks and estimates of memory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SMALLEST_TILE = 64
 """Smallest side of a tile, in pixels."""
 
 BYTES_PER_PIXEL = 60
-"""Memory for each pixel of the whole image: itself, padded, stylized, assembled and written; the slope of a process's
-peak on images in tiles of 512 pixels."""
+"""Memory in bytes per pixel of the whole image, for its copies (original, padded, stylized, assembled and written): the
+slope of a process's peak memory on images in tiles of 512 pixels."""
 
 
 class Options(NamedTuple):
-    """How a network stylizes: the options of `OnePassNetwork.stylize`."""
+    """The options of `OnePassNetwork.stylize`, described there."""
 
     blend: Sequence[float] | None = None
     alpha: float = 1.0
@@ -33,9 +33,9 @@ class Options(NamedTuple):
 
 
 class OnePassNetwork:
-    """Base of the networks that stylize in one pass.
+    """Base class of the networks that stylize in one pass.
 
-    A network defines `_check_options`, `_stylize` and `memory_needed`.
+    A subclass implements `_check_options`, `_stylize` and `memory_needed`.
     """
 
     def stylize(
@@ -52,10 +52,10 @@ class OnePassNetwork:
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of any size.
-            styles: style images, the same, each of any size.
-            blend: a weight of 0 or more for each style image, not all 0; None weighs them equally.
-            alpha: 1 is the whole style, 0 the content image as the decoder reproduces it.
-            seed: of the random style of a generator that is given no style image; 0 if None.
+            styles: style images, each like `content`, of any size.
+            blend: a weight of 0 or more for each style image, not all 0; None gives them equal weights.
+            alpha: strength of the style: 1 is the full style, 0 the content image as the decoder reconstructs it.
+            seed: seed of the random style when a generator gets no style image; 0 if None.
             tile: side of the tiles that a larger image is stylized in, in pixels, at least `SMALLEST_TILE`.
 
         Returns:
@@ -73,7 +73,7 @@ class OnePassNetwork:
         """Checks the options of `stylize`, given the number of style images.
 
         Raises:
-            UsageError: if one is out of range, or the network does not take it.
+            UsageError: if an option is out of range, or the network does not take it.
         """
         check_tile(options.tile)
         self._check_options(styles, options)
@@ -83,22 +83,22 @@ class OnePassNetwork:
 
         Args:
             content: (height, width) of the content image.
-            *styles: the same of the style images.
+            *styles: (height, width) of each style image.
             tile: as for `stylize`.
         """
         raise NotImplementedError
 
     def _check_options(self, styles: int, options: Options) -> None:
-        """Checks what is special to the network."""
+        """Checks the options that depend on the kind of network."""
         raise NotImplementedError
 
     def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
-        """Stylizes an image, with options that have been checked."""
+        """Stylizes an image; the options have been checked."""
         raise NotImplementedError
 
 
 class Tile(NamedTuple):
-    """A part of an image, in pixels, all multiples of `CELL`: [top, bottom) and [left, right)."""
+    """A part of an image: rows [top, bottom) and columns [left, right), in pixels, all multiples of `CELL`."""
 
     top: int
     bottom: int
@@ -106,7 +106,7 @@ class Tile(NamedTuple):
     right: int
 
     def grow(self, halo: int, height: int, width: int) -> Tile:
-        """Returns the tile with a halo, as far as the image reaches."""
+        """Returns the tile enlarged by a halo on each side, within the image."""
         return Tile(
             max(self.top - halo, 0),
             min(self.bottom + halo, height),
@@ -128,7 +128,7 @@ def whole_tile(image: tf.Tensor) -> Tile:
 
 
 def split_into_tiles(image: tf.Tensor, side: int) -> Iterator[Tile]:
-    """Yields tiles that cover an image row by row, none smaller than half a side unless the image is."""
+    """Yields tiles that cover an image row by row; no tile is smaller than half of `side`, unless the image is."""
     side -= side % CELL
     height, width = sides(image)
     for top, bottom in _spans(height, side):
@@ -140,7 +140,7 @@ def map_tiles(stylize: Callable[[Tile], tf.Tensor], padded: tf.Tensor, *, tile: 
     """Stylizes an image tile by tile.
 
     Args:
-        stylize: tile with its halo → what the network makes of it.
+        stylize: a function of a tile with its halo that returns this part stylized.
         padded: the content image, its sides multiples of `CELL` or of the network's stride.
         tile: side of the tiles.
         halo: pixels around a tile that are stylized with it and cropped.
@@ -163,16 +163,16 @@ def largest_tile(height: int, width: int, tile: int, halo: int) -> int:
 
 
 def _spans(length: int, side: int) -> list[tuple[int, int]]:
-    """Splits a length into spans [start, end); a short rest joins the span before it."""
+    """Splits a length into spans [start, end); a short remainder is merged into the span before it."""
     starts = list(range(0, max(length - side // 2, 1), side))
     return list(zip(starts, [*starts[1:], length], strict=True))
 
 
 def blend_weights(styles: int, blend: Sequence[float] | None) -> list[float]:
-    """Returns the weight of each style image, all together 1.
+    """Returns the weight of each style image; the weights add up to 1.
 
     Raises:
-        UsageError: if `blend` does not hold one finite weight of 0 or more for each, or all are 0.
+        UsageError: if `blend` does not hold one finite weight of 0 or more for each style image, or all are 0.
     """
     weights = [1.0] * styles if blend is None else list(blend)
     if not styles or len(weights) != styles or min(weights) < 0 or not 0 < sum(weights) < math.inf:
@@ -181,7 +181,7 @@ def blend_weights(styles: int, blend: Sequence[float] | None) -> list[float]:
 
 
 def weighted_mean(tensors: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
-    """Adds tensors of one shape, each times its weight."""
+    """Computes the weighted sum of tensors of one shape; it is their mean if the weights add up to 1."""
     return tf.add_n([weight * tensor for weight, tensor in zip(weights, tensors, strict=True)])
 
 
@@ -199,7 +199,7 @@ def check_tile(tile: int) -> None:
 
 
 def export_model(inputs: Sequence[keras.KerasTensor], stylized: keras.KerasTensor) -> keras.Model:
-    """Makes a functional model of named inputs with the output "painting"."""
+    """Makes a functional model with these named inputs and the output "painting"."""
     output = keras.layers.Identity(name="painting", dtype="float32")(stylized)
     return keras.Model(list(inputs) if len(inputs) > 1 else inputs[0], {"painting": output})
 

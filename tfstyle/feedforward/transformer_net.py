@@ -1,4 +1,4 @@
-"""Johnson's image transformation network: stylizes in one pass, one network for one style."""
+"""Johnson's image transformation network, which stylizes in one pass; each network has one style."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfstyle.feedforward.layers import InstanceNormalization, mean_std, pad_to_m
 from tfstyle.tensors import sides
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
-"""Width → filters at full, half and quarter resolution; full is the paper's."""
+"""Numbers of filters at full, half and quarter resolution, by width; "full" is the paper's."""
 
 ENCODER_LAYERS = 3
 """Convolutions before the residual blocks, each with a normalization."""
@@ -27,16 +27,16 @@ STRIDE = 4
 """Pixels per position of the residual blocks' features."""
 
 HALO = 64
-"""Radius of the receptive field, given the statistics: 60 pixels, rounded up to a multiple of `STRIDE`."""
+"""Radius of the receptive field if the statistics are given: 60 pixels, rounded up to a multiple of `STRIDE`."""
 
 SMALLEST = 8
 """Smallest side of an image, in pixels: reflection needs four neighbors."""
 
 FIXED_BYTES = 20_000_000
-"""Memory that a network takes at any size, in bytes: weights, compiled graphs, oneDNN's copies of the kernels."""
+"""Memory that a network takes whatever the image size, in bytes: weights, compiled graphs, oneDNN's kernel copies."""
 
 BYTES_PER_TILE_PIXEL = 650
-"""Peak memory of the layers for each pixel of the largest tile, measured as `adain.BYTES_PER_TILE_PIXEL`."""
+"""Peak memory of the layers in bytes per pixel of the largest tile, measured like `adain.BYTES_PER_TILE_PIXEL`."""
 
 Statistics = Sequence[tf.Tensor]
 """Means and standard deviations [batch, 2, channels] of the input of each normalization, in order."""
@@ -45,25 +45,25 @@ Forward = Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]
 """`TransformerNet.forward`, compiled."""
 
 Modulation = Sequence[tf.Tensor | float]
-"""What is added to the learned means and standard deviations of each normalization, [batch, 2, channels] or 0."""
+"""Offsets to the learned means and standard deviations of each normalization, [batch, 2, channels] or 0."""
 
 
 @keras.saving.register_keras_serializable(package="tfstyle", name="Transformer")
 class TransformerNet(OnePassNetwork, keras.Model):
-    """Stylizes in one style: two strided convolutions, residual blocks, two upsamplings.
+    """Stylizes in one style, with two strided convolutions, residual blocks and two upsampling steps.
 
     Args:
-        filters: at full, half and quarter resolution.
-        blocks: residual blocks.
-        **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
+        filters: numbers of filters at full, half and quarter resolution.
+        blocks: number of residual blocks.
+        **kwargs: arguments of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
     Call it on float32 [batch, height, width, 3] in [0, 1], sides at least `SMALLEST`; it returns the same
     shape, in [0, 1].
 
     Differs from the paper: reflection padding before every convolution instead of 40 pixels once; bilinear upsampling
     and a convolution instead of a transposed one (no checkerboard; Odena, Dumoulin, Olah: Deconvolution and
-    Checkerboard Artifacts, 2016; nearest neighbor left a mesh of four pixels); instance instead of batch
-    normalization.
+    Checkerboard Artifacts, 2016; nearest-neighbor upsampling left a grid pattern of four pixels); instance
+    instead of batch normalization.
 
     References:
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (ECCV 2016),
@@ -104,15 +104,15 @@ class TransformerNet(OnePassNetwork, keras.Model):
     def forward(
         self, image: tf.Tensor, statistics: Statistics | None = None, modulation: Modulation | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Computes the stylized image, and returns the statistics that were used.
+        """Computes the stylized image and the statistics that it was normalized by.
 
         Args:
-            image: as for a call.
-            statistics: to normalize by, for a tile of a larger image; its own if None.
-            modulation: added to the means and deviations that each normalization has learned; nothing if None.
+            image: as for a call of the network.
+            statistics: statistics to normalize by, for a tile of a larger image; the image's own if None.
+            modulation: offsets to the means and standard deviations that each normalization has learned; 0 if None.
 
         Returns:
-            The stylized image, and its own statistics or those given.
+            The stylized image, and the statistics, its own or those given.
         """
         height, width = tf.shape(image)[1], tf.shape(image)[2]
         x, used = self.encode(image, statistics, modulation)
@@ -148,7 +148,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
         statistics: Statistics | None,
         modulation: Modulation | None,
     ) -> tf.Tensor:
-        """Applies the next convolution and its normalization, and appends the statistics of this to `used`."""
+        """Applies the next convolution and its normalization, and appends the normalization's statistics to `used`."""
         number = len(used)
         convolution = self.convolutions[number]
         x = convolution(reflect_pad(x, convolution.kernel_size[0] // 2))
@@ -158,7 +158,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
         return tf.cast(normalized, self.compute_dtype)
 
     def _check_options(self, styles: int, options: Options) -> None:
-        """Checks what is special to the network."""
+        """Checks the options that depend on the kind of network."""
         if styles or options.blend is not None or options.alpha != 1.0:
             raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
         if options.seed is not None:
@@ -171,9 +171,9 @@ class TransformerNet(OnePassNetwork, keras.Model):
     def stylize_tiles(self, content: tf.Tensor, *, modulation: Modulation | None = None, tile: int = 1024) -> tf.Tensor:
         """Stylizes an image of any size.
 
-        An image of more than tile x tile pixels is stylized in tiles of that side. All of them are normalized by the
-        statistics of the whole image, reduced to tile x tile pixels, and computed with their surroundings, so that
-        there are no seams.
+        An image of more than tile x tile pixels is stylized in tiles of that side. All tiles are normalized by the
+        statistics of the whole image, reduced to tile x tile pixels, and computed with a halo, so that there are no
+        seams.
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1].
@@ -211,7 +211,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates the memory of `stylize` in bytes; see `inference.OnePassNetwork`.
 
-        Style images count by their own pixels alone: a generator encodes them at a reduced size.
+        For style images only the pixels themselves are counted, because a generator encodes them at a reduced size.
         """
         pixels = math.prod(content)
         if pixels > tile**2:
@@ -220,18 +220,18 @@ class TransformerNet(OnePassNetwork, keras.Model):
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 
     def export_model(self) -> keras.Model:
-        """Makes the model to export: `image` [N, H, W, 3] → "painting", of the same shape."""
+        """Makes the model to export: input `image` [N, H, W, 3], output "painting" of the same shape."""
         image = inference.image_input("image")
         return inference.export_model([image], self(image))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns everything `__init__` needs."""
+        """Returns the arguments of `__init__`."""
         config: dict[str, Any] = super().get_config()
         return config | {"filters": list(self.filters), "blocks": self.blocks}
 
 
 def _compiled_forward(network: TransformerNet) -> Forward:
-    """Compiles `network.forward` of one image once for all sizes; kept with the network, as long as that lives."""
+    """Compiles `network.forward` for one image of any size, once; the compiled function is cached on the network."""
     functions: dict[tuple[str, ...], Forward] = {}
 
     def run(image: tf.Tensor, **options: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -243,4 +243,4 @@ def _compiled_forward(network: TransformerNet) -> Forward:
         return functions[names](image, options)
 
     kept: Forward = network.__dict__.setdefault("_compiled", run)
-    return kept  # Past Keras, which would save an attribute with the network.
+    return kept  # Hidden from Keras, which would save an attribute with the network.

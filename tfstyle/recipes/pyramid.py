@@ -16,7 +16,7 @@ class Pyramid:
     Attributes:
         size: long side of the result in pixels; 0 keeps the content image's own.
         steps: total number of steps; 0 takes the recipe's own.
-        scale_start: long side of the coarsest level in pixels; 0 uses one level only.
+        scale_start: smallest long side of a level, in pixels; 0 uses one level only.
         scale_factor: size ratio of one level to the previous one.
         scale_steps: steps at each level, coarse to fine. If there are more levels, the last number is repeated; if
             there are fewer, the first numbers are left out.

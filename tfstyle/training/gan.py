@@ -25,13 +25,14 @@ CONTENT_LAYER = "block4_conv1"
 """Layer of the content loss."""
 
 TERMS = ("content", "style", "adversarial", "fake", "real", "penalty", "accuracy")
-"""What is logged beside the generator's total loss: three of its terms, and the discriminator's losses and accuracy."""
+"""Values logged besides the generator's total loss: three of its terms, and the discriminator's losses and accuracy."""
 
 ADAM_BETAS: Mapping[str, float] = MappingProxyType({"beta_1": 0.5, "beta_2": 0.99})
-"""Of both networks' Adam, as in White-box Cartoonization. With a longer memory the first steps after pre-training,
-whose gradients are much larger than those before, would be many times too long and leave permanent white spots."""
+"""Decay rates of Adam's moments for both networks, as in White-box Cartoonization. With values closer to 1 the first
+steps after pre-training, whose gradients are much larger than those before, would be many times too long and leave
+permanent white spots."""
 
-# Streams of random numbers of one step.
+# Independent streams of random numbers within one step.
 _CODE, _PRETRAINING_CODE, _DISCRIMINATOR_AUGMENTATION, _GRADIENT_PENALTY, _GENERATOR_AUGMENTATION, _STREAMS = range(6)
 
 PerceptualLosses = Callable[..., dict[str, tf.Tensor]]
@@ -42,14 +43,14 @@ def make_perceptual_losses(model: StyleContentModel, options: GANOptions) -> Per
     """Makes the perceptual losses of the generator.
 
     Args:
-        model: gives content features and style statistics; all its layers weigh the same.
+        model: computes content features and style statistics; all its layers have the same weight.
         options: gives the weights of the losses.
 
     Returns:
         A function of generated, content and style images that returns "content" and "style", each relative to the size
         of its target, "total_variation" and "color". Only the first generated images, as many as there are style
-        images, have a style loss, each with the style image at its place. Without style images, in pre-training, there
-        are "content", and "color" of weight 1: without the latter, bright skies would be overexposed for good.
+        images, have a style loss, each with the style image at the same position. Without style images, in
+        pre-training, the terms are "content", and "color" of weight 1; without it, bright skies would stay overexposed.
     """
 
     def mean_loss(values: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], weight: float) -> tf.Tensor:
@@ -76,15 +77,14 @@ class GANTrainer(Trainer):
     """Trains a generator and a discriminator against each other.
 
     Args:
-        generator: built.
-        discriminator: built.
+        generator, discriminator: built models.
         perceptual_losses: as from `make_perceptual_losses`.
         discriminator_optimizer: updates the discriminator; the optimizer of `compile` updates the generator.
         options: hyperparameters.
 
-    `network`, which is saved and shown, is a copy of the generator whose weights are the exponential moving average
-    (EMA) of the generator's. `fit` takes a dataset of pairs of content and style images, both [batch, size, size, 3].
-    Its logs are "loss", `TERMS` and "step"; those of the discriminator are 0 in pre-training.
+    `network`, which is saved and makes the sample sheets, is a copy of the generator whose weights are the exponential
+    moving average (EMA) of the generator's. `fit` takes a dataset of pairs of content and style images, both [batch,
+    size, size, 3]. Its logs are "loss", `TERMS` and "step"; the discriminator's are 0 in pre-training.
 
     References:
         Yazıcı et al.: The Unusual Effectiveness of Averaging in GAN Training (ICLR 2019), section 3.2.
@@ -118,7 +118,7 @@ class GANTrainer(Trainer):
         return self.generator
 
     def state(self) -> dict[str, Mapping[str, Any]]:
-        """Everything that the next step depends on."""
+        """Returns everything that the next step depends on."""
         return super().state() | {
             "generator": name_weights(self.generator),
             "discriminator": name_weights(self.discriminator),
@@ -127,7 +127,7 @@ class GANTrainer(Trainer):
         }
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """Makes one step of generator and discriminator, or of pre-training."""
+        """Makes one training step of the generator and the discriminator, or one step of pre-training."""
         content_images, style_images = batch
         step = tf.cast(self.optimizer.iterations, tf.int32)
         terms = tf.cond(
@@ -139,7 +139,7 @@ class GANTrainer(Trainer):
         return self.log(terms)
 
     def _pretrain(self, content_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Makes a step of the generator, with random codes, towards the content images."""
+        """Trains the generator for one step to reproduce the content images, with random codes."""
         shape = tf.stack([tf.shape(content_images)[0], self.generator.code_size])
         code = tf.random.stateless_normal(shape, self._make_seed(step, _PRETRAINING_CODE))
         with tf.GradientTape() as tape:
@@ -169,7 +169,7 @@ class GANTrainer(Trainer):
         return {name: (terms | of_discriminator)[name] for name in ("loss", *TERMS)}
 
     def _sample_codes(self, style_images: tf.Tensor, random_codes: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Samples a code of each style image and some of the prior, the standard normal distribution.
+        """Samples a code for each style image, and some codes from the prior, the standard normal distribution.
 
         Returns:
             The codes, float32 [images + random_codes, code_size], and the mean KL divergence of the style images'
@@ -220,7 +220,7 @@ class GANTrainer(Trainer):
         optimizer.apply(gradients, variables)
 
     def _update_averages(self, style_images: tf.Tensor, step: tf.Tensor) -> None:
-        """Updates the EMA of the weights and the style statistics; their decay grows, to forget the initial values."""
+        """Updates the EMA of the weights and the style statistics; a growing decay soon forgets the initial values."""
         done = tf.cast(step, tf.float32)
         early = (1.0 + done) / (10.0 + done)
         self.generator.update_style_statistics(style_images, tf.minimum(0.99, early))
@@ -234,7 +234,7 @@ class GANTrainer(Trainer):
 
 
 def stylize_by_codes(network: Generator, content_image: tf.Tensor, codes: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Stylizes a content image [1, height, width, 3] by several codes [1, code_size], one result below the other."""
+    """Stylizes a content image [1, height, width, 3] with several codes [1, code_size], one result below the other."""
     stylized: list[tf.Tensor] = [network(content_image, code) for code in codes]
     return tf.concat(stylized, axis=1)
 
@@ -246,7 +246,8 @@ def train_gan(
 
     Args:
         style_images, content_images: picture files, as from `dataset.list_pictures`.
-        run: the folder; its sample sheets show each content image by two random codes and by those of two style images.
+        run: the folder and settings of the training; the sample sheets show each content image stylized with two random
+            codes and with the codes of two style images.
         options: hyperparameters.
 
     Returns:

@@ -1,6 +1,6 @@
 """Losses of a generative adversarial network (GAN), gradient penalties, augmentation, and the image pool.
 
-These are pure functions: what persists is passed in and returned, and what is random is a function of a seed.
+These are pure functions: state is passed in and returned, and random numbers are a function of a seed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ DiscriminatorFunction = Callable[[tf.Tensor], tf.Tensor]
 def gradient_penalty(
     discriminator: DiscriminatorFunction, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """The gradient penalty of WGAN-GP: how far the gradient norm is from 1 between real and fake images.
+    """Computes the gradient penalty of WGAN-GP: how far the gradient norm is from 1 between real and fake images.
 
     Args:
-        discriminator: differentiable twice.
+        discriminator: a twice differentiable function.
         real, fake: float32 [batch, height, width, 3].
         seed: two integers; they decide how each pair is interpolated, uniformly in [0, 1].
 
@@ -39,12 +39,12 @@ def gradient_penalty(
 
 
 def r1_penalty(discriminator: DiscriminatorFunction, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """The R1 penalty: half the mean of ‖∇ discriminator(x)‖² over the real images x, a scalar ≥ 0.
+    """Computes the R1 penalty: half the mean of ‖∇ discriminator(x)‖² over the real images x, a scalar ≥ 0.
 
     Args:
-        discriminator: differentiable twice.
+        discriminator: a twice differentiable function.
         real: float32 [batch, height, width, 3].
-        fake, seed: not used; they are there so that both penalties have one signature.
+        fake, seed: not used; accepted so that both penalties have the same signature.
 
     References:
         Mescheder, Geiger, Nowozin: Which Training Methods for GANs do actually Converge? (ICML 2018), equation 9.
@@ -54,11 +54,11 @@ def r1_penalty(discriminator: DiscriminatorFunction, real: tf.Tensor, fake: tf.T
 
 
 def _squared_gradient_norm(discriminator: DiscriminatorFunction, images: tf.Tensor) -> tf.Tensor:
-    """‖∇ discriminator‖² at each image, [batch]."""
+    """Computes ‖∇ discriminator‖² at each image, [batch]."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         scores = discriminator(images)
-    gradient = cast(tf.Tensor, tape.gradient(scores, images))  # Dense: no image is gathered from a table.
+    gradient = cast(tf.Tensor, tape.gradient(scores, images))  # A dense tensor, because nothing is gathered.
     return tf.reduce_sum(gradient**2, axis=(1, 2, 3))
 
 
@@ -66,8 +66,8 @@ class GANLoss(NamedTuple):
     """An adversarial loss, as functions of the discriminator's scores [batch] that return losses [batch].
 
     Attributes:
-        real, fake: what the discriminator minimizes at its scores of real and fake images.
-        generator: what the generator minimizes at the scores of its own images.
+        real, fake: the losses that the discriminator minimizes, from its scores of real and fake images.
+        generator: the loss that the generator minimizes, from the scores of its images.
         threshold: scores above it mean "real"; if None, scores above the mean of all scores do.
         penalty: the gradient penalty that belongs to the loss.
     """
@@ -80,7 +80,7 @@ class GANLoss(NamedTuple):
 
 
 def _cross_entropy_real(scores: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy of the label "real": −ln σ(score) = softplus(−score)."""
+    """Computes the binary cross-entropy with the label "real": −ln σ(score) = softplus(−score)."""
     loss: tf.Tensor = tf.nn.softplus(-scores)
     return loss
 
@@ -130,7 +130,7 @@ def get_gan_loss(name: str) -> GANLoss:
 
 
 def discriminator_losses(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The terms that the discriminator minimizes, without the gradient penalty.
+    """Computes the terms that the discriminator minimizes, without the gradient penalty.
 
     Args:
         loss: the adversarial loss.
@@ -147,33 +147,33 @@ def discriminator_losses(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> dic
 
 
 def generator_loss(loss: GANLoss, fake: tf.Tensor) -> tf.Tensor:
-    """The adversarial term that the generator minimizes at the scores [batch] of its images; a scalar."""
+    """Computes the adversarial term that the generator minimizes, from the scores [batch] of its images; a scalar."""
     return tf.reduce_mean(loss.generator(fake))
 
 
 def entropy(scores: tf.Tensor) -> tf.Tensor:
-    """The binary entropy of scores: H = −p ln p − (1 − p) ln(1 − p) with p = σ(score), in [0, ln 2], always finite."""
+    """Computes the binary entropy H = −p ln p − (1 − p) ln(1 − p) with p = σ(score), in [0, ln 2], always finite."""
     p = tf.sigmoid(scores)
     return p * _cross_entropy_real(scores) + (1.0 - p) * _cross_entropy_fake(scores)
 
 
 def accuracy(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    """The share of correct scores, of as many real images as fake ones, in [0, 1]; guessing gives 0.5."""
+    """Computes the share of correct scores, for equally many real and fake images, in [0, 1]; guessing gives 0.5."""
     threshold = tf.reduce_mean(tf.concat([real, fake], axis=0)) if loss.threshold is None else loss.threshold
     correct = tf.concat([real > threshold, fake <= threshold], axis=0)
     return tf.reduce_mean(tf.cast(correct, tf.float32))
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Augments images differentiably, against overfitting of the discriminator to a small set of images.
+    """Augments images differentiably, so that the discriminator does not overfit to a small set of images.
 
     Brightness and contrast of each image are changed, it is translated by up to an eighth of its sides (with
-    reflection padding), and a rectangle of up to half its sides is replaced by grey (cutout), all by random numbers of
-    its own.
+    reflection padding), and a rectangle of up to half its sides is replaced by gray (cutout). The random numbers differ
+    from image to image.
 
     Args:
         images: float32 [batch, height, width, 3] in [0, 1], sides at least 8.
-        seed: two integers; the same seed changes equal batches alike.
+        seed: two integers; with the same seed, equal batches are augmented equally.
 
     Returns:
         A tensor of the same shape, a differentiable function of the images; values may leave [0, 1] slightly.
@@ -217,14 +217,14 @@ def _is_near_center(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
 def query_image_pool(pool: tf.Tensor, images: tf.Tensor, step: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Replaces some generated images by earlier ones from a replay buffer, as CycleGAN's image pool does.
 
-    Until the pool is full, each image is returned and stored. From then on each image is, with a chance of one half,
+    Until the pool is full, each image is returned and stored. From then on each image is, with probability one half,
     exchanged with one of the pool: the stored image is returned, and the new one is stored.
 
     Args:
         pool: float32 [slots, height, width, 3], `slots` a multiple of the batch.
         images: float32 [batch, height, width, 3]; no two of them use the same slot.
         step: integer, 0 while the pool is empty.
-        seed: with `step` decides which images are exchanged.
+        seed: decides, together with `step`, which images are exchanged.
 
     Returns:
         The images for the discriminator, and the updated pool.
