@@ -19,6 +19,7 @@ from tfstyle.model import StyleContentModel
 from tfstyle.recipes import Loss, Pyramid, Recipe, catalog
 from tfstyle.recipes.recipe import replace
 from tfstyle.training import run_folder
+from tfstyle.training.run import Run
 from tfstyle.training.trainer import initialize
 
 ROOT = Path(__file__).parent.parent
@@ -142,6 +143,20 @@ def embedded_decoder(**options):
     network.build((None, None, None, 512))
     network.assign(weights.read_embedded("adain-decoder"))
     return network
+
+
+@pytest.fixture
+def pictures(rng, tmp_path):
+    """The files of three content images and of a style image."""
+    for number in range(3):
+        images.write(image(rng, 40, 60), tmp_path / f"photo{number}.png")
+    images.write(1.0 - image(rng, 50, 70), tmp_path / "painting.png")
+    return sorted(tmp_path.glob("photo*.png")), tmp_path / "painting.png"
+
+
+def make_run(folder, rng, **options):
+    """A training in a folder, with one image on its sample sheets."""
+    return Run(folder, [image(rng, 33, 47)], **options)
 
 
 class Impatient(keras.callbacks.Callback):

@@ -3,26 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MINI_BLOCKS, assert_resumes_exactly, image
+from conftest import MINI_BLOCKS, assert_resumes_exactly, image, make_run
 
-from tfstyle import images, vgg, weights
+from tfstyle import vgg, weights
 from tfstyle.feedforward import adain, serialization
 from tfstyle.training import adain as adain_training
 from tfstyle.training.options import AdaINOptions
-from tfstyle.training.run import Run
-
-
-@pytest.fixture
-def pictures(rng, tmp_path):
-    """Three content images and a style image."""
-    for number in range(3):
-        images.write(image(rng, 40, 60), tmp_path / f"photo{number}.png")
-    images.write(1.0 - image(rng, 50, 70), tmp_path / "painting.png")
-    return sorted(tmp_path.glob("photo*.png")), tmp_path / "painting.png"
-
-
-def make_run(folder, rng, **options):
-    return Run(folder, [image(rng, 33, 47)], **options)
 
 
 def test_the_objective_is_a_plain_computation(rng):

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
-from conftest import assert_resumes_exactly, image, miniature, small_transformer
+from conftest import assert_resumes_exactly, image, make_run, miniature, small_transformer
 
-from tfstyle import environment, images, objective, total_variation, vgg
+from tfstyle import environment, objective, total_variation, vgg
 from tfstyle.errors import InputError
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.recipes import get_recipe
 from tfstyle.training import perceptual, run_folder
 from tfstyle.training.options import FastOptions
-from tfstyle.training.run import Run
 
 LAYERS = {
     "style_layers": {"block1_conv1": 0.7, "block2_conv1": 0.3},
@@ -37,18 +36,6 @@ def mini(monkeypatch):
     monkeypatch.setattr(
         perceptual, "TransformerNet", lambda filters, dtype: TransformerNet((4, 5, 6), blocks=0, dtype=dtype)
     )
-
-
-@pytest.fixture
-def pictures(rng, tmp_path):
-    for number in range(3):
-        images.write(image(rng, 40, 60), tmp_path / f"photo{number}.png")
-    images.write(1.0 - image(rng, 50, 70), tmp_path / "painting.png")
-    return sorted(tmp_path.glob("photo*.png")), tmp_path / "painting.png"
-
-
-def run(folder, rng, **options):
-    return Run(folder, [image(rng, 33, 47)], **options)
 
 
 def mean_and_covariance(statistic):
@@ -132,7 +119,7 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
 def test_a_training_lowers_its_loss_and_writes_network_losses_and_sheets(mini, pictures, rng, tmp_path):
     content_images, style_image = pictures
     options = FastOptions(steps=12, precision="float32", size=32, save_every=4, learning_rate=0.01, style_size=64)
-    path = perceptual.train_fast(style_image, content_images, run(tmp_path / "out", rng), options=options)
+    path = perceptual.train_fast(style_image, content_images, make_run(tmp_path / "out", rng), options=options)
     assert path == tmp_path / "out" / run_folder.NETWORK
     rows = run_folder.read_losses(tmp_path / "out")
     assert [row["step"] for row in rows] == [4, 8, 12]
@@ -148,7 +135,7 @@ def test_a_loss_without_weight_is_logged_as_0(without, mini, pictures, rng, tmp_
     weights = {f"{without}_weight": 0.0}
     options = FastOptions(steps=1, precision="float32", size=32, batch=1, style_size=64, **weights)
     paths = [str(path) for path in content_images]  # Paths may be strings.
-    perceptual.train_fast(str(style_image), paths, run(tmp_path / "out", rng), options=options)
+    perceptual.train_fast(str(style_image), paths, make_run(tmp_path / "out", rng), options=options)
     (row,) = run_folder.read_losses(tmp_path / "out")
     assert [row[name] == 0.0 for name in ("content", "style")] == [name == without for name in ("content", "style")]
 
@@ -158,7 +145,7 @@ def test_a_training_of_one_content_image_is_resumed_exactly_and_with_no_others(m
     options = FastOptions(steps=5, size=40, batch=1, save_every=2, style_size=64, precision="float32")
 
     def train(content_images, folder, **place):
-        perceptual.train_fast(style_image, content_images, run(tmp_path / folder, rng, **place), options=options)
+        perceptual.train_fast(style_image, content_images, make_run(tmp_path / folder, rng, **place), options=options)
 
     assert_resumes_exactly(lambda *args, **place: train(content_images[:1], *args, **place), tmp_path)
     with pytest.raises(ValueError, match="was made with content images"):
@@ -170,5 +157,7 @@ def test_a_training_of_damaged_content_images_alone_makes_no_folder(pictures, rn
     for path in content_images:
         path.write_bytes(path.read_bytes()[:90])
     with pytest.raises(InputError):
-        perceptual.train_fast(style_image, content_images, run(tmp_path / "out", rng), options=FastOptions(size=32))
+        perceptual.train_fast(
+            style_image, content_images, make_run(tmp_path / "out", rng), options=FastOptions(size=32)
+        )
     assert not (tmp_path / "out").exists()

@@ -84,30 +84,34 @@ def stylize(
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
     asked, start = chosen.pyramid.size, chosen.start.init
-    photograph = images.read_and_log(content, background=background, long_side=asked)
-    height, width = photograph.full_size
+    content_picture = images.read_and_log(content, background=background, long_side=asked)
+    height, width = content_picture.full_size
     own = max(height, width)
     long_side = own if not asked else asked if "size" in overrides else min(asked, own)
-    photo_size = images.fit_size(height, width, long_side)
-    painting = images.read_and_log(style, background=background, long_side=_needed_side(chosen.style_size, photo_size))
+    content_sides = images.fit_size(height, width, long_side)
+    needed_side = _needed_side(chosen.style_size, content_sides)
+    style_picture = images.read_and_log(style, background=background, long_side=needed_side)
     init: Any = _stylize_once if start == "adain" else None
     if start not in STARTS:
-        init = images.read_and_log(start, background=background, long_side=max(photo_size)).image
-    proportions, longest = chosen.style_size.sides(painting.full_size, photo_size)
-    painting_size = images.fit_size(*proportions, longest)
-    for picture, size in ((photograph, photo_size), (painting, painting_size)):
+        init = images.read_and_log(start, background=background, long_side=max(content_sides)).image
+    proportions, longest = chosen.style_size.sides(style_picture.full_size, content_sides)
+    style_sides = images.fit_size(*proportions, longest)
+    for picture, size in ((content_picture, content_sides), (style_picture, style_sides)):
         _check_size(picture, size, chosen.loss.smallest_side())
-    needed = _check_memory(chosen, photo_size, painting_size)
+    needed = _check_memory(chosen, content_sides, style_sides)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
-    small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
-    carries_alpha = keep_alpha and photograph.alpha is not None
-    alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
-    del photograph, painting, picture  # Large pictures would stay in memory during the whole run.
+    small, target = (
+        images.resize(content_picture.image, *content_sides),
+        images.resize(style_picture.image, *style_sides),
+    )
+    carries_alpha = keep_alpha and content_picture.alpha is not None
+    alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
+    del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
 
-    steps = observe(transfer.steps(small, target, recipe=chosen, init=init), callbacks)
-    result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
+    steps = observe(transfer.steps(content_image, style_image, recipe=chosen, init=init), callbacks)
+    result = _finish(steps, _Result(output, content_sides, alpha=alpha, quality=quality, overwrite=overwrite))
     environment.record_memory(needed)
     return result
 
@@ -203,9 +207,9 @@ def _stylize_once(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
     return load_adain().stylize(content, [style])
 
 
-def _needed_side(style_size: StyleSize, photo_size: tuple[int, int]) -> int:
+def _needed_side(style_size: StyleSize, content_sides: tuple[int, int]) -> int:
     """Returns the long side at which to read the style image, if that is known before it is opened; else 0."""
-    return math.ceil(max(photo_size) * style_size.style_scale) if style_size.style_resize == "long_side" else 0
+    return math.ceil(max(content_sides) * style_size.style_scale) if style_size.style_resize == "long_side" else 0
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
@@ -219,9 +223,9 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
         )
 
 
-def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> int:
+def _check_memory(recipe: Recipe, result: tuple[int, int], style: tuple[int, int]) -> int:
     """Refuses a run that would not fit in main memory, before it begins; returns its estimated peak in bytes."""
-    needed = memory_needed(recipe.network, recipe.optimizer, result, painting)
+    needed = memory_needed(recipe.network, recipe.optimizer, result, style)
     free = environment.check_free_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
         clear_cache()  # Releasing the networks of other recipes can make room.
@@ -230,8 +234,8 @@ def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, 
         return needed
     height, width = result
     smaller = f"a `size` of {int(max(height, width) * (free / needed) ** 0.5)} or less"
-    if math.prod(painting) > 2 * height * width:
-        (height, width), smaller = painting, "a smaller `style_scale`"
+    if math.prod(style) > 2 * height * width:
+        (height, width), smaller = style, "a smaller `style_scale`"
     raise MemoryLimitError(
         f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
         f"choose {smaller}."

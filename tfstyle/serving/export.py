@@ -119,7 +119,7 @@ def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format
             atomic.replace_folder(whole, place, aside=aside)
     except OutputError:
         raise
-    except (OSError, tf.errors.OpError) as error:  # TensorFlow raises its own on a full disk.
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow raises its own error on a full disk.
         cause = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         cause = cause.rpartition("; ")[2].partition(" [Op:")[0]  # Drops operation and temporary folder.
         raise OutputError(f"{directory}: cannot be written ({cause}); choose another folder.") from error

@@ -69,9 +69,7 @@ def train_adain(
         The file of the decoder, in `run.folder`.
 
     Raises:
-        InputError: if a picture cannot be used.
-        UsageError, WeightsError: if the training cannot be resumed with these options.
-        DivergedError, Interrupted, MemoryLimitError, OutputError: as `trainer.fit`.
+        TfstyleError, Interrupted: as `perceptual.train_fast`.
     """
     content_crops = dataset.RandomCrops(content_images, size=options.size, seed=options.seed)
     style_crops = dataset.RandomCrops(style_images, size=options.size, seed=options.seed + 1)

@@ -86,7 +86,7 @@ def _cross_entropy_real(scores: tf.Tensor) -> tf.Tensor:
 
 
 def _cross_entropy_fake(scores: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy of the label "fake": −ln(1 − σ(score)) = softplus(score)."""
+    """Computes the binary cross-entropy with the label "fake": −ln(1 − σ(score)) = softplus(score)."""
     loss: tf.Tensor = tf.nn.softplus(scores)
     return loss
 

@@ -238,6 +238,29 @@ class TrainingState(keras.callbacks.Callback):
         self.saved_step = step
 
 
+def _fit_epochs(
+    trainer: Trainer,
+    batches_from: Callable[[int], tf.data.Dataset],
+    callbacks: Sequence[keras.callbacks.Callback],
+    *,
+    steps: int,
+    every: int,
+) -> None:
+    """Trains the rest of an unfinished epoch, then whole epochs; the first callback stops at the last step."""
+    start = trainer.step
+    for length, epochs in ((-start % every, start // every + 1), (every, steps)):
+        if length and trainer.step < steps and not trainer.stop_training:
+            trainer.fit(
+                batches_from(trainer.step),
+                initial_epoch=trainer.step // every,
+                epochs=epochs,
+                steps_per_epoch=length,
+                callbacks=callbacks,
+                shuffle=False,  # The dataset is in order.
+                verbose=0,
+            )
+
+
 def fit(
     trainer: Trainer,
     batches_from: Callable[[int], tf.data.Dataset],
@@ -281,18 +304,7 @@ def fit(
         serialization.save(trainer.network, folder / run_folder.NETWORK)
         state.saved_step = start
     try:
-        # First the rest of an unfinished epoch, then whole ones.
-        for length, epochs in ((-start % every, start // every + 1), (every, steps)):
-            if length and trainer.step < steps and not trainer.stop_training:
-                trainer.fit(
-                    batches_from(trainer.step),
-                    initial_epoch=trainer.step // every,
-                    epochs=epochs,  # `state` stops the training earlier.
-                    steps_per_epoch=length,
-                    callbacks=[state, *callbacks],
-                    shuffle=False,  # The dataset is in order.
-                    verbose=0,
-                )
+        _fit_epochs(trainer, batches_from, [state, *callbacks], steps=steps, every=every)
     except KeyboardInterrupt:
         state.save()
         raise Interrupted(
