@@ -102,10 +102,8 @@ def stylize(
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
-    small, target = (
-        images.resize(content_picture.image, *content_sides),
-        images.resize(style_picture.image, *style_sides),
-    )
+    content_image = images.resize(content_picture.image, *content_sides)
+    style_image = images.resize(style_picture.image, *style_sides)
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
