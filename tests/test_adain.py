@@ -175,7 +175,7 @@ def test_without_a_style_it_is_refused(network, rng):
 
 
 def test_an_image_too_small_is_refused(network, rng):
-    with pytest.raises(InputError, match="the painting is 9x5; at least 9 pixels are needed on each side"):
+    with pytest.raises(InputError, match="the style image is 9x5; at least 9 pixels are needed on each side"):
         network.stylize(image(rng), [image(rng, 5, 9)])
 
 

@@ -92,7 +92,7 @@ def test_a_folder_tells_a_result_or_a_reason_for_each_picture(pair, tmp_path, rn
         (["stylize", "none.jpg", "none.jpg"], 3, "none.jpg: no such file"),
         (["stylize", "PHOTO", "PHOTO", "--style-weight", "x"], 2, "invalid float value: 'x'"),
         (["stylize", "PHOTO"], 2, "the following arguments are required: STYLE"),
-        (["fast", "PHOTO"], 2, "give a painting, or a network with --model"),
+        (["fast", "PHOTO"], 2, "give a style image, or a network with --model"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "siez=1"], 2, "did you mean 'size'"),
         (["compare", "PHOTO", "PHOTO", "none.jpg"], 3, "none.jpg: no such file"),
     ],

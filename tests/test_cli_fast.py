@@ -160,7 +160,7 @@ def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path
         (["PHOTOS", "PHOTO", "-o", f"{'x/' * 2500}"], 4, "is a path of more than 4000 bytes"),
         (["PHOTO", "PHOTO", "--size", "1000000"], 2, "more than the limit of 50 million pixels"),
         (["PHOTOS", "PHOTO", "--alpha", "3"], 2, "alpha should be from 0 to 1"),
-        (["PHOTO", "PHOTO", "--size", "6"], 3, "the photograph is 6x4"),
+        (["PHOTO", "PHOTO", "--size", "6"], 3, "the content image is 6x4"),
     ],
 )
 def test_fast_refuses_in_one_line_and_writes_nothing(words, code, message, pair, tmp_path, capsys):

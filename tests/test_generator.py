@@ -132,7 +132,7 @@ def test_a_code_is_that_of_a_seed_of_a_style_image_or_between_several(rng):
     np.testing.assert_allclose(found, 0.75 * one + 0.25 * other, atol=1e-5)
     with pytest.raises(ValueError, match="one weight of 0 or more for each of 2 styles"):
         network.choose_code(styles, blend=[1.0])
-    with pytest.raises(InputError, match="the painting is 9x5; at least 8 pixels"):
+    with pytest.raises(InputError, match="the style image is 9x5; at least 8 pixels"):
         network.choose_code([image(rng, 5, 9)])
 
 
@@ -145,9 +145,9 @@ def test_it_stylizes_by_the_code_of_the_style_images(rng):
 @pytest.mark.parametrize(
     ("styles", "options", "message"),
     [
-        (1, {"seed": 1}, "`seed` is for a generator that is given no painting"),
+        (1, {"seed": 1}, "`seed` is for a generator without style images"),
         (1, {"alpha": 0.5}, "takes no `alpha`"),
-        (0, {"blend": [1.0]}, "a `blend` of paintings only"),
+        (0, {"blend": [1.0]}, "a `blend` of style images only"),
         (2, {"blend": [1.0]}, "for each of 2 styles"),
     ],
 )

@@ -201,8 +201,8 @@ def test_a_size_or_tile_too_small_is_refused_in_one_line(size, tile, message, rn
     ("options", "message"),
     [
         ({"styles": [0]}, "a network of one style takes no painting"),
-        ({"blend": [1.0]}, "takes no painting, `blend` or `alpha`"),
-        ({"alpha": 0.5}, "takes no painting, `blend` or `alpha`"),
+        ({"blend": [1.0]}, "takes no style image, `blend` or `alpha`"),
+        ({"alpha": 0.5}, "takes no style image, `blend` or `alpha`"),
         ({"seed": 0}, "`seed` is for a generator"),
     ],
 )

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     images.check_quality(options.quality)
     blend = _blend(options.blend)
     if not styles and not options.model:
-        raise UsageError("give a painting, or a network with --model NAME.")
+        raise UsageError("give a style image, or a network with --model NAME.")
     for style in styles:
         decoding.probe(style)
     style_name = "+".join(style.stem for style in styles or [Path(options.model)])

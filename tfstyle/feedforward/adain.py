@@ -102,9 +102,9 @@ class AdaIN(OnePassNetwork):
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
         if not styles:
-            raise UsageError("give at least one painting, or a network as `model`.")
+            raise UsageError("give at least one style image, or a network as `model`.")
         if options.seed is not None:
-            raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
+            raise UsageError("`seed` is for a generator without style images; leave it out.")
         if not 0.0 <= options.alpha <= 1.0:
             raise UsageError(f"`alpha` should be from 0 to 1, not {options.alpha!r}.")
         inference.blend_weights(styles, options.blend)
@@ -116,10 +116,10 @@ class AdaIN(OnePassNetwork):
         with a single tile.
         """
         alpha, tile = options.alpha, options.tile
-        targets = [_statistics(*self._prepare(style, "the painting"), tile) for style in styles]
+        targets = [_statistics(*self._prepare(style, "the style image"), tile) for style in styles]
         target = inference.weighted_mean(targets, inference.blend_weights(len(styles), options.blend))
         height, width = sides(content)
-        padded, encode_tile = self._prepare(content, "the photograph")
+        padded, encode_tile = self._prepare(content, "the content image")
         own = _statistics(padded, encode_tile, tile)
 
         def stylize_tile(outer: Tile) -> tf.Tensor:

@@ -156,7 +156,7 @@ class Generator(TransformerNet):
         if not styles:
             return self.random_code(seed)
         for style in styles:
-            inference.check_sides(style, SMALLEST, "the painting")
+            inference.check_sides(style, SMALLEST, "the style image")
         weights = inference.blend_weights(len(styles), blend)
         reduced = [images.fit(style, min(STYLE_SIDE, max(sides(style)))) for style in styles]
         # Not compiled: tracing takes longer than it saves on fewer than eight style images.
@@ -165,9 +165,9 @@ class Generator(TransformerNet):
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
         if options.seed is not None and styles:
-            raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
+            raise UsageError("`seed` is for a generator without style images; leave it out.")
         if options.alpha != 1.0 or (options.blend is not None and not styles):
-            raise UsageError("a generator takes no `alpha`, and a `blend` of paintings only.")
+            raise UsageError("a generator takes no `alpha`, and a `blend` of style images only.")
         if styles:
             inference.blend_weights(styles, options.blend)
 

@@ -160,9 +160,9 @@ class TransformerNet(OnePassNetwork, keras.Model):
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
         if styles or options.blend is not None or options.alpha != 1.0:
-            raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
+            raise UsageError("a network of one style takes no style image, `blend` or `alpha`; leave them out.")
         if options.seed is not None:
-            raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
+            raise UsageError("`seed` is for a generator without style images; leave it out.")
 
     def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
         """Stylizes an image in the network's one style."""
@@ -192,7 +192,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
             Thumbnail Instance Normalization (AAAI 2022), section 3.2.
         """
         inference.check_tile(tile)
-        inference.check_sides(content, SMALLEST, "the photograph")
+        inference.check_sides(content, SMALLEST, "the content image")
         height, width = sides(content)
         content = tf.cast(content, tf.float32)
         options: dict[str, Any] = {} if modulation is None else {"modulation": modulation}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tfstyle.errors import UsageError, unknown_name
@@ -13,11 +14,9 @@ from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
 TERMS = ("content", "style", "total_variation")
 """Names of the built-in loss terms."""
 
-DISTANCES: Mapping[str, str | None] = {
-    "squared_error": None,
-    "wasserstein": "mean_gram",
-    "wasserstein_newton_schulz": "mean_gram",
-}
+DISTANCES: Mapping[str, str | None] = MappingProxyType(
+    {"squared_error": None, "wasserstein": "mean_gram", "wasserstein_newton_schulz": "mean_gram"}
+)
 """Names in `losses.DISTANCES`, and the statistic that each needs; None accepts any statistic."""
 
 

@@ -77,7 +77,7 @@ class Recipe:
         for kind in ("content", "style"):
             if kind in factors and not getattr(self.loss, f"{kind}_layers"):
                 raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
-        if not factors.keys() & {"content", "style"} and not self.loss.terms:
+        if not factors.keys() & {"content", "style"} and not any(term.weight for term in self.loss.terms):
             raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
         try:
             hash(self.graph_key)

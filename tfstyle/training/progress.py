@@ -53,7 +53,7 @@ class SampleSheet(keras.callbacks.Callback):
         step = self.model.step
         count = len(self.content_images)
         pictures = [*self.content_images, *(self.stylize(image) for image in self.content_images)]
-        sheet = plots.draw_grid(pictures, ["photograph"] * count + [f"step {step}"] * count, columns=count)
+        sheet = plots.draw_grid(pictures, ["content"] * count + [f"step {step}"] * count, columns=count)
         data = images.encode(sheet, "JPEG", quality=90)
         files.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
 
