@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: seeded numbers, a miniature network, small pictures, the raw weights where they are."""
 
 import contextlib
+import logging
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from tfstyle.model import StyleContentModel
 from tfstyle.recipes import Loss, Pyramid, Recipe, catalog
 from tfstyle.recipes.recipe import replace
 from tfstyle.training import run_folder
+from tfstyle.training.discriminator import Discriminator
 from tfstyle.training.trainer import initialize
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +41,23 @@ NOT_THE_FILES_FAULT = (
 def no_memory_is_left(monkeypatch):
     """As in a fresh process, no earlier run has left memory to use again."""
     monkeypatch.setattr(environment, "_reusable", 0)
+
+
+@contextlib.contextmanager
+def unchanged_log():
+    """Afterwards the log of tfstyle has the handlers, level and propagation that it had before."""
+    logger = logging.getLogger("tfstyle")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def the_log_stays_as_it_is():
+    """A command line sends the log to standard error alone, where `caplog` would not see it."""
+    with unchanged_log():
+        yield
 
 
 @pytest.fixture
@@ -133,6 +152,14 @@ def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=TransformerNet, 
     for normalization in network.normalizations:
         normalization.shift.assign(numbers.normal(size=normalization.shift.shape))
         normalization.scale.assign(numbers.normal(1.0, 0.2, size=normalization.scale.shape))
+    return network
+
+
+def small_discriminator(seed=5, filters=(6, 7), **options):
+    """A discriminator with few filters and seeded weights."""
+    network = Discriminator(filters, **options)
+    network.build((None, None, None, 3))
+    initialize(network, seed)
     return network
 
 
