@@ -72,6 +72,12 @@ def raw_weights():
     return RAW_WEIGHTS
 
 
+@pytest.fixture(params=["embedded", "raw"])
+def either_weights(request):
+    """The embedded network, which is everywhere, and the raw one, where it is."""
+    return request.getfixturevalue("raw_weights") if request.param == "raw" else request.param
+
+
 @pytest.fixture
 def pair(rng, tmp_path):
     """Paths of a content image of 90x60 pixels and a style image."""
