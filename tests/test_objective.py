@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 from tfstyle import objective, statistics, total_variation
-from tfstyle.pixel_range import from_space, scale_pixels, to_space
+from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes import Term
 
 WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
@@ -79,13 +79,18 @@ def test_a_term_without_weight_is_left_out(weights, terms, rng):
     assert {name for name in found.terms if "/" not in name} == terms
 
 
-@pytest.mark.parametrize("space", ["unit", "torch", "caffe"])
-def test_a_space_is_its_networks_pixels_and_comes_back(space, rng):
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("unit", [1.0, 0.5, 0.0]),
+        ("torch", [0.515 / 0.229, 0.044 / 0.224, -0.406 / 0.225]),  # RGB less torchvision's mean, over its deviation.
+        ("caffe", [-103.939, 127.5 - 116.779, 255.0 - 123.68]),  # BGR from 0 to 255, less the mean pixel.
+    ],
+)
+def test_a_space_is_its_networks_pixels_and_comes_back(space, expected, rng):
+    np.testing.assert_allclose(to_space(tf.constant([[[[1.0, 0.5, 0.0]]]]), space)[0, 0, 0], expected, rtol=1e-5)
     picture = tf.constant(image(rng))
-    variable = to_space(picture, space)
-    expected = scale_pixels(picture, {"unit": "none", "torch": "torch", "caffe": "keras"}[space])
-    np.testing.assert_array_equal(variable, expected)
-    np.testing.assert_allclose(from_space(variable, space), picture, atol=1e-6)
+    np.testing.assert_allclose(from_space(to_space(picture, space), space), picture, atol=1e-6)
 
 
 @pytest.mark.parametrize("space", ["torch", "caffe"])
