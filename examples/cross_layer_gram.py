@@ -1,10 +1,10 @@
-"""Compares which channels of two layers are active together: a style term of your own across layers.
+"""Adds a custom style term: compares which channels of two different layers are active together.
 
     python examples/cross_layer_gram.py photo.jpg painting.jpg result.png
 
-The Gram matrix of a layer says which of its own channels occur together, so nothing ties coarse patterns to the fine
-strokes inside them. The products of a layer's channels with those of a deeper one do (Yeh, Tang: Improved Style
-Transfer by Respecting Inter-layer Correlations, 2018).
+The Gram matrix of a layer shows which of its own channels are active together, but not which fine strokes belong to
+which coarse patterns. The products of a layer's channels with those of a deeper layer show that (Yeh, Tang: Improved
+Style Transfer by Respecting Inter-layer Correlations, 2018).
 """
 
 import argparse
@@ -18,7 +18,7 @@ FINE, COARSE = "block3_conv1", "block4_conv1"
 
 
 def cross_products(features, target=None):
-    """Sums over positions: those of the pieces of a large image would add up."""
+    """Computes sums over positions, so that those of the tiles of a large image add up."""
     coarse = features[COARSE]
     fine = tf.nn.avg_pool2d(features[FINE], 2, 2, "SAME")  # On the deeper layer's grid.
     fine = fine[:, : tf.shape(coarse)[1], : tf.shape(coarse)[2]]
@@ -27,22 +27,22 @@ def cross_products(features, target=None):
 
 
 def cross_gram(sums):
-    """The mean of the products over positions."""
+    """Computes the mean of the products over positions."""
     return sums["products"] / sums["positions"]
 
 
 def style_target(content, style):
-    """The style image's."""
+    """Computes the cross-layer Gram matrix of the style image."""
     return cross_gram(cross_products(style.features))
 
 
 def squared_error(sums, target):
-    """The mean, over all entries, of the squared difference."""
+    """Computes the mean squared difference over all entries."""
     return tf.reduce_mean(tf.math.squared_difference(cross_gram(sums), target))
 
 
 def cross_layer_recipe(weight=1.0):
-    """The default recipe, and the term."""
+    """Returns the default recipe with the term."""
     term = Term(
         name="cross_layer", layers=(FINE, COARSE), weight=weight,
         target=style_target, sums=cross_products, loss=squared_error,

@@ -1,8 +1,8 @@
-"""Keeps a face recognizable: a content term of your own that counts inside an ellipse only.
+"""Keeps a face recognizable with a custom content term that counts only inside an ellipse.
 
     python examples/face_weighted_content.py photo.jpg painting.jpg result.png --face 0.2 0.05 0.8 0.9
 
-The four numbers are the left, top, right and bottom edge of the face, as shares of the photograph's width and height.
+The four numbers are the left, top, right and bottom edge of the face, as parts of the photograph's width and height.
 """
 
 import argparse
@@ -13,12 +13,12 @@ import tensorflow as tf
 import tfstyle
 from tfstyle.recipes import Term
 
-LAYER = "block3_conv2"  # Sharper than the recipe's own content layer, block4_conv2.
+LAYER = "block3_conv2"  # Keeps finer detail than the recipe's own content layer, block4_conv2.
 
 
 @dataclass(frozen=True)
 class FaceTarget:
-    """The content image's features, and how much each position of their grid counts: 1 in the face, falling to 0."""
+    """Computes the content image's features and a weight for each of their positions: 1 in the face, falling to 0."""
 
     face: tuple[float, float, float, float]
 
@@ -33,18 +33,18 @@ class FaceTarget:
 
 
 def weighted_error(features, target):
-    """Sums over positions: those of the pieces of a large image would add up."""
+    """Computes sums over positions, so that those of the tiles of a large image add up."""
     difference = tf.math.squared_difference(features[LAYER], target["features"])
     return {"error": tf.reduce_sum(target["mask"] * difference), "weight": tf.reduce_sum(target["mask"])}
 
 
 def mean_error(sums, target):
-    """The mean over the face."""
+    """Computes the mean over the face."""
     return sums["error"] / (sums["weight"] * target["features"].shape[-1] + 1e-6)
 
 
 def face_recipe(face, weight=0.05):
-    """The default recipe, and a term for the face."""
+    """Returns the default recipe with a term for the face."""
     return tfstyle.get_recipe(
         "balanced",
         name="face-weighted",

@@ -1,4 +1,4 @@
-"""Photograph, painting → a run of each method that the benchmark compares, as an iterator over evaluations."""
+"""Runs the methods that the benchmark compares, each as an iterator over evaluations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ METHODS = ("plain", "johnson", "johnson-content", "crowson", "draft", "balanced"
 
 
 def recipe_of(method, size):
-    """The recipe a method runs."""
+    """Returns the recipe that a method runs."""
     from tfstyle.recipes import get_recipe
 
     if method == "johnson":
@@ -17,7 +17,7 @@ def recipe_of(method, size):
 
 
 def plain_loop(content, style):
-    """The tutorial's loop as one would write it with Keras alone: yields the image and the loss after each step.
+    """Runs the tutorial's loop in plain Keras; yields the image and the loss after each step.
 
     https://www.tensorflow.org/tutorials/generative/style_transfer: mean squared differences of five Gram matrices and
     of block5_conv2, `tf.image.total_variation`, Adam 0.02 with beta_1 0.99 and epsilon 0.1, clipped to [0, 1].
@@ -34,7 +34,7 @@ def plain_loop(content, style):
         network.get_layer(layer).set_weights(arrays)
     network = keras.Model(network.inputs, [network.get_layer(name).output for name in layers])
     network.trainable = False
-    raw = [RAW_SCALES[layer] for layer in layers]  # The raw network's magnitudes, which the weights are for.
+    raw = [RAW_SCALES[layer] for layer in layers]  # The loss weights are meant for the raw network.
 
     def describe(image):
         features = network([keras.applications.vgg19.preprocess_input(255.0 * image)])
@@ -64,7 +64,7 @@ def plain_loop(content, style):
 
 
 def our_steps(recipe, content, style):
-    """A run of tfstyle: yields evaluations (of the full size), image, and the total loss at the full size."""
+    """Runs tfstyle; yields evaluations (in images of the full size), image, and the total loss at the full size."""
     from tfstyle.transfer import Transfer
 
     pixels = content.shape[1] * content.shape[2]
@@ -74,14 +74,14 @@ def our_steps(recipe, content, style):
 
 
 def one_pass(content, style):
-    """The embedded AdaIN network."""
+    """Stylizes with the embedded AdaIN network."""
     from tfstyle.feedforward.adain import load_adain
 
     yield 1.0, load_adain().stylize(content, [style]), None
 
 
 def run(method, content, style, size):
-    """The iterator of a method."""
+    """Returns the iterator of a method."""
     if method == "fast":
         return one_pass(content, style)
     if method == "plain":
@@ -91,7 +91,7 @@ def run(method, content, style, size):
 
 
 def read_pair(pair, size):
-    """Photograph and painting with the long side of the result."""
+    """Reads a content image and a style image, resized to the long side of the result."""
     from tfstyle import images
 
     return [images.fit(images.read(path).image, size) for path in pair]

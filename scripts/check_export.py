@@ -1,7 +1,7 @@
-"""An exported extractor and four strangers' programs → how far each is from Keras; used by check_export.sh.
+"""Runs an exported extractor in four other programs and compares the outputs with Keras; used by check_export.sh.
 
-python scripts/check_export.py make FOLDER     with tfstyle: exports, and what Keras itself computes
-python scripts/check_export.py check FOLDER    without tfstyle: loads the exports with other programs and compares
+python scripts/check_export.py make FOLDER     with tfstyle: writes the exports and the outputs of Keras
+python scripts/check_export.py check FOLDER    without tfstyle: loads the exports in other programs and compares
 """
 
 import json
@@ -18,7 +18,7 @@ TOLERANCES = {"saved_model.load": 1e-6, "C API": 1e-6, "OpenVINO": 1e-4, "ONNX R
 
 
 def make(folder):
-    """Exports the extractor as SavedModel and ONNX, and records images and Keras' own answers."""
+    """Exports the extractor as SavedModel and ONNX, and saves images and the outputs of Keras."""
     import tfstyle
     from tfstyle.serving.export import export_extractor
     from tfstyle.vgg19 import STYLE_LAYERS
@@ -35,7 +35,7 @@ def make(folder):
 
 
 def by_tensorflow(folder):
-    """TensorFlow itself, which has never heard of tfstyle."""
+    """Loads the SavedModel in TensorFlow, without tfstyle."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder / "savedmodel" / "1"))
@@ -44,7 +44,7 @@ def by_tensorflow(folder):
 
 
 def by_c_program(folder):
-    """A C program on TensorFlow's C API, linked against the libraries in TensorFlow's wheel."""
+    """Builds a C program on TensorFlow's C API, linked against the libraries in TensorFlow's wheel."""
     import tensorflow as tf
 
     lib = Path(tf.__file__).parent
@@ -84,7 +84,7 @@ def by_c_program(folder):
 
 
 def _signature_tensors(folder):
-    """Name in the signature → tensor in the graph, read from the SavedModel's protocol buffer."""
+    """Reads the tensor in the graph of each name in the signature, from the SavedModel's protocol buffer."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel()
@@ -94,7 +94,7 @@ def _signature_tensors(folder):
 
 
 def by_openvino(folder):
-    """OpenVINO's own reader of SavedModel folders, in float32."""
+    """Loads the SavedModel in OpenVINO, in float32."""
     import openvino
 
     core = openvino.Core()
@@ -112,7 +112,7 @@ def by_openvino(folder):
 
 
 def by_onnxruntime(folder):
-    """ONNX Runtime on the ONNX file."""
+    """Loads the ONNX file in ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / "onnx" / "1" / "model.onnx")
@@ -129,13 +129,13 @@ CLIENTS = {
 
 
 def check(folder):
-    """Runs every client on every shape; returns how many disagree with Keras."""
+    """Runs every client on every shape; returns the number of results that differ from Keras."""
     try:
         import tfstyle  # noqa: F401
     except ImportError:
         pass
     else:
-        sys.exit("tfstyle is installed here; strangers have to do without it.")
+        sys.exit("tfstyle is installed here; run the check in an environment without it.")
     promised = set(json.loads((folder / "savedmodel" / "signature.json").read_text())["outputs"])
     failures = 0
     for client, load in CLIENTS.items():

@@ -1,4 +1,4 @@
-"""Writes the style and content extractor as a SavedModel: the same as `tfstyle export extractor`, same options.
+"""Writes the style and content extractor as a SavedModel, like `tfstyle export extractor`, with the same options.
 
 python scripts/export_extractor.py -o extractor
 """

@@ -1,10 +1,10 @@
-"""Finds the polynomials of `wasserstein.FAST_ROOT` and prints them.
+"""Computes the polynomials of `wasserstein.FAST_ROOT` and prints them.
 
     python scripts/fit_root.py
 
 Each step of the iteration multiplies the root by p(w) = a + b w + c w², where w is an eigenvalue of the product of root
-and inverse, 1 at the end: √w p(w) should be 1. The polynomial that makes the largest |1 − √w p(w)| over an interval
-least is found by Remez' exchange; the next one serves the interval that it leaves, from (1 − e)² to (1 + e)².
+and inverse, which converges to 1: √w p(w) should be 1. The polynomial that minimizes the largest |1 − √w p(w)| over an
+interval is found by the Remez exchange algorithm; the next one is for the remaining interval, (1 − e)² to (1 + e)².
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 FIRST_INTERVAL = (1e-5, 1.0)
-"""Eigenvalues that converge, over the Frobenius norm."""
+"""Interval of the eigenvalues that converge, divided by the Frobenius norm."""
 
 STEPS = 6
 _GRID = 400_001
@@ -37,7 +37,7 @@ def minimax(low: float, high: float) -> tuple[np.ndarray, float]:
 
 
 def _alternating_extremes(error: np.ndarray) -> np.ndarray:
-    """Positions of four extremes of alternating sign, the largest of each run of one sign."""
+    """Finds the positions of four extremes with alternating signs, each the largest in a run of one sign."""
     runs = np.split(np.arange(len(error)), np.flatnonzero(np.diff(np.sign(error))) + 1)
     extremes = [run[np.abs(error[run]).argmax()] for run in runs]
     first = int(np.abs(error[extremes[:-3]]).argmax()) if len(extremes) > 4 else 0
@@ -45,7 +45,7 @@ def _alternating_extremes(error: np.ndarray) -> np.ndarray:
 
 
 def fast_root() -> list[np.ndarray]:
-    """Finds the polynomials of all steps."""
+    """Computes and prints the polynomials of all steps."""
     low, high = FIRST_INTERVAL
     polynomials = []
     for _ in range(STEPS):

@@ -1,10 +1,10 @@
-"""Sample photographs → how strongly each filter of the embedded network answers: makes `vgg19-magnitudes.safetensors`.
+"""Measures the activations of the embedded network's filters on photographs; writes `vgg19-magnitudes.safetensors`.
 
     python scripts/measure_magnitudes.py -o tfstyle/data/weights
 
-The root mean square over all positions of three photographs: of each filter before the ReLU (`LAYER.conv`), and of the
-whole layer after it (`LAYER.relu`), as float16. Pictures are resized by Pillow in integers and the network runs in
-float64, so that every machine rounds to the same bytes.
+The file holds root mean squares over all positions of three photographs, of each filter before the ReLU (`LAYER.conv`)
+and of the whole layer after it (`LAYER.relu`), as float16. Pictures are resized by Pillow in integers and the network
+runs in float64, so that every machine gives the same bytes.
 """
 
 import argparse
@@ -25,7 +25,7 @@ LONG_SIDE = 384
 
 
 def photograph(path):
-    """A photograph as float64 [1, height, width, 3] in [0, 1], its long side `LONG_SIDE` pixels."""
+    """Reads a photograph as float64 [1, height, width, 3] in [0, 1], with a long side of `LONG_SIDE` pixels."""
     with Image.open(path) as picture:
         factor = LONG_SIDE / max(picture.size)
         size = [round(side * factor) for side in picture.size]
@@ -34,7 +34,7 @@ def photograph(path):
 
 
 def squares(layers, image):
-    """(`LAYER.conv` or `LAYER.relu`, each filter's sum of squares over positions, number of positions), in order."""
+    """Yields (`LAYER.conv` or `LAYER.relu`, each filter's sum of squares over positions, number of positions)."""
     x = scale_pixels(image, "keras")
     for layer, (kernel, bias) in layers.items():
         if layer.endswith("_conv1") and layer != "block1_conv1":
@@ -46,7 +46,7 @@ def squares(layers, image):
 
 
 def measure(layers, images):
-    """`LAYER.conv` → float16 [filters] and `LAYER.relu` → float16 [1], root mean squares over all images."""
+    """Returns root mean squares over all images: `LAYER.conv`, float16 [filters], and `LAYER.relu`, float16 [1]."""
     sums, counts = {}, {}
     for image in images:
         for name, total, count in squares(layers, image):

@@ -1,9 +1,9 @@
-"""Tries what a service does: many pictures at once, and many recipes and sizes one after another.
+"""Tests tfstyle under the load of a service: many pictures at once, and many recipes and sizes one after another.
 
-    python scripts/stress.py threads    # 8 threads x 20 pictures, 5 sizes, 3 recipes: each bit-equal to its lone run
-    python scripts/stress.py memory     # 60 calls over 6 recipes and 20 sizes; resident memory after each tenth
+    python scripts/stress.py threads    # 8 threads x 20 pictures, 5 sizes, 3 recipes: bit-identical to single runs
+    python scripts/stress.py memory     # 60 calls over 6 recipes and 20 sizes; resident memory after every tenth call
 
-Prints one line a result and ends with exit code 1 if a picture differs or memory grows.
+Prints one line per result and ends with exit code 1 if a picture differs or memory grows.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PHOTOGRAPHS = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
 PAINTINGS = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
 WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "anish")
 MEMORY_LIMIT = 1.10
-"""Largest resident memory after any ten calls over that after the tenth."""
+"""Largest allowed ratio of the resident memory after any tenth call to that after the first ten calls."""
 
 
 def paint(job):
-    """One picture of a (recipe, size, photograph, painting, steps)."""
+    """Stylizes one picture; a job is (recipe, size, photograph, painting, steps)."""
     import tfstyle
 
     recipe, size, photograph, painting, steps = job
@@ -38,28 +38,28 @@ def paint(job):
 
 
 def resident_megabytes():
-    """Memory of this process that lies in main memory, after unreachable objects are gone."""
+    """Returns the resident memory of this process in megabytes, after garbage collection."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def threads(count, workers):
-    """Pictures of many threads against the same pictures one after another; returns how many differ."""
-    every = itertools.product(PAINTINGS, SIZES, RECIPES, PHOTOGRAPHS)  # Threads meet at one recipe and one size.
+    """Compares pictures made in many threads with the same pictures made in turn; returns how many differ."""
+    every = itertools.product(PAINTINGS, SIZES, RECIPES, PHOTOGRAPHS)  # Threads share recipe and size.
     work = [(recipe, size, photograph, painting, 6) for painting, size, recipe, photograph in every][:count]
     with futures.ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(paint, work))
     wrong = sum(not np.array_equal(picture, paint(job)) for job, picture in zip(work, found, strict=True))
-    print(f"threads: {workers} threads, {len(work)} pictures, {wrong} differ from the lone run")
+    print(f"threads: {workers} threads, {len(work)} pictures, {wrong} differ from the single run")
     return wrong
 
 
 def memory(count):
-    """Resident memory over many recipes and 20 sizes of one pair; returns its growth after the tenth call.
+    """Measures resident memory over many recipes and 20 sizes of one pair; returns its growth after the tenth call.
 
-    What is left to grow is TensorFlow's: oneDNN keeps some 0.2 MB of code for each shape of a convolution, up to 1024
-    of them (with TF_ENABLE_ONEDNN_OPTS=0 it keeps none).
+    The remaining growth is TensorFlow's: oneDNN caches about 0.2 MB of code for each shape of a convolution, up to 1024
+    of them (none with TF_ENABLE_ONEDNN_OPTS=0).
     """
     after = []
     for index in range(1, count + 1):
@@ -73,7 +73,7 @@ def memory(count):
 
 
 def main():
-    """Runs what is asked for."""
+    """Reads the options and runs the test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("threads", "memory"))
     parser.add_argument("--count", type=int, help="pictures [160 for threads, 60 for memory]")

@@ -1,4 +1,4 @@
-"""Trains the image, not a network: the same as `tfstyle stylize`, with the same options.
+"""Optimizes the image, not a network: the same as `tfstyle stylize`, with the same options.
 
 python scripts/train.py photo.jpg painting.jpg -o result.png
 """

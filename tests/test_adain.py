@@ -10,6 +10,7 @@ from conftest import SAMPLES, embedded_decoder, image
 from tfstyle import images, metrics, statistics, vgg, weights
 from tfstyle.errors import InputError, UsageError
 from tfstyle.feedforward import adain, layers
+from tfstyle.feedforward.inference import Options
 from tfstyle.statistics import sufficient_statistics
 
 
@@ -82,7 +83,7 @@ def test_a_decoder_stylizes_as_its_network(network, rng):
     np.testing.assert_allclose(found, network.stylize(content, [style], alpha=0.5), atol=1e-5)
     assert embedded_decoder().memory_needed((33, 47), tile=64) == network.memory_needed((33, 47), tile=64)
     with pytest.raises(UsageError, match="`alpha` should be"):
-        embedded_decoder().check_options(1, alpha=2.0)
+        embedded_decoder().check_options(1, Options(alpha=2.0))
 
 
 def test_any_style_as_one_model_is_adain(network, rng):

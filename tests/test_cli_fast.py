@@ -8,7 +8,7 @@ from conftest import assert_one_line, image
 
 from tfstyle import cli, images, one_pass
 from tfstyle.feedforward.adain import AdaIN
-from tfstyle.pictures import decoding
+from tfstyle.pictures import checks, decoding
 
 
 def test_fast_stylizes_one_content_image(pair, tmp_path, capsys):
@@ -116,7 +116,7 @@ def test_fast_skips_content_images_too_large_for_memory_or_for_one_pass(pair, tm
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'out' / 'b.painting.png'}\n"
-    assert f"passed over {folder / 'a.png'}: the photograph's own 50x40 is more than the limit" in err
+    assert f"passed over {folder / 'a.png'}: the content image's own size 50x40 is more than the limit" in err
     assert f"passed over {folder / 'c.png'}: 30x25 needs about 0.0 GB" in err
     code = cli.main(["fast", str(folder / "a.png"), pair[1]])
     assert_one_line(capsys, code, 3, "50x40 is more than the limit of 0.001 million pixels; choose a smaller --size")
@@ -140,7 +140,7 @@ def test_fast_reads_a_style_image_once_for_a_folder(pair, tmp_path, capsys, monk
 
 
 def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
     monkeypatch.setattr(images, "read_and_log", lambda *a, **o: pytest.fail("read"))
     assert_one_line(capsys, cli.main(["fast", *pair]), 3, "painting.png: 70x50 is more than the limit")
 

@@ -9,7 +9,7 @@ from conftest import assert_one_line, image
 
 from tfstyle import cli, images
 from tfstyle.cli import reports
-from tfstyle.pictures import decoding
+from tfstyle.pictures import checks
 
 
 def test_inspect_tells_how_a_file_is_read(rng, tmp_path, capsys):
@@ -37,7 +37,7 @@ def test_inspect_reads_a_huge_picture_reduced_and_tells_its_whole_size(rng, tmp_
     path = str(tmp_path / "p.png")
     images.write(image(rng, 60, 90), path, alpha=np.zeros([60, 90, 1], "float32"))
     monkeypatch.setattr(reports, "_INSPECTED_SIDE", 10)
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 60 * 90 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 60 * 90 * 12)  # Whole, it would take 20 bytes a pixel.
     assert cli.main(["inspect", path]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {"size:        90x60", "alpha:       yes, 100% not opaque"} < set(lines)
@@ -90,15 +90,15 @@ def test_compare_says_which_direction_is_better(pair, capsys):
     assert lines[1].startswith(pair[0])
     assert lines[1].endswith("0.000               1.000")
     legend = " ".join(lines[2:])
-    assert "Distances from the style image, lower is better: of the features' Gram matrices (gram)" in legend
-    assert "Distance from the content image, lower is better: of the features (content)." in legend
-    assert "Structural similarity to the content image, higher is better, 1 is equal: ssim." in legend
+    assert "Distances from the style image, lower is better: between Gram matrices (gram)" in legend
+    assert "Distance from the content image, lower is better: between the features (content)." in legend
+    assert "Structural similarity to the content image, higher is better, 1 if equal: ssim." in legend
 
 
 def test_compare_reads_content_and_style_no_larger_than_the_results_need(pair, tmp_path, rng, capsys, monkeypatch):
     huge = str(tmp_path / "huge.png")
     images.write(image(rng, 300, 400), huge)
-    monkeypatch.setattr(decoding, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
     assert cli.main(["compare", huge, huge, *pair]) == 0
     assert capsys.readouterr().out.count("\n") == 3 + 5
     assert_one_line(capsys, cli.main(["compare", *pair, huge]), 3, "400x300 is more than the limit")

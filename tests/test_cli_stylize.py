@@ -18,8 +18,8 @@ def test_the_path_alone_goes_to_standard_output(pair, tmp_path):
     assert (result.returncode, result.stdout) == (0, f"{tmp_path / 'photo.painting.png'}\n")
     lines = result.stderr.splitlines()
     assert [line.rpartition(",")[0] for line in lines] == [
-        "scale 1 of 1, 64x43: step 1 of 2",
-        "scale 1 of 1, 64x43: step 2 of 2",
+        "level 1 of 1, 64x43: step 1 of 2",
+        "level 1 of 1, 64x43: step 2 of 2",
     ]
     assert images.read(result.stdout.strip()).image.shape == (1, 43, 64, 3)
 
@@ -166,7 +166,7 @@ def test_records_of_a_run_are_written_beside_it(pair, tmp_path, mini_network, ca
 
 def test_a_record_that_cannot_be_written_costs_no_picture(pair, tmp_path, mini_network, capsys, monkeypatch):
     """A strip of many pictures is wider than WebP allows."""
-    monkeypatch.setattr(plots, "grid", lambda *_, columns: np.zeros([2, 17000, 3], np.uint8))
+    monkeypatch.setattr(plots, "draw_grid", lambda *_, columns: np.zeros([2, 17000, 3], np.uint8))
     code = cli.main(["stylize", *pair, "-o", str(tmp_path / "out.png"), "--strip", str(tmp_path / "s.webp"), "-q"])
     assert_one_line(capsys, code, 4, "17000x2 pixels cannot be written as WEBP")
     assert images.read(tmp_path / "out.png").image.shape == (1, 32, 48, 3)

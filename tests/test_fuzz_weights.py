@@ -136,7 +136,9 @@ def test_damaged_networks(tmp_path):
 def make_trainer(step):
     """A stand-in with what `checkpoint` uses of a trainer: its step, and its variables by name."""
     kernel, iterations = tf.Variable(np.full((2, 3), step, "float32")), tf.Variable(step, dtype="int64")
-    return types.SimpleNamespace(step=step, state=lambda: {"network": [kernel], "optimizer": [iterations]})
+    return types.SimpleNamespace(
+        step=step, state=lambda: {"network": {"kernel": kernel}, "optimizer": {"iteration": iterations}}
+    )
 
 
 def test_damaged_states(tmp_path):

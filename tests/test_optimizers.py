@@ -175,7 +175,7 @@ def test_the_pairs_of_lbfgs_are_carried_to_another_size():
     )
     flat = grown.pairs.numpy().reshape(6, -1)
     np.testing.assert_allclose(grown.products, flat @ flat.T, rtol=1e-4, atol=1e-7)
-    assert int(grown.count) == int(step.state.count) == 4
+    assert int(grown.pairs_stored) == int(step.state.pairs_stored) == 4
     assert float(grown.gamma) == pytest.approx(4.0 * float(step.state.gamma))
 
 
@@ -186,7 +186,7 @@ def test_a_pair_whose_curvature_turns_negative_is_forgotten():
     changes = np.tile([[1.0, -0.2], [1.0, 1.0]], (1, 4))[:, None, :, None]
     pairs = tf.constant(np.concatenate([fine, changes]), tf.float32)
     state = optimizer.init(tf.zeros((1, 1, 8, 1)))._replace(
-        pairs=pairs * np.array([1.0, 1.0, -1.0, 1.0])[:, None, None, None], count=tf.constant(2)
+        pairs=pairs * np.array([1.0, 1.0, -1.0, 1.0])[:, None, None, None], pairs_stored=tf.constant(2)
     )
     resized = optimizer.resize(state, 1, 4)
     curvature = tf.reduce_sum(resized.pairs[:2] * resized.pairs[2:], axis=(1, 2, 3)).numpy()
@@ -225,7 +225,7 @@ def test_a_pair_without_curvature_is_not_remembered():
     step = Run(lbfgs(), np.zeros(SHAPE), lambda x: (0.0, np.ones(x.shape)))  # A plane: y = 0.
     for _ in range(3):
         found = step()
-    assert int(step.state.count) == 0
+    assert int(step.state.pairs_stored) == 0
     assert np.isfinite(found).all()
 
 

@@ -20,16 +20,16 @@ from tfstyle.recipes import (
     Term,
     TermWeights,
     get_recipe,
-    parts,
 )
+from tfstyle.recipes.loss import DISTANCES, LayerWeights
 
 CONTENT = {"block4_conv2": 1.0}
 
 
 def test_layers_are_a_mapping_that_can_be_hashed():
-    weights = parts.LayerWeights({"block1_conv1": 0.7, "block2_conv1": np.float32(0.25)})
+    weights = LayerWeights({"block1_conv1": 0.7, "block2_conv1": np.float32(0.25)})
     assert dict(weights) == {"block1_conv1": 0.7, "block2_conv1": 0.25}
-    other = parts.LayerWeights({"block2_conv1": 0.25, "block1_conv1": 0.7})
+    other = LayerWeights({"block2_conv1": 0.25, "block1_conv1": 0.7})
     assert weights == other
     assert hash(weights) == hash(other)
     assert repr(weights) == "{'block1_conv1': 0.7, 'block2_conv1': 0.25}"
@@ -70,7 +70,7 @@ def named(owner, field):
 
 def test_the_words_a_recipe_knows_are_those_of_the_modules_that_follow_them():
     assert named(Loss, "statistic") == set(statistics.STATISTICS)
-    assert named(Loss, "distance") == set(losses.DISTANCES) == set(parts.DISTANCES)
+    assert named(Loss, "distance") == set(losses.DISTANCES) == set(DISTANCES)
     assert named(Loss, "total_variation") == set(total_variation.FORMS)
     assert named(Network, "activation") == set(vgg.ACTIVATIONS)
     assert named(Network, "padding_mode") == set(vgg.PADDING_MODES)

@@ -98,7 +98,7 @@ def test_the_gradient_towards_features_is_tensorflows(shape, dtype, rng):
         sums = sufficient_statistics(exact)
         value = tf.reduce_sum(sums.products**2) + tf.reduce_sum(sums.total**3)
     expected = tape.gradient(value, exact)
-    upstream = statistics.SufficientStatistics(sums.count, 3.0 * sums.total**2, 2.0 * sums.products)
+    upstream = statistics.SufficientStatistics(sums.positions, 3.0 * sums.total**2, 2.0 * sums.products)
     found = statistics.sums_gradient(features, upstream)
     assert found.dtype == features.dtype
     if dtype == "float64":

@@ -71,6 +71,14 @@ def test_a_wrong_value_is_found_before_the_first_run(built, rng):
     assert not built
 
 
+def test_a_wrong_keyword_is_found_before_the_first_run(built, rng):
+    content, style = image(rng)[0], image(rng)[0]
+    for name in ("stile_weight", "output", "callbacks"):
+        with pytest.raises(ValueError, match=f"unknown recipe field '{name}'"):
+            next(sweeps.sweep(content, style, vary={"seed": [1]}, recipe=RECIPE, **{name: 1.0}))
+    assert not built
+
+
 def test_labels_tell_values_apart():
     assert sweeps.format_label({"style_weight": 1e6, "init": "noise"}) == "style_weight=1e+06 init=noise"
     assert sweeps.format_label({"style_weight": 100000.1}) == "style_weight=100000.1"

@@ -3,8 +3,8 @@
     image = tfstyle.stylize("photo.jpg", "painting.jpg", size=512)
     tfstyle.write(image, "result.png")
 
-The names are in the order in which data passes through them; each is loaded when first used, so that `import tfstyle`
-is immediate.
+The public names are in the order in which data passes through them; each is loaded on first use, so that
+`import tfstyle` is fast.
 """
 
 import importlib
@@ -75,6 +75,33 @@ _MODULES = (
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from tfstyle import api as api
+    from tfstyle import callbacks as callbacks
+    from tfstyle import color as color
+    from tfstyle import environment as environment
+    from tfstyle import errors as errors
+    from tfstyle import feedforward as feedforward
+    from tfstyle import files as files
+    from tfstyle import images as images
+    from tfstyle import losses as losses
+    from tfstyle import metrics as metrics
+    from tfstyle import model as model
+    from tfstyle import objective as objective
+    from tfstyle import one_pass as one_pass
+    from tfstyle import optimizers as optimizers
+    from tfstyle import pictures as pictures
+    from tfstyle import plots as plots
+    from tfstyle import recipes as recipes
+    from tfstyle import serving as serving
+    from tfstyle import statistics as statistics
+    from tfstyle import sweeps as sweeps
+    from tfstyle import total_variation as total_variation
+    from tfstyle import training as training
+    from tfstyle import transfer as transfer
+    from tfstyle import vgg as vgg
+    from tfstyle import vgg19 as vgg19
+    from tfstyle import wasserstein as wasserstein
+    from tfstyle import weights as weights
     from tfstyle.api import clear_cache as clear_cache
     from tfstyle.api import stylize as stylize
     from tfstyle.errors import DivergedError as DivergedError
@@ -105,12 +132,14 @@ if TYPE_CHECKING:
 register_with_keras()
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"tfstyle.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tfstyle' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tfstyle.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # Otherwise a type checker would accept any name.
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"tfstyle.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'tfstyle' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"tfstyle.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

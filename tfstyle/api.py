@@ -1,4 +1,4 @@
-"""Paths and pictures → a picture: `stylize`, the one function most programs need."""
+"""Makes a result from paths or pictures: `stylize`, the only function that most programs need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tfstyle import environment, images, one_pass
 from tfstyle.callbacks import Callback, observe
@@ -44,22 +44,22 @@ def stylize(
     overwrite: bool = False,
     **overrides: Unpack[Overrides],
 ) -> tf.Tensor:
-    """Paints a photograph in the manner of a painting.
+    """Transfers the style of the style image to the content image.
 
         image = tfstyle.stylize("photo.jpg", "painting.jpg", size=512)
 
     Args:
-        content: the photograph: path, PIL image, array or tensor, as for `images.read`.
-        style: the painting, likewise.
+        content: the content image: path, PIL image, array or tensor, as for `images.read`.
+        style: the style image, likewise.
         recipe: a name in `RECIPES`, or a `Recipe`.
-        output: where to write the result; None does not write. A `files.FreeName` takes the next free name when it
+        output: path of the result; None writes nothing. A `files.FreeName` takes the next free name when the result
             is written.
         callbacks: called with a `Step` after every step; one that returns True ends the run, and the image so far is
-            the result. One that has a `close` method is closed at the end.
-        background: what shows through transparent parts, a CSS colour.
-        keep_alpha: give the written file the photograph's alpha.
-        quality: of a written JPEG, WebP or AVIF, 1 to 100.
-        overwrite: replace a file that is there.
+            the result. A callback with a `close` method is closed at the end.
+        background: color behind transparent parts, as in CSS.
+        keep_alpha: write the alpha channel of the content image to the file.
+        quality: quality of a written JPEG, WebP or AVIF, 1 to 100.
+        overwrite: replace an existing file.
         **overrides: fields of the recipe and its parts to replace: `size`, `steps`, `style_weight`, … The content
             image is enlarged only if `size` is given.
 
@@ -69,18 +69,18 @@ def stylize(
     Raises:
         UsageError: if a recipe, a field or a value is not valid.
         InputError: if a picture cannot be read or is too small.
-        OutputError: if the result could not be written; most causes are found before the work begins. If one comes
-            up later, the result is saved elsewhere (`images.write_result`), which the message names.
+        OutputError: if the result could not be written; most causes are found before the run begins. Otherwise the
+            result is saved elsewhere (`images.write_result`); the message says where.
         WeightsError: if the network's weights cannot be used.
         MemoryLimitError: if the run would not fit, or did not fit, in memory.
         DivergedError: if the loss or the image is no longer finite.
-        Interrupted: on Ctrl-C; a KeyboardInterrupt, no TfstyleError.
-        Exception: what a callback raised. After this, Ctrl-C and a MemoryLimitError the image so far is in `output`.
+        Interrupted: on Ctrl-C; it is a KeyboardInterrupt, not a TfstyleError.
+        Exception: raised by a callback. After this, Ctrl-C or a MemoryLimitError, the image so far is in `output`.
     """
     chosen = get_recipe(recipe, **overrides)
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
-    environment.grow_gpu_memory()  # Before anything runs on it.
+    environment.grow_gpu_memory()  # Before anything runs on the GPU.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
     asked, start = chosen.pyramid.size, chosen.start.init
@@ -104,7 +104,7 @@ def stylize(
     small, target = images.resize(photograph.image, *photo_size), images.resize(painting.image, *painting_size)
     carries_alpha = keep_alpha and photograph.alpha is not None
     alpha = images.resize(photograph.alpha, *photo_size) if carries_alpha else None
-    del photograph, painting, picture  # Large ones would lie in memory through the whole run.
+    del photograph, painting, picture  # Large pictures would stay in memory during the whole run.
 
     steps = observe(transfer.steps(small, target, recipe=chosen, init=init), callbacks)
     result = _finish(steps, _Result(output, photo_size, alpha=alpha, quality=quality, overwrite=overwrite))
@@ -132,7 +132,7 @@ class _Result:
 
 def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
     """Runs all steps and writes the last image; if the run breaks off, the image so far."""
-    image = None
+    image: tf.Tensor | None = None
     try:
         with contextlib.closing(steps):
             for step in steps:
@@ -147,16 +147,17 @@ def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
             raise Interrupted(where) from None
         _log.warning("%s", where)
         raise
+    last = cast(tf.Tensor, image)  # A run has at least one step.
     try:
-        return result.write(image)
-    except KeyboardInterrupt:  # While the file was written: once more.
+        return result.write(last)
+    except KeyboardInterrupt:  # While the file was being written: write it again.
         if result.path is None:
             raise
-        raise Interrupted(_save(result, image, "the result")) from None
+        raise Interrupted(_save(result, last, "the result")) from None
 
 
 def _save(result: _Result, image: tf.Tensor, what: str) -> str:
-    """Writes an image of a run that breaks off; returns where it is, or why it could not be written."""
+    """Writes an image of a run that breaks off; returns a message with its path, or why it was not written."""
     try:
         result.write(image)
     except Exception as failure:  # An OutputError says where the image is.
@@ -166,7 +167,7 @@ def _save(result: _Result, image: tf.Tensor, what: str) -> str:
 
 @functools.cache
 def _warn_once(note: str) -> None:
-    """Logs a warning once a process."""
+    """Logs a warning once per process."""
     _log.warning("%s", note)
 
 
@@ -179,7 +180,7 @@ def _cached_transfer(key: GraphKey, _weights_modified: int) -> Transfer:
 
 
 def _transfer(recipe: Recipe) -> Transfer:
-    """The network and the compiled step of one of the last recipes, kept for the next picture."""
+    """Returns network and compiled step of a recipe; those of the last recipes are kept for the next picture."""
     file = Path(recipe.network.weights)
     with _building:  # Two threads would otherwise both build it.
         transfer = _cached_transfer(recipe.graph_key, file.stat().st_mtime_ns if file.is_file() else 0)
@@ -190,7 +191,7 @@ def _transfer(recipe: Recipe) -> Transfer:
 def clear_cache() -> None:
     """Releases what is kept between calls: networks and graphs of the last eight recipes, some 90 MB each, and AdaIN.
 
-    Runs that are going on keep theirs until they end.
+    Active runs keep theirs until they end.
     """
     _cached_transfer.cache_clear()
     one_pass.clear_cache()
@@ -198,17 +199,17 @@ def clear_cache() -> None:
 
 
 def _stylize_once(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
-    """The content image stylized in one pass, by AdaIN."""
+    """Stylizes the content image in one pass with AdaIN."""
     return load_adain().stylize(content, [style])
 
 
 def _needed_side(style_size: StyleSize, photo_size: tuple[int, int]) -> int:
-    """Long side that is enough to read of the style image, where that can be said before it is opened; else 0."""
+    """Returns the long side at which to read the style image, if that is known before it is opened; else 0."""
     return math.ceil(max(photo_size) * style_size.style_scale) if style_size.style_resize == "long_side" else 0
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
-    """Refuses a picture too small or too narrow for the network, with the size that would do."""
+    """Refuses a picture too small or too narrow for the network; the message names a sufficient size."""
     if min(size) < smallest:
         height, width = picture.full_size
         enough = math.ceil(smallest * max(height, width) / min(height, width))
@@ -219,11 +220,11 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 
 def _check_memory(recipe: Recipe, result: tuple[int, int], painting: tuple[int, int]) -> int:
-    """Refuses a run that main memory could not hold, before it begins; returns the estimate of its peak in bytes."""
+    """Refuses a run that would not fit in main memory, before it begins; returns its estimated peak in bytes."""
     needed = memory_needed(recipe.network, recipe.optimizer, result, painting)
     free = environment.check_free_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
-        clear_cache()  # The networks of other recipes, too, can make room.
+        clear_cache()  # Releasing the networks of other recipes can make room.
         free = environment.check_free_memory(needed)
     if free is None:
         return needed

@@ -4,15 +4,16 @@
   file system without hard links, an empty file reserves the name until the complete file replaces it.
 - Overwriting keeps a symbolic link and replaces, or creates, the file it points to. A replaced file keeps its
   permissions; its other hard links keep the old bytes. Pipes, devices and folders are never replaced.
-- A temporary file is locked while its process lives. The next write in the same folder removes what a killed process
-  left. Some network file systems do not share locks between machines, so files of another machine are removed only if
-  they are a day old.
+- A temporary file is locked while its process lives. The next write in the same folder removes the files of a
+  killed process. Some network file systems do not share locks between machines, so files of another machine are removed
+  only if they are a day old.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import platform
 import secrets
@@ -21,15 +22,17 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+fcntl: ModuleType | None
 try:
-    import fcntl
+    fcntl = importlib.import_module("fcntl")
 except ImportError:  # Windows has no such locks: files of a killed process are not removed.
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 _TEMPORARY = ".tfstyle."
 _OURS = f"{_TEMPORARY}{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
-"""Beginning of the temporary names of this machine."""
+"""Prefix of the temporary names that this machine makes."""
 _DAY = 86_400.0  # Seconds.
 
 
@@ -58,7 +61,7 @@ def write(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _rename_if_free(source: Path, path: Path) -> None:
-    """Renames a file in one step with the check that the new name is free; the old name may remain as well.
+    """Renames a file if the new name is free, in one atomic step; the old name may remain as well.
 
     Raises:
         FileExistsError: if the new name is taken.
@@ -83,10 +86,10 @@ def replace_folder(new: Path, path: Path, *, aside: Path) -> None:
     Args:
         new: the folder, on the same file system as `path`.
         path: its new path.
-        aside: a free path for the old folder until it is removed; after a crash the old folder is complete there.
+        aside: a free path for the old folder until it is removed; after a crash it is still complete there.
 
     Raises:
-        OSError: if it fails; nothing has changed then.
+        OSError: if it fails; then nothing has changed.
     """
     if not path.is_dir():
         new.rename(path)
@@ -102,7 +105,7 @@ def replace_folder(new: Path, path: Path, *, aside: Path) -> None:
 
 @contextlib.contextmanager
 def make_temporary_folder(folder: Path) -> Iterator[Path]:
-    """Makes a temporary folder in another folder; removed at the end, or after a kill by the next write there.
+    """Makes a temporary folder in a folder and removes it on exit; after a kill, the next write there removes it.
 
     Raises:
         OSError: if it cannot be made.
@@ -115,7 +118,7 @@ def make_temporary_folder(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _make_temporary_file(folder: Path) -> Iterator[Path]:
-    """Makes a temporary file, locked while this process lives; removed at the end, with its folder."""
+    """Makes a temporary file, locked while this process lives, and removes it on exit, with its folder."""
     for path in folder.glob(f"{_TEMPORARY}*"):
         _remove_if_unlocked(path)
     path, descriptor = _create_locked(folder)
@@ -159,7 +162,7 @@ def _remove_if_unlocked(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Removes the folder of a temporary file's name, and then the file."""
+    """Removes the folder that belongs to a temporary file, and then the file."""
     shutil.rmtree(f"{path}.d", ignore_errors=True)
     with contextlib.suppress(OSError):
         path.unlink()

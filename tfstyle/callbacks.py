@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from tfstyle import files, images, plots
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError
+from tfstyle.tensors import sides
 from tfstyle.transfer import Step
 
 Callback = Callable[[Step], Any]
@@ -29,7 +30,7 @@ def observe(steps: Iterable[Step], callbacks: Iterable[Callback]) -> Generator[S
     """Calls every callback with each step of a run, and closes the steps and the callbacks at the end.
 
     Args:
-        steps: what `Transfer.steps` yields.
+        steps: the steps of a run, as `Transfer.steps` yields them.
         callbacks: called in this order; the step for which one returns True is the last.
 
     Yields:
@@ -82,7 +83,7 @@ class Progress:
 
             form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
             self._bar = tqdm(total=1.0, file=stream, dynamic_ncols=True, bar_format=form)
-        height, width = step.image.shape[1:3]
+        height, width = sides(step.image)
         self._bar.set_description_str(f"{width}x{height} step {step.index}/{step.total}", refresh=False)
         shown = {name: f"{step.losses[name]:.3g}" for name in ("style", "content") if name in step.losses}
         self._bar.set_postfix(shown, refresh=False)
@@ -93,7 +94,7 @@ class Progress:
         if step.level == level and step.index < step.total and step.seconds < seconds + 60:
             return
         self._printed = step.level, step.seconds
-        height, width = step.image.shape[1:3]
+        height, width = sides(step.image)
         place = f"level {step.level} of {step.levels}, {width}x{height}: step {step.index} of {step.total}"
         print(f"{place}, {step.seconds:.0f} s", file=stream, flush=True)
 
@@ -113,7 +114,7 @@ class SaveImages:
         every: steps between two images.
         suffix: suffix of the files, which decides their format.
         quality: as for `images.write`.
-        overwrite: write into an existing folder; without it the images then go to FOLDER-2, FOLDER-3, …
+        overwrite: write into an existing folder; otherwise the images then go to FOLDER-2, FOLDER-3, …
 
     Raises:
         UsageError: if `every` is less than 1.
@@ -139,7 +140,7 @@ class SaveImages:
 
 def step_to_row(step: Step) -> dict[str, Any]:
     """Returns a step as one flat row: step, level, width, height, seconds, every loss term, and the settings."""
-    height, width = step.image.shape[1:3]
+    height, width = sides(step.image)
     place = {"step": step.index, "level": step.level, "width": width, "height": height}
     return place | {"seconds": round(step.seconds, 3)} | dict(step.losses) | dict(step.settings)
 
@@ -212,7 +213,7 @@ class _ImageRecorder:
         """Keeps the image of every n-th step and of the last."""
         every = self._every or math.ceil(step.total / self._wanted)
         if step.index % every == 0 or step.index == step.total:
-            self._images.append(images.fit(step.image, min(640, max(step.image.shape[1:3]))).numpy())
+            self._images.append(images.fit(step.image, min(640, max(sides(step.image)))).numpy())
             self._labels.append(f"step {step.index}")
 
     def close(self) -> None:
@@ -290,7 +291,7 @@ class JsonLines:
 
     def __call__(self, step: Step) -> None:
         """Writes the object of a step."""
-        height, width = step.image.shape[1:3]
+        height, width = sides(step.image)
         event = {
             "event": "step",
             "step": step.index,

@@ -11,7 +11,7 @@ def keep_colors(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     Because YUV is linear in RGB, this adds the difference of luma to each channel of the content image.
 
     Args:
-        image, content: float32 [batch, height, width, 3], sRGB, in [0, 1], of one size.
+        image, content: float32 [batch, height, width, 3], sRGB, in [0, 1], of equal size.
 
     Returns:
         float32 tensor of the same shape in [0, 1]; values outside are clipped.

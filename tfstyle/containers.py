@@ -80,11 +80,11 @@ def unzip(data: bytes) -> dict[str, bytes]:
 
 
 def read_hdf5(path: Path, dimensions: Container[int]) -> dict[str, np.ndarray]:
-    """Checks all datasets of an HDF5 file, which must be plain numbers stored in the file itself, and reads some.
+    """Checks that all datasets of an HDF5 file are plain numbers stored in the file itself, and reads some of them.
 
     Args:
         path: the file.
-        dimensions: numbers of dimensions; datasets of other numbers of dimensions are checked but not read.
+        dimensions: numbers of dimensions of the datasets to read; all others are checked but not read.
 
     Returns:
         Path of a dataset in the file → array.
@@ -133,7 +133,7 @@ def _walk_datasets(file: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _check_dataset(dataset: Any) -> None:
-    """Raises WeightsError if a dataset is anything but numbers in one piece of this file."""
+    """Raises WeightsError if a dataset is anything but numbers stored contiguously in this file."""
     import h5py
 
     layout = dataset.id.get_create_plist().get_layout()

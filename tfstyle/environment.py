@@ -1,7 +1,8 @@
 """Imports TensorFlow and Keras after a check, and finds out what the processor supports and how much memory is free.
 
-This is the only module that imports TensorFlow. Others write `from tfstyle.environment import keras, tf`, so that a
-Keras with another backend is refused here in one line. The import changes no policy, log level or device setting.
+This is the only module that imports TensorFlow. Others write `from tfstyle.environment import keras, tf`, so that
+Keras with another backend is refused here with a one-line error. The import changes no policy, log level or device
+setting.
 """
 
 from __future__ import annotations
@@ -13,6 +14,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tfstyle.errors import SetupError
+
+__all__ = [
+    "available_memory",
+    "bfloat16_is_fast",
+    "check_free_memory",
+    "grow_gpu_memory",
+    "has_gpu",
+    "keras",
+    "read_processor_flags",
+    "record_memory",
+    "require_channels_last",
+    "resolve_settings",
+    "should_flip_kernels",
+    "tf",
+    "uses_onednn",
+]
 
 _LEGACY_VALUES = ("1", "true", "yes")  # Of TF_USE_LEGACY_KERAS.
 
@@ -31,7 +48,7 @@ def _require_tensorflow_backend() -> None:
 
 
 def _read_configured_backend() -> tuple[str, str | None]:
-    """Reads the backend from Keras' configuration file; returns its name and value, None if unset."""
+    """Reads the backend from Keras' configuration file; returns where it is set and its value, None if unset."""
     path = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
     try:
         return f"the backend in {path}", json.loads(path.read_text()).get("backend")
@@ -106,7 +123,7 @@ def uses_onednn() -> bool:
 
 
 def resolve_settings() -> dict[str, bool]:
-    """Resolves the settings "auto" for this machine, so that another one can be set to the same arithmetic.
+    """Resolves the "auto" settings for this machine, so that another machine can be set to the same arithmetic.
 
     Returns:
         Name of a setting → its value.
@@ -164,14 +181,14 @@ def available_memory(root: Path = Path("/")) -> int | None:
         root: folder that contains `proc` and `sys`; another one in tests.
 
     Returns:
-        Bytes, or None if the system does not tell (not Linux).
+        Bytes, or None if the system does not report it (not Linux).
     """
     limits = [_read_machine_free(root), *_read_process_free(root), *_read_group_free(root)]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _read_lines(path: Path) -> list[str]:
-    """Reads the lines of a file of the kernel; empty if it is missing."""
+    """Reads the lines of a kernel file under /proc or /sys; empty if it is missing."""
     try:
         return path.read_text().splitlines()
     except OSError:
@@ -194,9 +211,9 @@ def _read_machine_free(root: Path) -> int | None:
 
 
 def _read_process_free(root: Path) -> Iterator[int]:
-    """Yields half of what each limit of the process, on address space and on data, leaves beyond what is mapped.
+    """Yields half of the unused part of each memory limit of the process: address space and data size.
 
-    Half, because TensorFlow maps about twice the memory it uses, for the stacks and heaps of its threads.
+    Only half, because TensorFlow maps about twice the memory it uses, for the stacks and heaps of its threads.
     """
     limits, status = _read_lines(root / "proc/self/limits"), _read_lines(root / "proc/self/status")
     for limit, used in (("Max address space", "VmSize:"), ("Max data size", "VmData:")):
@@ -213,7 +230,7 @@ _GROUP_FILES = {
 
 
 def _read_group_free(root: Path) -> Iterator[int]:
-    """Yields limit minus usage of the process' control group and of each group that contains it; file cache is free."""
+    """Yields limit minus usage of the process' control group and of each group around it; file cache counts as free."""
     paths = dict.fromkeys(_GROUP_FILES, "/")
     for line in _read_lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)

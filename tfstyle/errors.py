@@ -53,7 +53,7 @@ class MemoryLimitError(TfstyleError, MemoryError):
 
 
 class WeightsError(TfstyleError, ValueError):
-    """Weights of a network are missing, damaged or of another network (exit code 7)."""
+    """Weights of a network are missing, damaged or for another network (exit code 7)."""
 
     exit_code = 7
 
@@ -72,7 +72,7 @@ def lookup(kind: str, name: object, table: Mapping[str, _Value]) -> _Value:
 
     Args:
         kind: what is named, in words, such as "statistic".
-        name: the name that arrived.
+        name: the given name.
         table: name → entry.
 
     Returns:
@@ -91,7 +91,7 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:
 
     Args:
         kind: what is named, in words, such as "recipe" or "layer".
-        name: the name that arrived.
+        name: the given name.
         choices: the valid names.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Fields of a dataclass: the values each may hold, and which of them are options of the command line.
+"""Fields of a dataclass: the values that each accepts, and which of them are command-line options.
 
-`check_fields` reads what `field` and `option` noted, so that a frozen dataclass checks itself when it is made.
+`check_fields` reads the metadata of `field` and `option`, so that a frozen dataclass checks itself when it is created.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LARGEST_SEED = 2**31 - 1
 
 
 def field(default: Any, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf) -> Any:
-    """Makes a field of words or numbers, or of a list of them.
+    """Makes a field for a word or a number, or for a list of them.
 
     Args:
-        default: its value; `dataclasses.MISSING` if there is none.
-        choices: the words allowed; any if empty.
+        default: default value; `dataclasses.MISSING` if there is none.
+        choices: allowed words; any word if empty.
         low, high: smallest and largest number allowed.
     """
     return dataclasses.field(default=default, metadata={"choices": choices, "low": low, "high": high})
@@ -32,26 +32,26 @@ def field(default: Any, *, choices: tuple[str, ...] = (), low: float = -math.inf
 def option(
     default: Any, help: str, *, choices: tuple[str, ...] = (), low: float = -math.inf, high: float = math.inf
 ) -> Any:
-    """Makes a field that is also an option of the command line.
+    """Makes a field that is also a command-line option.
 
     Args:
         default, choices, low, high: as for `field`.
-        help: what `--help` says.
+        help: its description in `--help`.
     """
     metadata = {"help": help, "choices": choices, "kind": type(default), "low": low, "high": high}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def option_fields(kind: type) -> tuple[dataclasses.Field, ...]:
-    """The fields of a dataclass that are options of the command line, in its order."""
+    """Returns the fields of a dataclass that are command-line options, in order of definition."""
     return tuple(item for item in dataclasses.fields(kind) if "help" in item.metadata)
 
 
 def check_fields(instance: Any) -> None:
-    """Checks every field of a frozen dataclass and gives its value the annotated type.
+    """Checks every field of a frozen dataclass and converts its value to the annotated type.
 
-    NumPy's numbers, lists and paths are taken as well. Annotations are bool, int, float, str, a tuple[…, ...] of one of
-    these, or str | Callable[…], for a word or a function; fields of other types are left to the class itself.
+    NumPy numbers, lists and paths are accepted as well. Annotations are bool, int, float, str, a tuple[…, ...] of one
+    of these, or str | Callable[…], for a word or a function; the class itself checks fields of other types.
 
     Raises:
         UsageError: if a value is of another type, or outside the field's choices or range.
@@ -87,7 +87,7 @@ def check_number(name: str, value: Any, *, low: float) -> float:
 
 
 def _bool(value: Any) -> bool:
-    if not isinstance(value, bool) and str(getattr(value, "dtype", "")) != "bool":  # NumPy's.
+    if not isinstance(value, bool) and str(getattr(value, "dtype", "")) != "bool":  # A NumPy bool.
         raise TypeError
     return bool(value)
 
@@ -112,16 +112,16 @@ _KINDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
         "float": ("a finite float", lambda value: _number(value, kind=float, accepted=numbers.Real)),
     }
 )
-"""Annotation → what should stand there, and what makes a value one of its type or raises TypeError."""
+"""Annotation → name of the type in messages, and function that converts a value to it or raises TypeError."""
 
 
 def _checked(item: dataclasses.Field, value: Any, kind: str) -> Any:
-    """One value of a field, or one entry of its list, as its own type."""
+    """Checks one value of a field, or one entry of its list, and converts it to its type."""
     choices, low, high = (item.metadata.get(name) for name in ("choices", "low", "high"))
     expected, convert = _KINDS[kind]
     try:
         converted = convert(value)
-    except (TypeError, OverflowError):  # The latter from a whole number too large for a float.
+    except (TypeError, OverflowError):  # OverflowError: an integer too large for a float.
         raise UsageError(f"`{item.name}` should be {expected}, not {value!r}.") from None
     if choices and converted not in choices:
         raise UsageError(unknown_name(item.name, value, choices))

@@ -21,7 +21,7 @@ LONGEST_NAME = 255
 """Longest name of a file, in bytes, that common file systems allow."""
 
 LONGEST_PATH = 4000
-"""Longest path, in bytes, that Linux opens, less some room for a temporary name."""
+"""Longest path, in bytes, that Linux accepts, minus some room for a temporary name."""
 
 
 def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) -> None:
@@ -33,8 +33,8 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        OutputError: if the suffix is another one, the folder is missing or not writable, the path is not that of an
-            ordinary file, or the file exists and `overwrite` is not set.
+        OutputError: if the suffix is not allowed, the folder is missing or not writable, the path is not that of a
+            regular file, or the file exists and `overwrite` is not set.
     """
     if path.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
@@ -52,7 +52,7 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
 
 
 def check_name(path: Path) -> None:
-    """Checks that no name in a path is too long: for these, even the question whether a file exists fails.
+    """Checks that no name in a path is too long: for such a path, even testing whether the file exists fails.
 
     Raises:
         OutputError: if the name, the name of a folder above it, or the whole path is too long.
@@ -78,7 +78,7 @@ def check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def make_folder(folder: Path) -> Iterator[None]:
-    """Makes a folder if it is missing, and at the end removes it again if it is empty.
+    """Makes a folder if it is missing, and on exit removes it again if it is empty.
 
     Only the last folder of a path is made, so that a misspelled path does not make a tree of folders.
 
@@ -175,13 +175,13 @@ def rescue(path: Path, data: bytes, reason: str) -> NoReturn:
 
 
 class FreeName(os.PathLike):
-    """A default output path: the first free one of NAME, NAME-2, NAME-3, …, chosen anew until it is written.
+    """A default output path: the first free one of NAME, NAME-2, NAME-3, …, chosen anew until the file is written.
 
-    A path typed by the user is never numbered; a default one is, so that no file is overwritten.
+    A path typed by the user is never numbered; a default path is, so that no file is overwritten.
 
     Args:
         path: the path NAME.
-        beside: function from a path to another one that must be free as well when the first number is chosen.
+        beside: function from a path to a second path that must also be free when the first number is chosen.
     """
 
     def __init__(self, path: Path, *, beside: Callable[[Path], Path] = lambda path: path) -> None:
@@ -190,11 +190,11 @@ class FreeName(os.PathLike):
         self._written: Path | None = None
 
     def _names(self) -> Iterator[Path]:
-        """Yields the numbered names from the first one chosen on."""
+        """Yields the numbered names, starting with the one chosen first."""
         return itertools.dropwhile(lambda name: name != self._first, number_names(self._path))
 
     def __fspath__(self) -> str:
-        """The path that was written; before that, the one that is free now."""
+        """Returns the path that was written; before that, the one that is free now."""
         return str(self._written or next(itertools.filterfalse(os.path.lexists, self._names())))
 
     def write(self, data: bytes) -> Path:
@@ -215,7 +215,7 @@ def number_names(path: Path) -> Iterator[Path]:
 
 
 def shorten_name(stem: str, ending: str = "") -> str:
-    """Joins a stem and an ending to a file name, the stem shortened to what file systems allow."""
+    """Joins a stem and an ending into a file name, and shortens the stem to what file systems allow."""
     room = LONGEST_NAME - len(os.fsencode(ending))
     if len(os.fsencode(stem)) > room:
         stem = os.fsencode(stem)[:room].decode(errors="ignore")
@@ -223,7 +223,7 @@ def shorten_name(stem: str, ending: str = "") -> str:
 
 
 def make_distinct_names(stems: Iterable[str], suffix: str) -> list[str]:
-    """Makes file names from words: valid on Windows, and numbered where two differ in case only or not at all."""
+    """Makes file names from words: valid on Windows, and numbered where two are equal, ignoring case."""
     names: dict[str, str] = {}
     for stem in stems:
         every = (path.name for path in number_names(Path(_FORBIDDEN.sub("-", stem) + suffix)))

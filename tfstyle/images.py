@@ -1,4 +1,4 @@
-"""File → image → file: reads pictures (`pictures.decoding` decodes them), resizes images, and writes them atomically.
+"""Reads pictures (`pictures.decoding` decodes them), resizes images, and writes them to files atomically.
 
 An image is float32 [1, height, width, 3], sRGB, in [0, 1], everywhere between `read` and `write`. TensorFlow is loaded
 only when an image is resized or becomes a tensor.
@@ -24,6 +24,7 @@ from tfstyle.errors import InputError, OutputError, UsageError
 from tfstyle.pictures import decoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.pictures.profiles import srgb_profile
+from tfstyle.tensors import sides
 
 if TYPE_CHECKING:
     from tfstyle.environment import tf
@@ -42,7 +43,7 @@ WRITERS = {
     ".tiff": "TIFF",
     ".avif": "AVIF",
 }
-"""Suffix of a file that is written → its format, as Pillow names it."""
+"""Suffix of an output file → its format, as Pillow names it."""
 
 
 def read(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
@@ -60,7 +61,7 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
         A `Picture`, composited on the background.
 
     Raises:
-        InputError: if the source cannot be read; one line with file, cause and remedy.
+        InputError: if the source cannot be read; the message is one line with file, cause and remedy.
         MemoryLimitError: if memory runs out.
         UsageError: if `background` is not a color, or `long_side` is negative.
     """
@@ -84,7 +85,7 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
 
 
 def read_and_log(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
-    """Reads a picture, as `read`, and logs its notes (level INFO) and warnings (level WARNING)."""
+    """Reads a picture like `read`, and logs its notes (level INFO) and warnings (level WARNING)."""
     picture = read(source, background=background, long_side=long_side)
     what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture given"
     for note in picture.notes:
@@ -98,7 +99,7 @@ def find_pictures(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
     """Finds the pictures in a folder, sorted by name; files that cannot be read are logged and skipped.
 
     Yields:
-        Path and (width, height) as stored, from `decoding.probe`. A very large picture may be readable only reduced.
+        Path and (width, height) as stored, from `decoding.probe`. A very large picture may be readable only if reduced.
 
     Raises:
         InputError: if the folder does not exist or cannot be read.
@@ -159,8 +160,8 @@ def fit_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     """Computes the size with the same aspect ratio whose longer side is `long_side`.
 
     Args:
-        height, width: present size, in pixels.
-        long_side: length of the longer side wanted, in pixels.
+        height, width: current size, in pixels.
+        long_side: new length of the longer side, in pixels.
 
     Returns:
         (height, width), each at least 1.
@@ -174,22 +175,23 @@ def resize(image: Any, height: int, width: int) -> tf.Tensor:
 
     Args:
         image: float32 [batch, height, width, channels] in [0, 1].
-        height, width: size wanted, in pixels.
+        height, width: new size, in pixels.
 
     Returns:
         float32 tensor [batch, height, width, channels] in [0, 1]; the overshoot of the filter at edges is clipped.
     """
     from tfstyle.environment import tf
 
-    image = tf.convert_to_tensor(image, tf.float32)
-    if tuple(image.shape[1:3]) == (height, width):
-        return image
-    return tf.clip_by_value(tf.image.resize(image, (height, width), "bicubic", antialias=True), 0.0, 1.0)
+    given = tf.convert_to_tensor(image, tf.float32)
+    if sides(given) == (height, width):
+        return given
+    clipped: tf.Tensor = tf.clip_by_value(tf.image.resize(given, (height, width), "bicubic", antialias=True), 0.0, 1.0)
+    return clipped
 
 
 def fit(image: Any, long_side: int) -> tf.Tensor:
-    """Resizes an image, as `resize`, so that its longer side is `long_side` pixels."""
-    height, width = image.shape[1:3]
+    """Resizes an image like `resize`, so that its longer side is `long_side` pixels."""
+    height, width = sides(image)
     return resize(image, *fit_size(height, width, long_side))
 
 
@@ -203,18 +205,18 @@ def write(
 
     Args:
         image: float [1, height, width, 3] or [height, width, 3] in [0, 1], or a `Picture`; values outside are
-            clipped. Rounded, not truncated, to 8 bits.
+            clipped. Values are rounded, not truncated, to 8 bits.
         path: path of the file; its suffix determines the format.
         alpha: float [1, height, width, 1] or [height, width, 1] in [0, 1], stored in the file; None for an opaque
             image. JPEG cannot store it.
         quality: quality of JPEG, WebP and AVIF, 1 to 100. JPEG and AVIF keep full color resolution (4:4:4).
-        overwrite: whether to replace an existing file; of a symbolic link, the file it points to is replaced.
+        overwrite: whether to replace an existing file; for a symbolic link, the file it points to is replaced.
 
     Returns:
         The path.
 
     Raises:
-        OutputError: if the file exists, cannot be written, or its format cannot store alpha or the size.
+        OutputError: if the file exists or cannot be written, or its format cannot store alpha or so large an image.
         UsageError: if the image or its alpha has another shape or dtype, or `quality` is out of range.
         InputError: if the image has values that are not finite.
     """
@@ -228,7 +230,7 @@ def write(
 def write_result(
     image: Any, output: str | os.PathLike, *, alpha: Any = None, quality: int = 95, overwrite: bool = False
 ) -> Path:
-    """Writes the result of a run, as `write`, but saves it elsewhere if it cannot be written where it should.
+    """Writes the result of a run like `write`, but saves it elsewhere if its path cannot be written.
 
     If a file of that name has appeared since, the next free name is used (result-2.png). If the folder no longer exists
     or the disk is full, the working folder is used, then the system's temporary folder. If the format cannot store the
@@ -236,7 +238,7 @@ def write_result(
 
     Args:
         image, alpha, quality, overwrite: as for `write`.
-        output: path, already checked with `check_output`; a `files.FreeName` moves on to the next free name itself.
+        output: path, already checked with `check_output`; a `files.FreeName` chooses the next free name itself.
 
     Returns:
         The path of the file.
@@ -271,7 +273,8 @@ def _to_pixels(image: Any, alpha: Any) -> np.ndarray:
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Converts values in [0, 1] to 8 bits: clipped and rounded, not truncated."""
-    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    rounded: np.ndarray = np.rint(np.clip(values, 0.0, 1.0) * 255.0)
+    return rounded.astype(np.uint8)
 
 
 def _check_array(name: str, values: Any, *, channels: int) -> np.ndarray:
@@ -314,7 +317,9 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
         raise
     except Exception as error:  # Pillow's writers raise exceptions of several kinds.
         height, width = pixels.shape[:2]
-        raise OutputError(f"{width}x{height} pixels cannot be written as {format} ({error}); use another.") from error
+        raise OutputError(
+            f"{width}x{height} pixels cannot be written as {format} ({error}); use another format."
+        ) from error
     return stream.getvalue()
 
 

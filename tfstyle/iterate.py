@@ -1,7 +1,7 @@
 """The image while it is optimized: its start, one update, and the average of its iterates.
 
-Everything that a run's next step depends on is a `RunState`; the functions here are pure, so that runs share their
-graphs and own their state.
+A `RunState` holds everything that a run's next step depends on; the functions here are pure, so that runs share
+graphs but not state.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tfstyle.environment import tf
 from tfstyle.optimizers import Optimizer, make_optimizer
 from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes.parts import Parametrization, Start
+from tfstyle.tensors import sides, static_shape
 
 
 class RunState(NamedTuple):
@@ -21,8 +22,8 @@ class RunState(NamedTuple):
 
     Attributes:
         image: float32 [1, height, width, 3] in the recipe's space.
-        optimizer: of the optimizer's own kind.
-        average: sum of the iterates, weighted, of the image's shape; a scalar 0 where the recipe takes no average.
+        optimizer: state of the optimizer, of its own type.
+        average: weighted sum of the iterates, of the image's shape; a scalar 0 if the recipe takes no average.
         weight: sum of these weights, 0 to 1.
     """
 
@@ -37,52 +38,52 @@ class Iterate:
     """Makes, updates and reads the state of a run.
 
     Attributes:
-        optimizer: moves the image.
-        parametrization: how the image is held.
+        optimizer: updates the image.
+        parametrization: how the image is represented.
     """
 
     optimizer: Optimizer
     parametrization: Parametrization
 
     def start(self, start: Start, content: tf.Tensor, image: tf.Tensor | None = None) -> tf.Tensor:
-        """What a level begins with, in the recipe's space.
+        """Returns the image that a level starts from, in the recipe's space.
 
         Args:
-            start: where there is no image yet, says which: "noise", else the content image.
+            start: used if `image` is None: noise if its `init` is "noise", else the content image.
             content: float32 [1, height, width, 3] in [0, 1].
             image: the image so far, sRGB, of any size.
         """
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         if image is None and start.init == "noise" and start.noise:
-            return start.noise * tf.random.stateless_normal(content.shape, seed=(start.seed, 0))
+            return start.noise * tf.random.stateless_normal(static_shape(content), seed=(start.seed, 0))
         if image is None and start.init == "noise":
-            image = tf.random.stateless_uniform(content.shape, seed=(start.seed, 0))
+            image = tf.random.stateless_uniform(static_shape(content), seed=(start.seed, 0))
         found = content if image is None else images.resize(image, height, width)
         return to_space(found, self.parametrization.space)
 
     def begin(self, image: tf.Tensor, previous: RunState | None = None) -> RunState:
-        """The state at the start of a level.
+        """Makes the state at the start of a level.
 
         Args:
             image: [1, height, width, 3] in the recipe's space.
-            previous: state of the level before, whose optimizer's state is carried on; None begins anew.
+            previous: state of the previous level, whose optimizer state is continued; None starts afresh.
         """
         if self.parametrization.clip:
             image = clip(image)
         if previous is None:
             optimizer = self.optimizer.init(image)
         else:
-            optimizer = self.optimizer.resize(previous.optimizer, *image.shape[1:3])
+            optimizer = self.optimizer.resize(previous.optimizer, *sides(image))
         nothing = tf.zeros_like(image) if self.parametrization.ema_decay else tf.constant(0.0)
         return self._average(RunState(image, optimizer, nothing, tf.constant(0.0)))
 
     def update(self, state: RunState, gradient: tf.Tensor) -> RunState:
-        """The state after a step of the optimizer."""
+        """Returns the state after one step of the optimizer."""
         optimizer, image = self.optimizer.update(state.optimizer, state.image, gradient)
         return self._average(state._replace(image=image, optimizer=optimizer))
 
     def image(self, state: RunState) -> tf.Tensor:
-        """The image as it stands, sRGB: the average of the iterates where the recipe takes one."""
+        """Returns the current image, sRGB: the average of the iterates if the recipe takes one."""
         held = self.parametrization
         return from_space(state.average / state.weight if held.ema_decay else state.image, held.space)
 
@@ -101,5 +102,5 @@ def make_iterate(optimizer: Any, parametrization: Parametrization) -> Iterate:
 
 
 def clip(image: tf.Tensor) -> tf.Tensor:
-    """Cuts an image off at 0 and 1."""
+    """Clips an image to [0, 1]."""
     return tf.clip_by_value(image, 0.0, 1.0)

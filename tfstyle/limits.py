@@ -7,10 +7,10 @@ MAX_PICTURE_BYTES = 1 << 29
 """Bytes of a picture file."""
 
 MAX_PICTURE_MEMORY = 1_250_000_000
-"""Bytes of memory that reading a picture takes: for the decoder, the decoded pixels and the float32 result.
+"""Bytes of memory that reading a picture may take: for the decoder, the decoded pixels and the float32 result.
 
-It allows 62 million pixels of 8 bits a channel, or 52 million of 16 bits. If a small result is enough, it allows 156
-million pixels of most formats, 200 million of progressive JPEG, and any number of other JPEG.
+It allows 62 million pixels of 8 bits per channel, or 52 million of 16 bits. If a small result is enough, it allows 156
+million pixels in most formats, 200 million in a progressive JPEG, and any number in other JPEG files.
 """
 
 MAX_PIXELS = 50_000_000
@@ -60,7 +60,7 @@ MAX_BLOCKS = 32
 """Residual blocks of a trained network; `tfstyle train` uses 5."""
 
 MAX_STEPS = 100_000_000
-"""Steps of a training that is resumed."""
+"""Steps of a training run that is resumed."""
 
 MAX_OPTIONS_BYTES = 1 << 26
 """Bytes of the options in a training state, including the names of all content images."""

@@ -1,6 +1,6 @@
-"""Statistics and targets → one number: content, style, total variation and their weighted sum.
+"""Content loss, style loss and the distances they use.
 
-The losses of our recipes are means, so that the same weights mean the same look at every picture size; some published
+The losses of our recipes are means, so that the same weights give the same look at every image size; some published
 ones are sums.
 """
 
@@ -20,7 +20,7 @@ Tensors = Mapping[str, tf.Tensor]
 
 
 def squared_error(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """The mean, over all entries, of the squared difference; a scalar, 0 only where both are equal."""
+    """Computes the mean squared difference over all entries: a scalar, 0 only if both are equal."""
     return tf.reduce_mean(tf.math.squared_difference(values, targets))
 
 
@@ -34,18 +34,18 @@ def layer_losses(
 ) -> dict[str, tf.Tensor]:
     """Compares two sets of features or statistics, layer by layer.
 
-    With features this is the content loss, with any statistic of `moments` the style loss.
+    With features this is the content loss, with a statistic in `statistics.STATISTICS` the style loss.
 
     Args:
         values: layer → tensor, of the image.
-        targets: layer → tensor of the same shape, of the photograph or the painting.
+        targets: layer → tensor of the same shape, of the content image or the style image.
         weights: layer → factor; the layers compared are its keys.
         compare: (value, target) → scalar.
-        relative: divide each layer's loss by the mean square of its target, so that a pale picture counts as much as
-            a vivid one; 1 then means as wrong as an image without any features.
+        relative: divide each layer's loss by the mean square of its target, so that a pale image counts as much as a
+            vivid one; 1 is then the loss of an image without any features.
 
     Returns:
-        Layer → scalar, the weighted difference.
+        Layer → scalar, the weighted loss.
 
     Raises:
         UsageError: if a layer to be compared is missing on either side.
@@ -66,21 +66,21 @@ def layer_losses(
 
 
 def _size(target: tf.Tensor) -> tf.Tensor:
-    """Mean square of a target; never 0, so that a flat picture's loss stays finite."""
+    """Mean square of a target; never 0, so that a flat image's loss stays finite."""
     return tf.reduce_mean(target**2) + 1e-6
 
 
-def reduction(name: str, kind: str, pixels: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    """What to multiply a mean over entries by, to reduce as a recipe's source does.
+def reduction(name: str, kind: str, pixels: tf.Tensor) -> Callable[[tf.Tensor], float | tf.Tensor]:
+    """Returns the function for the factor that converts a mean over entries to the named reduction.
 
     Args:
-        name: "mean" leaves it; "sum" makes it Keras' example's: content losses are sums over entries, style losses sums
-            divided by 4 · 3² · pixels², over Gram matrices that are themselves sums over positions.
+        name: "mean" keeps the mean; "sum" reduces as Keras' example: content losses are sums over entries, style losses
+            sums divided by 4 · 3² · pixels², over Gram matrices that are themselves sums over positions.
         kind: "content" or "style".
         pixels: number of pixels of the image.
 
     Returns:
-        value → factor.
+        A function value → factor.
 
     References:
         F. Chollet: Neural style transfer, keras.io/examples/generative/neural_style_transfer.
@@ -113,11 +113,11 @@ DISTANCES: Mapping[str, Distance] = MappingProxyType(
         ),
     }
 )
-"""Distances under the names recipes use."""
+"""Distances by the names that recipes use."""
 
 
 def find_distance(distance: str | Distance | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Distance:
-    """Returns the distance of that name; a function (statistic, target statistic) → scalar of your own becomes one.
+    """Returns the distance of that name; wraps a custom function (statistic, target statistic) → scalar.
 
     Raises:
         UsageError: if there is none.
@@ -128,13 +128,13 @@ def find_distance(distance: str | Distance | Callable[[tf.Tensor, tf.Tensor], tf
 
 
 def color_difference(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """How far an image's colours are from another's: mean absolute difference in Y, mean Huber loss (δ = 1) in U and V.
+    """Computes the color difference of two images: mean absolute in Y, plus mean Huber loss (δ = 1) in U and V.
 
     Args:
         image, target: float32 [batch, height, width, 3], sRGB, in [0, 1].
 
     Returns:
-        A scalar ≥ 0, 0 only where both are equal.
+        A scalar ≥ 0, 0 only if both are equal.
 
     References:
         Chen, Liu, Chen: AnimeGAN: A Novel Lightweight GAN for Photo Animation (ISICA 2019), equation 7.
@@ -142,4 +142,5 @@ def color_difference(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     difference = tf.image.rgb_to_yuv(image) - tf.image.rgb_to_yuv(target)
     size = tf.abs(difference)
     huber = tf.where(size < 1.0, 0.5 * size**2, size - 0.5)
-    return tf.reduce_mean(size[..., 0]) + tf.reduce_mean(huber[..., 1]) + tf.reduce_mean(huber[..., 2])
+    y, u, v = size[..., 0], huber[..., 1], huber[..., 2]  # type: ignore[index]  # The stubs lack `...`.
+    return tf.reduce_mean(y) + tf.reduce_mean(u) + tf.reduce_mean(v)

@@ -1,7 +1,7 @@
-"""Recipe → factors for features: numbers published for one network, used on another.
+"""Factors for features, so that loss weights published for one network can be used on another.
 
-A loss grows with the second or fourth power of the features, so its published weight means something else on a network
-whose features are larger or smaller. Where a recipe runs on the embedded network, its features are multiplied by these
+A loss grows with the second or fourth power of the features, so its published weight has another effect on a network
+whose features are larger or smaller. If a recipe runs on the embedded network, the features are multiplied by these
 factors, which give them the magnitude of the network that the recipe was published for.
 """
 
@@ -28,7 +28,7 @@ _RAW_SCALES = (
 # weight files, which differ by one factor per filter.
 
 RAW_SCALES: Mapping[str, float] = MappingProxyType(dict(zip(layer_names(), itertools.chain(*_RAW_SCALES), strict=True)))
-"""What to multiply the embedded network's features by, layer by layer, to give them the raw network's magnitude."""
+"""Layer → factor that gives the embedded network's features the magnitude of the raw network's."""
 
 _TORCHVISION = (
     ((1.09, 0.66), (2.36, 1.28)),
@@ -37,8 +37,8 @@ _TORCHVISION = (
     ((13.59, 3.69), (12.40, 2.87), *((10.96, 1.66),) * 2),
     ((8.24, 2.22),) * 4,
 )
-# Measured on torchvision's VGG-16, the nearest there is: 12 photographs of 384 pixels. It has a convolution less than
-# VGG-19 in blocks 3 and 4, and in block 5 only the first was measured: a block's last number stands for the following.
+# Measured on torchvision's VGG-16, the nearest network, with 12 photographs of 384 pixels. It has a convolution less
+# than VGG-19 in blocks 3 and 4, and in block 5 only the first was measured: a block's last value is repeated.
 
 TORCHVISION_MAGNITUDES: Mapping[str, tuple[float, float]] = MappingProxyType(
     dict(zip(layer_names(), itertools.chain(*_TORCHVISION), strict=True))
@@ -46,20 +46,21 @@ TORCHVISION_MAGNITUDES: Mapping[str, tuple[float, float]] = MappingProxyType(
 """Root mean square of the features of torchvision's network, layer by layer: before the ReLU, after it."""
 
 PIXEL_FACTORS: Mapping[str, float] = MappingProxyType({"torch": 1.0, "none": 0.27})
-"""How large features are beside those magnitudes, by the pixels the network is given. Pixels of 0-1 have less contrast
-than normalised ones: features shrink to 0.26 to 0.29 in almost every layer, measured on the embedded network."""
+"""Input scale → size of features relative to those magnitudes. Pixels in 0-1 have less contrast than normalized ones:
+features shrink to 0.26 to 0.29 of their size in almost every layer, measured on the embedded network."""
 
 
 def feature_scales(network: Network, layers: Iterable[str]) -> dict[str, float | np.ndarray]:
-    """What to multiply the features of some layers by; a layer that is not named keeps its features.
+    """Returns the factors by which the features of some layers are multiplied; an absent layer keeps its features.
 
-    Recipes of the raw network take one factor a layer. Those of torchvision's, which was trained anew, have each filter
-    divided by its own root mean square before the ReLU, because rarely active filters of the embedded network, scaled
-    to mean activation 1 after it, would otherwise outweigh all others; after the ReLU one factor a layer is enough.
+    Recipes for the raw network use one factor per layer. Those for torchvision's network, which was trained separately,
+    divide each filter before the ReLU by its own root mean square, because rarely active filters of the embedded
+    network, scaled to mean activation 1 after the ReLU, would otherwise outweigh all others; for features after the
+    ReLU one factor per layer is enough.
 
     Returns:
-        Layer → factor, or factors [filters] or [1]. Empty unless the recipe was published for another network than the
-        embedded one and runs on that.
+        Layer → factor, or factors [filters] or [1]. Empty unless the recipe was published for a network other than the
+        embedded one and runs on the embedded one.
 
     Raises:
         WeightsError: if the embedded file of measured magnitudes is missing or damaged.

@@ -13,6 +13,7 @@ import numpy as np
 from tfstyle import images, statistics
 from tfstyle.environment import tf
 from tfstyle.statistics import sufficient_statistics
+from tfstyle.tensors import sides
 from tfstyle.vgg import VGG
 from tfstyle.vgg19 import STYLE_LAYERS
 
@@ -37,7 +38,7 @@ class Scores(NamedTuple):
         sliced_wasserstein: `sliced_wasserstein` of the features, averaged over the same layers.
         colors: `sliced_wasserstein` of the RGB values.
         content: relative error of the features of the content image at block4_conv2.
-        ssim: structural similarity (SSIM) to the content image, at most 1, which is equal.
+        ssim: structural similarity (SSIM) to the content image, at most 1, for equal images.
     """
 
     gram: float
@@ -62,7 +63,7 @@ def compare(network: VGG, content: Any, style: Any, result: Any) -> Scores:
     Raises:
         InputError: if the result or the resized style image is too small for the network.
     """
-    height, width = result.shape[1:3]
+    height, width = sides(result)
     content = images.resize(content, height, width)
     style = images.fit(style, max(height, width))
     result = tf.convert_to_tensor(result, tf.float32)

@@ -1,4 +1,4 @@
-"""Image → {content, style}: VGG-19 followed by a statistic."""
+"""The model that computes content and style of an image: VGG-19 followed by a statistic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tfstyle import environment
 from tfstyle.environment import bfloat16_is_fast, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
-from tfstyle.recipes.parts import Loss, Network
+from tfstyle.recipes.loss import Loss
+from tfstyle.recipes.parts import Network
 from tfstyle.statistics import Statistic, SufficientStatistics, find_statistic, scale, sufficient_statistics
 from tfstyle.vgg import VGG, Blocks, load_vgg
 from tfstyle.vgg19 import VGG19_BLOCKS
@@ -19,16 +20,16 @@ from tfstyle.vgg19 import VGG19_BLOCKS
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class StyleContentModel(keras.Model):
-    """Says what a picture shows (content) and how it is painted (style).
+    """Computes the content features and the style statistics of an image.
 
     Args:
         style_layers: layers whose statistic describes the style.
         content_layers: layers whose features describe the content.
-        other_layers: further layers that the network should reach, for losses of your own.
-        statistic: what is taken at the style layers: a name in `statistics.STATISTICS`, or a function of
-            `statistics.SufficientStatistics`; a model with the latter cannot be saved as a `.keras` file.
-        feature_scales: layer → factor its features are multiplied by, or factors, one a filter, for numbers that were
-            published for another network (`magnitudes.feature_scales`); an absent layer keeps its features.
+        other_layers: further layers that the network has to include, for custom losses.
+        statistic: statistic computed at the style layers: a name in `statistics.STATISTICS`, or a function of
+            `statistics.SufficientStatistics`; a model with a function cannot be saved as a `.keras` file.
+        feature_scales: layer → factor for its features, or one factor per filter, for loss weights published for
+            another network (`magnitudes.feature_scales`); an absent layer keeps its features.
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
         activation, pooling, ceil_mode, padding_mode, blocks: as for `vgg.VGG`.
         input_scale: likewise, or "auto" for what the weights file suggests.
@@ -39,7 +40,7 @@ class StyleContentModel(keras.Model):
         WeightsError: if the weights cannot be used.
 
     Call it on float32 [batch, height, width, 3], sRGB, in [0, 1]; it returns {"style": {layer: statistic}, "content":
-    {layer: features}}, in float32. Frozen: it has no trainable weights.
+    {layer: features}}, in float32. The model is frozen: it has no trainable weights.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class StyleContentModel(keras.Model):
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))  # Whatever the global policy says.
+        super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))  # Regardless of the global policy.
         self.style_layers, self.content_layers = tuple(style_layers), tuple(content_layers)
         self.statistic = statistic
         self._statistic = find_statistic(statistic)
@@ -80,8 +81,9 @@ class StyleContentModel(keras.Model):
         self.trainable = False
 
     def __call__(self, image: tf.Tensor, *args: Any, **kwargs: Any) -> dict[str, dict[str, tf.Tensor]]:
-        """Calls the model; what is wrong with an image is said here, since Keras adds lines to errors of `call`."""
-        return super().__call__(self.vgg.check_image(image), *args, **kwargs)
+        """Checks the image, then calls the model; Keras would add lines to an error raised inside `call`."""
+        found: dict[str, dict[str, tf.Tensor]] = super().__call__(self.vgg.check_image(image), *args, **kwargs)
+        return found
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the network's weights, unless a weights file already did."""
@@ -90,26 +92,26 @@ class StyleContentModel(keras.Model):
         self.built = True
 
     def call(self, image: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
-        """Style statistics and content features of an image; see the class."""
+        """Computes style statistics and content features of an image; see the class."""
         features = self.vgg(image)
         sums = {layer: sufficient_statistics(features[layer]) for layer in self.style_layers}
         content = self.scale({layer: features[layer] for layer in self.content_layers})
         return {"style": self.statistics(sums), "content": content}
 
     def statistics(self, sums: Mapping[str, SufficientStatistics]) -> dict[str, tf.Tensor]:
-        """Layer → statistic, from sums over the features of the network."""
+        """Computes the statistic of each layer from sums over the features of the network."""
         factors = self.feature_scales  # Sums are scaled instead of the features, which are far larger.
         scaled = {layer: scale(s, factors[layer]) if layer in factors else s for layer, s in sums.items()}
         return {layer: self._statistic(scaled[layer]) for layer in sums}
 
     def scale(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Features of the network in float32, multiplied by `feature_scales`."""
+        """Returns features of the network in float32, multiplied by `feature_scales`."""
         wide = {layer: tf.cast(found, self.variable_dtype) for layer, found in features.items()}
         factors = {layer: tf.constant(self.feature_scales[layer]) for layer in wide if layer in self.feature_scales}
         return {layer: found * factors[layer] if layer in factors else found for layer, found in wide.items()}
 
     def export(self, *args: Any, **kwargs: Any) -> None:
-        """Refuses: Keras' own export cannot write nested outputs.
+        """Raises an error, because Keras' own export cannot write nested outputs.
 
         Raises:
             UsageError: always; `tfstyle.export_extractor` writes the model.
@@ -117,11 +119,12 @@ class StyleContentModel(keras.Model):
         raise UsageError("the outputs are nested; use tfstyle.export_extractor(model, directory, format=...).")
 
     def get_config(self) -> dict[str, Any]:
-        """Everything `__init__` needs but the weights, which the saved model carries itself."""
+        """Returns the arguments of `__init__` except the weights, which the saved model contains."""
         if not isinstance(self.statistic, str):
             raise UsageError("a model with a statistic of your own cannot be saved; use tfstyle.export_extractor.")
         network = self.vgg.get_config()
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "style_layers": list(self.style_layers),
             "content_layers": list(self.content_layers),
             "other_layers": network["layers"],
@@ -134,11 +137,11 @@ class StyleContentModel(keras.Model):
 
 
 def build_model(network: Network, loss: Loss) -> StyleContentModel:
-    """Builds the model a recipe looks through.
+    """Builds the model of a recipe.
 
     Args:
-        network: says which network, and how it computes.
-        loss: says which layers are looked at, and the statistic.
+        network: the network, and how it computes.
+        loss: defines the layers and the statistic.
 
     Raises:
         WeightsError: if the network's weights cannot be used.
@@ -158,15 +161,15 @@ def build_model(network: Network, loss: Loss) -> StyleContentModel:
         dtype=policy(network.precision),
     )
     if network.input_scale == "auto" and model.vgg.input_scale == "torch" and network.trained_on == "torchvision":
-        model.vgg.input_scale = network.published_scale  # Its source may have left out torch's mean and deviation.
+        model.vgg.input_scale = network.published_scale  # The recipe's source may omit torch's mean and deviation.
     return model
 
 
 def gradient_kernels(model: StyleContentModel, setting: str) -> dict[str, tf.Tensor]:
-    """The flipped kernels a run takes its gradients by, as the weights are now; {} where TensorFlow's own serve.
+    """Returns the flipped kernels for the gradients of a run, from the current weights; {} to use TensorFlow's own.
 
     Args:
-        model: whose network is used.
+        model: the model whose network is used.
         setting: `Network.flip_kernels`.
     """
     flips = environment.should_flip_kernels(setting) and model.compute_dtype == "float32"
@@ -174,6 +177,6 @@ def gradient_kernels(model: StyleContentModel, setting: str) -> dict[str, tf.Ten
 
 
 def policy(precision: str) -> str:
-    """Keras' dtype policy for a precision: "float32", "bfloat16", or "auto", bfloat16 where that is faster."""
+    """Returns Keras' dtype policy for "float32", "bfloat16", or "auto": bfloat16 where that is faster."""
     fast = precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast())
     return "mixed_bfloat16" if fast else "float32"

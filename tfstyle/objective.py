@@ -1,28 +1,28 @@
-"""Image → loss, gradient, terms: what a recipe makes small, as one function of the image.
+"""The objective that a recipe minimizes: loss, gradient and terms as one function of the image.
 
-The image an objective is given lies in the recipe's own space (0-1, or the pixels of Caffe's or torch's networks),
-where the published learning rates, noise and total variation are measured; the network is handed sRGB in [0, 1].
+An objective takes an image in the recipe's own space (0-1, or the pixels of Caffe's or torch's networks), the unit of
+the published learning rates, noise and total variation; the network receives sRGB in [0, 1].
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tfstyle import losses, total_variation
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.parts import Loss
-from tfstyle.statistics import sufficient_statistics, sums_gradient
+from tfstyle.recipes.loss import Loss
+from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.vgg import with_pullback
 
 Targets = Mapping[str, Mapping[str, Any]]
 
 
 class Evaluation(NamedTuple):
-    """Value and gradient of an objective at an image, and the terms the value is the sum of."""
+    """Value and gradient of an objective at an image, and the terms that the value sums."""
 
     loss: tf.Tensor
     gradient: tf.Tensor
@@ -33,7 +33,7 @@ Objective = Callable[[tf.Tensor], Evaluation]
 
 
 class Pictured(NamedTuple):
-    """An image and its features, as a `recipes.Term` is given them.
+    """An image and its features, as a `recipes.Term` receives them.
 
     Attributes:
         image: float32 [1, height, width, 3] in [0, 1].
@@ -45,16 +45,16 @@ class Pictured(NamedTuple):
 
 
 def make_targets(model: StyleContentModel, loss: Loss, content: tf.Tensor, style: tf.Tensor) -> Targets:
-    """Computes what the image is compared with: the content's features and the style's statistics.
+    """Computes the targets: the features of the content image and the statistics of the style image.
 
     Args:
-        model: describes the images.
-        loss: says how statistics are compared.
+        model: computes features and statistics.
+        loss: defines the distance and custom terms.
         content, style: float32 [1, height, width, 3] in [0, 1].
 
     Returns:
-        {"content": {layer: features}, "style": {layer: statistic, as the distance wants it}, "terms": {name: target of
-        a term of your own}}.
+        {"content": {layer: features}, "style": {layer: statistic, prepared for the distance}, "terms": {name: target of
+        a custom term}}.
     """
     prepare = losses.find_distance(loss.distance).prepare
     of_content, of_style = model.scale(model.vgg(content)), model.vgg(style)
@@ -79,22 +79,22 @@ def loss_terms(
     """Computes the loss of an image, term by term.
 
     Args:
-        loss: gives the layers, their weights and how they are compared.
-        features: layer → features of the image, scaled as the model scales them.
+        loss: defines the layers, their weights and how they are compared.
+        features: layer → features of the image, scaled by `model.scale`.
         statistics: layer → statistic of the image.
         image: [batch, height, width, 3] in the recipe's space.
-        targets: as from `make_targets`; one style image's statistics serve a whole batch.
+        targets: from `make_targets`; one style image's statistics are used for a whole batch.
         weights: factors of the terms "content", "style" and "total_variation"; a term without one is left out.
 
     Returns:
-        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "total_variation", and terms of
-        your own under their names.
+        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "total_variation", and custom
+        terms under their names.
     """
     compared = {
         "content": (features, loss.content_layers, losses.squared_error),
         "style": (statistics, loss.style_layers, losses.find_distance(loss.distance).compare),
     }
-    pixels = tf.cast(tf.size(image[..., 0]), image.dtype)
+    pixels = tf.cast(tf.size(image[..., 0]), image.dtype)  # type: ignore[index]  # The stubs lack `...`.
     terms: dict[str, tf.Tensor] = {}
     for kind, (values, layers, compare) in compared.items():
         if kind not in weights:
@@ -116,7 +116,7 @@ def loss_terms(
 
 
 def total(terms: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """The sum of the terms that are not parts of another."""
+    """Returns the sum of the terms that are not parts of another term."""
     return tf.add_n([term for name, term in terms.items() if "/" not in name])
 
 
@@ -131,16 +131,16 @@ def make_objective(
 ) -> Objective:
     """Makes the function of the image that a run minimizes.
 
-    The gradient is taken in three parts: of the loss towards features and sums, of the sums towards features, and of
-    the features towards the image, from the deepest layer up, so that the gradient of one layer's statistic is held at
-    a time.
+    The gradient is computed in three parts: of the loss with respect to features and sums, of the sums with respect
+    to features, and of the features with respect to the image, starting at the deepest layer, so that only one layer's
+    gradient of the statistic is held at a time.
 
     Args:
-        model: describes the image.
+        model: computes features and statistics.
         loss: what is compared, and how.
         targets: from `make_targets`.
         weights: as for `loss_terms`.
-        space: where the image lives, as for `to_space`.
+        space: the space of the image, as for `to_space`.
         flipped: as for `VGG.features_and_pullback`.
 
     Returns:
@@ -162,7 +162,10 @@ def make_objective(
                 loss, model.scale(kept), model.statistics(sums), image=variable, targets=targets, weights=weights
             )
             value = total(terms)
-        of_variable, of_kept, of_sums = tape.gradient(value, (variable, kept, sums), unconnected_gradients="zero")
+        of_variable, of_kept, of_sums = cast(  # Gradients have the structure of the variables.
+            tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, SufficientStatistics]],
+            tape.gradient(value, (variable, kept, sums), unconnected_gradients=tf.UnconnectedGradients.ZERO),
+        )
 
         def gradient_at(layer: str) -> tf.Tensor:
             gradients = [of_kept[layer]] if layer in local else []

@@ -1,4 +1,4 @@
-"""Stylizes pictures by a network that needs one pass: `stylize_fast`."""
+"""Stylizes images in one pass of a network: `stylize_fast`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from tfstyle import environment, images
@@ -15,10 +16,11 @@ from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.adain import AdaINDecoder, load_adain
-from tfstyle.feedforward.inference import OnePassNetwork
+from tfstyle.feedforward.inference import OnePassNetwork, Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.pictures.decoding import Picture
+from tfstyle.tensors import sides
 
 
 def stylize_fast(
@@ -37,7 +39,7 @@ def stylize_fast(
     quality: int = 95,
     overwrite: bool = False,
 ) -> tf.Tensor:
-    """Stylizes a picture in one pass: in seconds, a sketch of what `stylize` does.
+    """Stylizes an image in one pass, in seconds; the result approximates that of `stylize`.
 
         image = tfstyle.stylize_fast("photo.jpg", "painting.jpg")
         image = tfstyle.stylize_fast("photo.jpg", model="starry-night")
@@ -47,12 +49,12 @@ def stylize_fast(
         content: the content image, as for `images.read`.
         styles: a style image, likewise, or several, each at its own size; none for a network of one style, none or
             some for a generator.
-        model: a network from `tfstyle train`: its name, as for `feedforward.serialization.load`, or itself;
-            AdaIN with the embedded decoder if None.
+        model: a network from `tfstyle train`, or its name, as for `feedforward.serialization.load`; None selects AdaIN
+            with the embedded decoder.
         blend, alpha, tile: as for `feedforward.inference.OnePassNetwork.stylize`; no `blend` and `alpha` for a network
             of one style, no `alpha` for a generator.
-        seed: of the random style of a generator that is given no style image; 0 if None.
-        preserve_color: keep the colors of the content image and take only light and dark of the style.
+        seed: seed of the random style if a generator receives no style image; 0 if None.
+        preserve_color: keep the colors of the content image and change only its luminance.
         size: long side of the result in pixels; 0 is the content image's own.
         output, background, quality, overwrite: as for `stylize`.
 
@@ -66,17 +68,18 @@ def stylize_fast(
         WeightsError: if the model cannot be used.
         MemoryLimitError: if the run would not fit in memory, or memory runs out.
     """
-    environment.grow_gpu_memory()  # Before anything runs on it.
+    environment.grow_gpu_memory()  # Before anything runs on the GPU.
     network = _network(model)
     styles = _as_list(styles)
-    network.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
+    options = Options(blend, alpha, seed, tile)
+    network.check_options(len(styles), options)
     if size < 0:
         raise UsageError(f"`size` should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite, quality=quality)
     image = _read_content(content, size, background)
     style_images = [images.read_and_log(style, background=background).image for style in styles]
-    result = _stylize(network, image, style_images, blend=blend, alpha=alpha, seed=seed, tile=tile)
+    result = _stylize(network, image, style_images, options)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if preserve_color:
@@ -95,27 +98,25 @@ def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
         limit = f"{width}x{height} is more than the limit of {MAX_PIXELS / 1e6:g} million pixels"
         if size:
             raise UsageError(f"{limit}; choose a smaller `size`.")
-        raise InputError(f"the photograph's own {limit}; choose a smaller `size`.")
+        raise InputError(f"the content image's own size {limit}; choose a smaller `size`.")
     return images.resize(picture.image, height, width)
 
 
-def _stylize(
-    network: OnePassNetwork, content: tf.Tensor, styles: list[tf.Tensor], *, tile: int, **options: Any
-) -> tf.Tensor:
-    """Stylizes the content image if the memory is enough.
+def _stylize(network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarray], options: Options) -> tf.Tensor:
+    """Stylizes the content image if memory is sufficient.
 
     Raises:
         MemoryLimitError: if it is not.
     """
-    height, width = content.shape[1:3]
-    needed = network.memory_needed((height, width), *(style.shape[1:3] for style in styles), tile=tile)
+    height, width = sides(content)
+    needed = network.memory_needed((height, width), *(sides(style) for style in styles), tile=options.tile)
     if (free := environment.check_free_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             "choose a smaller `tile` or `size`."
         )
     try:
-        result = network.stylize(content, styles, tile=tile, **options)
+        result = network.stylize(content, styles, **options._asdict())
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
     environment.record_memory(needed)
@@ -123,13 +124,13 @@ def _stylize(
 
 
 def _as_list(styles: Any) -> list[Any]:
-    """Returns style images as a list, also a single one of any kind that `images.read` takes."""
+    """Returns style images as a list, even a single one of any type that `images.read` accepts."""
     single = isinstance(styles, (str, os.PathLike, Image.Image, Picture)) or hasattr(styles, "shape")
     return [styles] if single else list(styles)
 
 
 def _network(model: str | os.PathLike | OnePassNetwork | None) -> OnePassNetwork:
-    """Returns the network named, given, or AdaIN; a file that has not changed is loaded once."""
+    """Returns the named or given network, or AdaIN if None; an unchanged file is loaded only once."""
     if model is None:
         return load_adain()
     if isinstance(model, (str, os.PathLike)):

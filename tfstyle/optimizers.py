@@ -1,8 +1,8 @@
-"""Gradient → next image: L-BFGS, Adam and gradient descent as pure functions of their state.
+"""Optimizers of an image: L-BFGS, Adam and gradient descent as pure functions of their state.
 
 An optimizer is a frozen value. `init(image)` makes its state, a tuple of tensors; `update(state, image, gradient)`
-returns the next state and the next image and changes nothing; `resize(state, height, width)` takes a state to another
-scale. So runs share an optimizer and its graph, and each owns its state.
+returns the next state and the next image without side effects; `resize(state, height, width)` converts a state to
+another image size. Runs can therefore share an optimizer and its graph, while each owns its state.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import Any, NamedTuple, Protocol
 
 from tfstyle.environment import tf
 from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay
+from tfstyle.tensors import static_shape
 
 Projection = Callable[[tf.Tensor], tf.Tensor]
 
 MIN_CURVATURE = 1e-10
-"""L-BFGS remembers a pair if the product of step and change of gradient is greater."""
+"""L-BFGS stores a pair if the scalar product of step and gradient difference is greater."""
 
 
 class Optimizer(Protocol):
-    """What `transfer` asks of an optimizer; images are float32 [1, height, width, channels]."""
+    """The interface of an optimizer; images are float32 [1, height, width, channels]."""
 
     def init(self, image: tf.Tensor) -> Any:
         """Makes the state of a run that begins at an image."""
@@ -35,7 +36,8 @@ class Optimizer(Protocol):
 
 
 def _resize(images: tf.Tensor, height: int, width: int, method: str = "bilinear") -> tf.Tensor:
-    return tf.image.resize(images, (height, width), method)
+    resized: tf.Tensor = tf.image.resize(images, (height, width), method)
+    return resized
 
 
 def _project(projection: Projection | None, image: tf.Tensor) -> tf.Tensor:
@@ -46,7 +48,7 @@ class AdamState(NamedTuple):
     """State of `AdamOptimizer`.
 
     Attributes:
-        steps: steps made, int32.
+        steps: number of steps made, int32.
         mean, square: running means of the gradient and of its square, of the image's shape.
     """
 
@@ -60,8 +62,8 @@ class AdamOptimizer:
     """Adam, as Keras computes it.
 
     Attributes:
-        options: its numbers.
-        project: applied to the image after each step; None leaves it.
+        options: its hyperparameters.
+        project: applied to the image after each step; None changes nothing.
 
     References:
         Kingma, Ba: Adam: A Method for Stochastic Optimization (ICLR 2015), algorithm 1; with the step size of section
@@ -82,14 +84,14 @@ class AdamOptimizer:
         m = state.mean + (gradient - state.mean) * (1.0 - beta_1)
         v = state.square + (gradient**2 - state.square) * (1.0 - beta_2)
         rate = decayed(self.options.learning_rate, self.options.decay, state.steps)
-        alpha = rate * tf.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+        alpha = rate * tf.sqrt(1.0 - tf.pow(beta_2, t)) / (1.0 - tf.pow(beta_1, t))
         moved = image - alpha * m / (tf.sqrt(v) + self.options.epsilon)
         return AdamState(state.steps + 1, m, v), _project(self.project, moved)
 
     def resize(self, state: AdamState, height: int, width: int) -> AdamState:
         """Returns the state for an image of another size.
 
-        The mean bicubic, the square bilinear, which cannot become negative: as K. Crowson's style-transfer-pytorch.
+        The mean is resized bicubically, the square bilinearly, to stay at least 0, as in style-transfer-pytorch.
         """
         mean = _resize(state.mean, height, width, "bicubic")
         return AdamState(state.steps, mean, _resize(state.square, height, width))
@@ -106,8 +108,8 @@ class SGDOptimizer:
     """Gradient descent.
 
     Attributes:
-        options: its numbers.
-        project: applied to the image after each step; None leaves it.
+        options: its hyperparameters.
+        project: applied to the image after each step; None changes nothing.
     """
 
     options: SGD = SGD()
@@ -123,7 +125,7 @@ class SGDOptimizer:
         return SGDState(state.steps + 1), _project(self.project, moved)
 
     def resize(self, state: SGDState, height: int, width: int) -> SGDState:
-        """Returns the state for an image of another size: the same."""
+        """Returns the state as it is; it does not depend on the image size."""
         return state
 
 
@@ -131,13 +133,13 @@ class LBFGSState(NamedTuple):
     """State of `LBFGSOptimizer` for an image [1, height, width, channels].
 
     Attributes:
-        pairs: [2 history, height, width, channels], the steps s, then the changes of gradient y; a ring.
+        pairs: [2 history, height, width, channels], the steps s, then the gradient differences y; a ring buffer.
         products: [2 history, 2 history], scalar products between them.
-        gradient: the last one.
-        step: the last one.
-        gamma: inverse Hessian before any pair is applied: y·s / y·y of the newest pair.
-        count: pairs remembered since the start, int32; modulo `history`, the next place in the ring.
-        steps: steps made since the start or the last change of size, int32.
+        gradient: the last gradient.
+        step: the last step.
+        gamma: initial inverse Hessian, before any pair is applied: y·s / y·y of the newest pair.
+        pairs_stored: pairs stored since the start, int32; modulo `history`, the next place in the ring buffer.
+        steps: number of steps made since the start or the last change of size, int32.
     """
 
     pairs: tf.Tensor
@@ -145,29 +147,29 @@ class LBFGSState(NamedTuple):
     gradient: tf.Tensor
     step: tf.Tensor
     gamma: tf.Tensor
-    count: tf.Tensor
+    pairs_stored: tf.Tensor
     steps: tf.Tensor
 
 
 @dataclass(frozen=True)
 class LBFGSOptimizer:
-    """Limited-memory BFGS without line search: one evaluation of the objective a step.
+    """Limited-memory BFGS without line search: one evaluation of the objective per step.
 
-    The inverse Hessian is approximated from the last pairs of a step s and the change of gradient y over it. The scalar
+    The inverse Hessian is approximated from the last pairs of a step s and its gradient difference y. The scalar
     products between all of them are kept, so that a direction costs two passes over the pairs: one for the products
     with the new vectors, one for the linear combination.
 
-    The first step goes along the gradient and is scaled to min(1, 1/‖g‖₁) as torch's is. A pair whose curvature y·s
-    is not above `MIN_CURVATURE` is not remembered. Without pairs the inverse Hessian is the last one's y·s / y·y, at
-    first 1.
+    The first step goes along the gradient and is scaled by min(1, 1/‖g‖₁), as in torch. A pair whose curvature y·s is
+    not above `MIN_CURVATURE` is not stored. Without pairs the inverse Hessian is y·s / y·y of the last pair, initially
+    1.
 
     Attributes:
-        options: its numbers.
-        project: applied to the image after each step; None leaves it.
+        options: its hyperparameters.
+        project: applied to the image after each step; None changes nothing.
 
     References:
         Nocedal: Updating Quasi-Newton Matrices with Limited Storage (1980). Byrd, Nocedal, Schnabel: Representations
-        of Quasi-Newton Matrices and Their Use in Limited Memory Methods (1994), theorem 2.2, for the same in matrices.
+        of Quasi-Newton Matrices and Their Use in Limited Memory Methods (1994), theorem 2.2, for the matrix form.
         `torch.optim.LBFGS` for the first step.
     """
 
@@ -183,7 +185,7 @@ class LBFGSOptimizer:
             gradient=tf.zeros_like(image),
             step=tf.zeros_like(image),
             gamma=tf.constant(1.0),
-            count=tf.constant(0),
+            pairs_stored=tf.constant(0),
             steps=tf.constant(0),
         )
 
@@ -192,7 +194,7 @@ class LBFGSOptimizer:
         state = self._remember(state, gradient)
         direction = tf.reshape(self._direction(state, tf.reshape(gradient, [-1])), tf.shape(image))
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
-        length = self.options.learning_rate * tf.where(state.count + state.steps > 0, 1.0, first)
+        length = self.options.learning_rate * tf.where(state.pairs_stored + state.steps > 0, 1.0, first)
         if self.options.max_step_rms:
             size = tf.sqrt(tf.reduce_mean(direction**2))
             length = tf.minimum(length, self.options.max_step_rms / tf.maximum(size, 1e-30))
@@ -204,30 +206,30 @@ class LBFGSOptimizer:
     def resize(self, state: LBFGSState, height: int, width: int) -> LBFGSState:
         """Returns the state for an image of another size.
 
-        A loss that is a mean over the image has gradients as much smaller as the image has more pixels, and so have
-        their changes y. A pair whose curvature did not stay positive is forgotten.
+        If the loss is a mean over the image, its gradients and their differences y are inversely proportional to the
+        number of pixels. A pair whose curvature does not stay positive is dropped.
         """
-        before = state.step.shape
-        ratio = before[1] * before[2] / (height * width)
+        _, old_height, old_width, channels = static_shape(state.step)
+        ratio = old_height * old_width / (height * width)
         steps, changes = tf.split(_resize(state.pairs, height, width), 2)
         curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * ratio
         keep = tf.cast(curvature > MIN_CURVATURE, steps.dtype)
         pairs = tf.concat([keep * steps, keep * ratio * changes], axis=0)
         flat = tf.reshape(pairs, [2 * self.options.history, -1])
-        nothing = tf.zeros([1, height, width, before[3]])
+        nothing = tf.zeros([1, height, width, channels])
         return LBFGSState(
             pairs=pairs,
             products=tf.linalg.matmul(flat, flat, transpose_b=True),
             gradient=nothing,
             step=nothing,
             gamma=state.gamma / ratio,
-            count=state.count,
+            pairs_stored=state.pairs_stored,
             steps=tf.constant(0),
         )
 
     def _remember(self, state: LBFGSState, gradient: tf.Tensor) -> LBFGSState:
-        """Puts the last step and the change of gradient over it into the ring, if the curvature is positive."""
-        slot = state.count % self.options.history
+        """Stores the last step and its gradient difference in the ring buffer, if their curvature is positive."""
+        slot = tf.math.floormod(state.pairs_stored, self.options.history)
         rows = tf.stack([slot, slot + self.options.history])[:, None]
         new = tf.concat([state.step, gradient - state.gradient], axis=0)
         accept = tf.reduce_sum(new[0] * new[1]) > MIN_CURVATURE  # The first step has no previous pair.
@@ -238,34 +240,35 @@ class LBFGSOptimizer:
         products = tf.transpose(tf.tensor_scatter_nd_update(state.products, rows, columns))
         products = tf.transpose(tf.tensor_scatter_nd_update(products, rows, columns))
         gamma = tf.where(accept, columns[1, slot] / columns[1, slot + self.options.history], state.gamma)
-        count = state.count + tf.cast(accept, tf.int32)
-        return state._replace(pairs=pairs, products=products, gamma=gamma, count=count)
+        stored = state.pairs_stored + tf.cast(accept, tf.int32)
+        return state._replace(pairs=pairs, products=products, gamma=gamma, pairs_stored=stored)
 
     def _direction(self, state: LBFGSState, gradient: tf.Tensor) -> tf.Tensor:
-        """Minus the inverse Hessian times the gradient.
+        """Computes minus the inverse Hessian times the gradient.
 
         With S and Y the pairs as columns, oldest first, R the upper triangle of SᵀY, D its diagonal and γ the initial
-        inverse Hessian, a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), it is γYa − Sb − γg. Rows of zeros in S and Y give
+        inverse Hessian, a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), this is γYa − Sb − γg. Rows of zeros in S and Y give
         zeros in a and b.
         """
         m = self.options.history
         pairs = tf.reshape(state.pairs, [2 * m, -1])
-        products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.count] * 2, [1, 3])
+        products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.pairs_stored] * 2, [1, 3])
         along_steps, along_changes = tf.unstack(
-            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -state.count, 1)
+            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -state.pairs_stored, 1)
         )
         curvature = tf.linalg.diag_part(products[0, :, 1])
         triangle = tf.linalg.set_diag(products[0, :, 1], tf.where(curvature == 0.0, 1.0, curvature))
         a = tf.linalg.triangular_solve(triangle, along_steps, lower=False)
         inner = curvature[:, None] * a + state.gamma * (products[1, :, 1] @ a - along_changes)
         b = tf.linalg.triangular_solve(triangle, inner, lower=False, adjoint=True)
-        coefficients = tf.reshape(tf.roll(tf.stack([-b, state.gamma * a]), state.count, 1), [2 * m])
-        return tf.linalg.matvec(pairs, coefficients, transpose_a=True) - state.gamma * gradient
+        coefficients = tf.reshape(tf.roll(tf.stack([-b, state.gamma * a]), state.pairs_stored, 1), [2 * m])
+        combined: tf.Tensor = tf.linalg.matvec(pairs, coefficients, transpose_a=True)
+        return combined - state.gamma * gradient
 
 
 @dataclass(frozen=True)
 class _Projected:
-    """An optimizer of the user's, with the projection applied after its step."""
+    """A custom optimizer, with the projection applied after each step."""
 
     optimizer: Optimizer
     project: Projection
@@ -290,7 +293,7 @@ def make_optimizer(options: Any, *, project: Projection | None = None) -> Optimi
     """Makes the optimizer of a recipe.
 
     Args:
-        options: `recipes.Adam`, `SGD` or `LBFGS`, or an `Optimizer` of your own.
+        options: `recipes.Adam`, `SGD` or `LBFGS`, or a custom `Optimizer`.
         project: applied to the image after each step, or None.
     """
     if type(options) in _BY_OPTIONS:
@@ -299,8 +302,9 @@ def make_optimizer(options: Any, *, project: Projection | None = None) -> Optimi
 
 
 def decayed(first: float, decay: Decay | None, done: tf.Tensor) -> float | tf.Tensor:
-    """The learning rate after some steps."""
+    """Returns the learning rate after `done` steps."""
     if decay is None:
         return first
     periods = tf.cast(done, tf.float32) / decay.steps
-    return first * decay.rate ** (tf.floor(periods) if decay.staircase else periods)
+    exponent: tf.Tensor = tf.floor(periods) if decay.staircase else periods
+    return first * tf.pow(decay.rate, exponent)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfstyle import images
+from tfstyle.tensors import sides
 
 Row = Mapping[str, float]
 """One row of `callbacks.History`: name of a number → number."""
@@ -64,7 +65,7 @@ def _draw_cell(picture: Any, label: str, width: int) -> Image.Image:
 
 
 def _to_pil(picture: Any, height: int, width: int) -> Image.Image:
-    """Resizes an image [1, height, width, 3] and converts it to a PIL image of 8 bits a channel."""
+    """Resizes an image [1, height, width, 3] and converts it to a PIL image of 8 bits per channel."""
     return Image.fromarray(images.to_uint8(np.asarray(images.resize(picture, height, width), np.float32)[0]))
 
 
@@ -73,12 +74,12 @@ def draw_animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
 
     Args:
         pictures: images [1, height, width, 3] in [0, 1], in order; all are resized to the size of the last one.
-        seconds: duration of one round, without the two seconds of the last image.
+        seconds: duration of one loop, without the two seconds of the last image.
 
     Returns:
         The bytes of the GIF file.
     """
-    height, width = pictures[-1].shape[1:3]
+    height, width = sides(pictures[-1])
     frames = [_to_pil(picture, height, width) for picture in pictures]
     each = max(20, round(1000 * seconds / len(frames)))
     stream = io.BytesIO()

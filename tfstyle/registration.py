@@ -49,7 +49,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Finds Keras as Python does, and has its loader register the classes."""
+        """Finds Keras as Python does, and extends its loader to register the classes."""
         if name != "keras" or self._searching:
             return None
         self._searching = True
@@ -72,7 +72,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
 
 def register_with_keras() -> None:
-    """Registers tfstyle's classes with Keras: now if it has been imported, else when it is."""
+    """Registers tfstyle's classes with Keras: now if Keras has been imported, else as soon as it is."""
     keras = sys.modules.get("keras")
     half = getattr(getattr(keras, "__spec__", None), "_initializing", False)  # Another thread is importing it.
     if keras is not None and hasattr(keras, "saving") and not half:

@@ -1,7 +1,7 @@
-"""Features → statistics, all of them from sums that add up over positions: (count, Σf, Σffᵀ).
+"""Statistics of features, all of them computed from sums over positions: (positions, Σf, Σffᵀ).
 
-Because the sums add, the tiles of a large picture sum to the whole, and several styles average. A statistic is a
-function of the sums alone and never sees the features.
+The sums of the tiles of a large image add up to those of the whole image, and the sums of several styles can be
+averaged. A statistic is a function of the sums alone, not of the features.
 """
 
 from __future__ import annotations
@@ -12,37 +12,38 @@ from typing import NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError, lookup
+from tfstyle.tensors import static_shape
 
 
 class SufficientStatistics(NamedTuple):
-    """Sums over the positions of a feature map; adding two gives the moments of both together.
+    """Sums over the positions of a feature map; adding two gives the sums over both together.
 
     Attributes:
-        count: [batch], number of positions.
+        positions: [batch], number of positions.
         total: [batch, channels], Σf, in activation units.
         products: [batch, channels, channels], Σffᵀ, in squared activation units.
     """
 
-    count: tf.Tensor
+    positions: tf.Tensor
     total: tf.Tensor
     products: tf.Tensor
 
 
 VARIANCE_EPSILON = 1e-5
-"""Added to a variance, so that the gradient of its root stays finite on a constant channel."""
+"""Added to a variance, so that the gradient of its square root stays finite on a constant channel."""
 
 GRADIENT_BANDS = 4
-"""Bands of rows in which the gradient of the sums of 16-bit features is computed, to bound its float32 parts."""
+"""Number of bands of rows in which the gradient at 16-bit features is computed, to limit its memory in float32."""
 
 MAX_BANDED_CHANNELS = 64
-"""Features with more channels have few rows and take one band."""
+"""Features with more channels have few rows and are computed in one band."""
 
 
 def sufficient_statistics(features: tf.Tensor) -> SufficientStatistics:
     """Sums a feature map over its positions.
 
     Args:
-        features: floating tensor [batch, height, width, channels]; those of 16 bits are summed in float32.
+        features: floating-point tensor [batch, height, width, channels]; 16-bit features are summed in float32.
 
     Returns:
         The `SufficientStatistics` of the positions.
@@ -54,20 +55,20 @@ def sufficient_statistics(features: tf.Tensor) -> SufficientStatistics:
     if features.shape.rank != 4:
         raise UsageError(f"Expected features [batch, height, width, channels]. Received: {tuple(features.shape)}.")
     shape, plain = tf.shape(features), tf.cast(features, _sum_dtype(features.dtype))
-    total = tf.reduce_sum(tf.reduce_sum(plain, axis=2), axis=1)  # In one go, a flat picture's variance is lost.
+    total = tf.reduce_sum(tf.reduce_sum(plain, axis=2), axis=1)  # One reduction would lose a flat image's variance.
     products = tf.linalg.einsum("bhwi,bhwj->bij", plain, plain)
     return SufficientStatistics(tf.fill(shape[:1], tf.cast(shape[1] * shape[2], plain.dtype)), total, products)
 
 
 def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Tensor:
-    """Computes the gradient towards features from the gradient towards their moments.
+    """Computes the gradient with respect to features from the gradient with respect to their sums.
 
-    Equal to TensorFlow's own, in one matrix product instead of two; 16-bit features are widened one band of rows at a
-    time.
+    Equal to TensorFlow's own gradient, in one matrix product instead of two; 16-bit features are cast to float32 one
+    band of rows at a time.
 
     Args:
         features: as for `sufficient_statistics`.
-        upstream: gradient of a scalar towards `total` and `products`; `count` is not used.
+        upstream: gradient of a scalar with respect to `total` and `products`; `positions` is not used.
 
     Returns:
         A tensor of the features' shape and dtype.
@@ -75,7 +76,7 @@ def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Ten
     wide = _sum_dtype(features.dtype)
     both = upstream.products + tf.linalg.matrix_transpose(upstream.products)
     height = tf.shape(features)[1]
-    count = GRADIENT_BANDS if features.dtype != wide and features.shape[-1] <= MAX_BANDED_CHANNELS else 1
+    count = GRADIENT_BANDS if features.dtype != wide and static_shape(features)[-1] <= MAX_BANDED_CHANNELS else 1
     bands: list[tf.Tensor] = []
     for number in range(count):
         rows = features[:, height * number // count : height * (number + 1) // count]
@@ -86,59 +87,59 @@ def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Ten
 
 
 def _sum_dtype(dtype: tf.DType) -> tf.DType:
-    """The type that features are summed in: 16 bits would lose most of the sum."""
+    """Returns the dtype in which features are summed; 16 bits would lose most of the sum."""
     return dtype if dtype.size >= 4 else tf.float32
 
 
 def add(first: SufficientStatistics, second: SufficientStatistics) -> SufficientStatistics:
-    """The moments of two sets of positions taken together."""
+    """Adds the sums over two sets of positions."""
     return SufficientStatistics(*(a + b for a, b in zip(first, second, strict=True)))
 
 
 def scale(sums: SufficientStatistics, factor: float | Sequence[float]) -> SufficientStatistics:
-    """The moments that features `factor` times as large would have; one factor, or one a channel."""
+    """Computes the sums that features would have if multiplied by one factor, or by one factor per channel."""
     factors = tf.reshape(tf.cast(factor, sums.total.dtype), [-1])
-    return SufficientStatistics(sums.count, sums.total * factors, sums.products * (factors[:, None] * factors))
+    return SufficientStatistics(sums.positions, sums.total * factors, sums.products * (factors[:, None] * factors))
 
 
 def mean(sums: SufficientStatistics) -> tf.Tensor:
-    """Each channel's mean activation, [batch, channels]."""
-    return sums.total / sums.count[:, None]
+    """Computes each channel's mean activation, [batch, channels]."""
+    return sums.total / sums.positions[:, None]
 
 
 def gram(sums: SufficientStatistics) -> tf.Tensor:
-    """Which channels are active together: the mean over positions of channel i times channel j.
+    """Computes the Gram matrix: the mean over positions of channel i times channel j.
 
-    Layout is summed away, texture is kept.
+    It shows which channels are active together; the layout is lost, the texture is kept.
 
     Returns:
         [batch, channels, channels], symmetric and positive semi-definite, in squared activation units.
 
     Differs from the paper: Gatys et al. sum over positions and divide in the loss (equations 3 and 4); the mean makes
-    targets of different sizes comparable. A recipe's weights carry whatever its source divides by besides.
+    targets of different sizes comparable. Other divisors in a recipe's source are part of the recipe's weights.
 
     References:
         Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks (CVPR 2016), section 2.2.
     """
-    return sums.products / sums.count[:, None, None]
+    return sums.products / sums.positions[:, None, None]
 
 
 def covariance(sums: SufficientStatistics) -> tf.Tensor:
-    """Which channels vary together: the Gram matrix of the features less their mean.
+    """Computes the covariance of the channels: the Gram matrix of the features minus their mean.
 
     Returns:
         [batch, channels, channels], symmetric, in squared activation units. Divided by the count, not by the count
-        less one.
+        minus one.
     """
     average = mean(sums)
     return gram(sums) - average[:, :, None] * average[:, None, :]
 
 
 def mean_std(sums: SufficientStatistics) -> tf.Tensor:
-    """Each channel's mean and standard deviation, what AdaIN transfers.
+    """Computes each channel's mean and standard deviation, which AdaIN transfers.
 
     Args:
-        sums: moments of a feature map.
+        sums: sums over a feature map.
 
     Returns:
         [batch, 2, channels]: means, then deviations, in activation units.
@@ -147,20 +148,20 @@ def mean_std(sums: SufficientStatistics) -> tf.Tensor:
         Huang, Belongie: Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (ICCV 2017), eq. 6.
     """
     average = mean(sums)
-    squares = tf.linalg.diag_part(sums.products) / sums.count[:, None]
+    squares = tf.linalg.diag_part(sums.products) / sums.positions[:, None]
     variance = tf.maximum(squares - average**2, 0.0)
     return tf.stack([average, tf.sqrt(variance + VARIANCE_EPSILON)], axis=1)
 
 
 def summed_gram(sums: SufficientStatistics) -> tf.Tensor:
-    """The Gram matrix as a sum over positions, as Gatys et al. print it (equation 3); it grows with the picture."""
+    """Computes the Gram matrix as a sum over positions (Gatys et al., equation 3); it grows with the image size."""
     return sums.products
 
 
 def mean_gram(sums: SufficientStatistics) -> tf.Tensor:
-    """Mean activations above the Gram matrix, [batch, channels + 1, channels].
+    """Stacks the mean activations on top of the Gram matrix, [batch, channels + 1, channels].
 
-    Together they determine mean and covariance, and unlike these they may be averaged between pictures.
+    Together they determine mean and covariance; unlike a covariance, they may be averaged over several images.
     """
     return tf.concat([mean(sums)[:, None], gram(sums)], axis=1)
 
@@ -176,7 +177,7 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         "mean_gram": mean_gram,
     }
 )
-"""The statistics a style can be compared by, under the names recipes use."""
+"""The statistics by which styles can be compared, by the names that recipes use."""
 
 
 def find_statistic(statistic: str | Statistic) -> Statistic:

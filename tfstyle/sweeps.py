@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfstyle import api, plots
 from tfstyle.callbacks import Callback, History
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError
 from tfstyle.recipes.catalog import get_recipe
-from tfstyle.recipes.recipe import Recipe, replace
+from tfstyle.recipes.recipe import Overrides, Recipe, replace
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class SweepRun:
 
 
 def expand_grid(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Returns all combinations of the varied values; those that share a compiled graph follow one another.
+    """Returns all combinations of the varied values; those that share a compiled graph are consecutive.
 
     Args:
         recipe: the recipe to vary.
@@ -63,7 +66,8 @@ def sweep(
     vary: Mapping[str, Sequence[Any]],
     recipe: str | Recipe = "default",
     make_callbacks: Callable[[str], Iterable[Callback]] = lambda label: (),
-    **options: Any,
+    background: str = "white",
+    **overrides: Unpack[Overrides],
 ) -> Iterator[SweepRun]:
     """Runs a recipe once for each combination of varied values; runs share a compiled graph where possible.
 
@@ -72,7 +76,8 @@ def sweep(
         vary: field of the recipe to its values.
         recipe: the name of a recipe, or a `Recipe`.
         make_callbacks: returns the callbacks of one run, given its label; they are closed after that run.
-        **options: further arguments of `api.stylize`; a varied value replaces an option of the same name.
+        background: as for `api.stylize`.
+        **overrides: as for `api.stylize`; a varied value replaces the override of the same name.
 
     Yields:
         A `SweepRun` after each run.
@@ -84,10 +89,14 @@ def sweep(
     if not callable(make_callbacks):
         raise UsageError("`make_callbacks` should be a function from a run's label to that run's callbacks.")
     base = get_recipe(recipe)
-    for values in expand_grid(base, vary):
+    grid = expand_grid(base, vary)
+    for values in grid:
+        replace(base, {**overrides, **values})  # Raises an error for an invalid override before the first run.
+    for values in grid:
         name, history = format_label(values), History()
         observers: list[Callback] = [history, *make_callbacks(name)]
-        image = api.stylize(content, style, recipe=base, callbacks=observers, **(options | values))
+        chosen: dict[str, Any] = {**overrides, **values}
+        image = api.stylize(content, style, recipe=base, callbacks=observers, background=background, **chosen)
         yield SweepRun(name, values, image, history.rows)
 
 

@@ -44,7 +44,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A tensor: a view of a storage, in elements, made an array once the storage has been read."""
+    """A view of a storage, measured in elements; it becomes an array once the storage has been read."""
 
     storage: _Storage
     offset: int
@@ -53,14 +53,14 @@ class _Tensor(NamedTuple):
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> _Tensor:
-    """Stands for the function of torch that makes a tensor from a storage."""
+    """Replaces the function of torch that makes a tensor from a storage."""
     if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
         raise WeightsError("it describes a tensor that is not valid")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
 def _rebuild_parameter(tensor: _Tensor, *_unused: Any) -> _Tensor:
-    """Stands for the function of torch that makes a parameter from a tensor."""
+    """Replaces the function of torch that makes a parameter from a tensor."""
     return tensor
 
 
@@ -70,7 +70,7 @@ _NAMES = {
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_parameter": _rebuild_parameter,
 } | {f"torch {name}": np.dtype(dtype) for name, dtype in _STORAGES.items()}
-"""Every name that a pickle may use → what it stands for here."""
+"""Every name that a pickle may use → its replacement here."""
 
 _LITERALS = {
     *("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG1"),
@@ -82,7 +82,7 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Pickle:
-    """An interpreter for the one pickle of a state dictionary, and for nothing else.
+    """An interpreter for the pickle of a state dictionary, and for nothing else.
 
     Only functions of `_NAMES` are called. Keys are strings or integers, so that no nested object is hashed. Time and
     memory are proportional to the length of the pickle, of which at most `MAX_HEADER_BYTES` are read.
@@ -146,7 +146,7 @@ class _Pickle:
             raise WeightsError(f"its pickle uses {name}, which is not part of a plain state dictionary")
 
     def _pop_from(self, start: int) -> list[Any]:
-        """Pops the part of the stack that begins at an index."""
+        """Removes the part of the stack that begins at an index, and returns it."""
         if not 0 <= start <= len(self._stack):
             raise WeightsError("its pickle is damaged")
         items = self._stack[start:]
@@ -158,7 +158,7 @@ class _Pickle:
         if function is not OrderedDict:
             return function(*arguments[:4])
         dictionary: dict = OrderedDict()
-        for pairs in arguments[:1]:  # None, or the list that Python 2 wrote.
+        for pairs in arguments[:1]:  # There is none, or the list of pairs that Python 2 wrote.
             _fill(dictionary, pairs)
             pairs.clear()
         return dictionary

@@ -1,4 +1,4 @@
-"""Image → how rough it is: the published forms of total variation."""
+"""Total variation of an image, a measure of its roughness, in the published forms."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from tfstyle.errors import lookup
 
 
 def _differences(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Each pixel's lower neighbour less itself, and right neighbour less itself."""
+    """Returns each pixel's lower neighbor minus the pixel, and right neighbor minus the pixel."""
     return image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
 
 
 def squared(image: tf.Tensor) -> tf.Tensor:
-    """How rough an image is: mean squared vertical plus mean squared horizontal difference.
+    """Computes the mean squared vertical plus the mean squared horizontal difference.
 
-    The form of TensorFlow's tutorial. A scalar ≥ 0, in squared units of the image, 0 for a constant one.
+    The form of TensorFlow's tutorial. A scalar ≥ 0, in squared units of the image, 0 for a constant image.
     """
     down, right = _differences(image)
     return tf.reduce_mean(down**2) + tf.reduce_mean(right**2)
 
 
 def absolute(image: tf.Tensor) -> tf.Tensor:
-    """How rough an image is: half of mean absolute vertical plus mean absolute horizontal difference.
+    """Computes half the sum of the mean absolute vertical and the mean absolute horizontal difference.
 
     The form of Dive into Deep Learning, section 14.12. A scalar ≥ 0, in units of the image.
     """
@@ -33,10 +33,10 @@ def absolute(image: tf.Tensor) -> tf.Tensor:
 
 
 def power(image: tf.Tensor, *, exponent: float = 1.25) -> tf.Tensor:
-    """How rough an image is: sum over positions of (vertical² + horizontal²)^exponent.
+    """Computes the sum of (vertical² + horizontal²)^exponent of the differences over positions.
 
-    The form of Keras' neural style transfer example; the last row and column count only as neighbours. A scalar ≥ 0
-    that grows with the picture's size.
+    The form of Keras' neural style transfer example; the last row and column count only as neighbors. A scalar ≥ 0
+    that grows with the image size.
     """
     down, right = _differences(image)
     squares = down[:, :, :-1] ** 2 + right[:, :-1] ** 2
@@ -44,18 +44,18 @@ def power(image: tf.Tensor, *, exponent: float = 1.25) -> tf.Tensor:
 
 
 def absolute_sum(image: tf.Tensor) -> tf.Tensor:
-    """How rough an image is: sum of absolute vertical and horizontal differences.
+    """Computes the sum of absolute vertical and horizontal differences.
 
-    The form of neural-style-pt. A scalar ≥ 0 that grows with the picture's size, in units of the image.
+    The form of neural-style-pt. A scalar ≥ 0 that grows with the image size, in units of the image.
     """
     down, right = _differences(image)
     return tf.reduce_sum(tf.abs(down)) + tf.reduce_sum(tf.abs(right))
 
 
 def nine_point(image: tf.Tensor) -> tf.Tensor:
-    """How rough an image is: mean squared differences to the lower, right and two lower diagonal neighbours.
+    """Computes the mean squared differences to the lower, right and two lower diagonal neighbors.
 
-    The border is repeated; straight neighbours weigh 1/3, diagonal ones 1/12, and the mean is doubled. The form of
+    The border is repeated; straight neighbors weigh 1/3, diagonal ones 1/12, and the mean is doubled. The form of
     style-transfer-pytorch (K. Crowson). A scalar ≥ 0, in squared units of the image.
     """
     around = tf.pad(image, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
@@ -76,7 +76,7 @@ FORMS: Mapping[str, TotalVariation] = MappingProxyType(
         "nine_point": nine_point,
     }
 )
-"""The published forms of total variation, under the names recipes use."""
+"""The published forms of total variation, by the names that recipes use."""
 
 
 def find_form(form: str | TotalVariation) -> TotalVariation:

@@ -1,7 +1,7 @@
-"""Content, style, recipe → steps: the compiled train step, coarse to fine.
+"""Runs a recipe: takes a compiled train step repeatedly, from the coarsest to the finest level.
 
 A `Transfer` holds what runs share: the network and one train step, compiled for all sizes. `Transfer.steps` is a
-generator that owns the state of its run; progress bars and writers consume it.
+generator that owns the state of its run; progress bars and writers consume its steps.
 """
 
 from __future__ import annotations
@@ -15,34 +15,36 @@ from typing import Any
 from tfstyle import images
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
+from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.model import build_model, gradient_kernels, policy
 from tfstyle.objective import Targets, make_objective, make_targets
 from tfstyle.recipes.parts import LBFGS, Network
 from tfstyle.recipes.recipe import GraphKey, Recipe
+from tfstyle.tensors import sides
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
-"""Keras policy → peak memory of one evaluation, value and gradient, for each pixel."""
+"""Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
 
 BYTES_AT_LEAST = 220_000_000
-"""Memory of network and graphs at any size."""
+"""Memory of network and graphs at any size, in bytes."""
 
 _FINITE = "image_is_finite"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run, as its observers see it.
+    """One step of a run, as callbacks receive it.
 
     Attributes:
         index: number of the step, from 1.
         total: number of steps in all.
-        level, levels: number of this level of the pyramid, coarse to fine, from 1, and how many there are.
+        level, levels: number of this level of the pyramid, coarse to fine, from 1, and number of levels.
         image: float32 [1, height, width, 3] after the step.
         losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
             "content/LAYER" and "style/LAYER" for each layer.
-        seconds: since the run began.
-        progress: share of the run's work that is done, a step's work being the pixels of its level; 1 at the end.
+        seconds: seconds since the run began.
+        progress: completed fraction of the run's work, where a step counts by the pixels of its level; 1 at the end.
         settings: what was chosen for this machine, as `Transfer.settings`.
     """
 
@@ -60,15 +62,15 @@ class Step:
 class Transfer:
     """Runs recipes that share a graph: same network, loss, optimizer and parametrization.
 
-    A transfer holds the network and the graphs, compiled once for all sizes. Each run owns its state, so several may
-    go on at a time, in one thread or in many.
+    A transfer holds the network and the graphs, compiled once for all sizes. Each run owns its state, so several
+    runs may be active at a time, in one thread or in several.
 
     Args:
-        recipe: what to run; or its graph key alone, where `steps` is given the recipe.
+        recipe: the recipe to run, or its graph key alone if the recipe is passed to `steps`.
 
     Attributes:
-        recipe: the one that runs unless `steps` is given another; None if there is none.
-        graph_key: what the graphs depend on; recipes with an equal one may be run.
+        recipe: the recipe that `steps` runs by default; None if only a graph key was given.
+        graph_key: what the graphs depend on; `steps` runs any recipe with an equal key.
         model: the network.
         settings: what was chosen for this machine: "precision" and "flip_kernels".
 
@@ -85,14 +87,14 @@ class Transfer:
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
-        self._targets = _compile(
+        self._targets = compile_once(
             lambda content, style: make_targets(self.model, loss, content, style), any_size, any_size
         )
-        targets = _any_size(self._targets.structured_outputs)
+        targets = any_size_specs(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
         shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
-        state = _any_size(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
-        self._step = _compile(self._take_step, targets, weights, shapes, state)
+        state = any_size_specs(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
+        self._step = compile_once(self._take_step, targets, weights, shapes, state)
 
     def steps(
         self,
@@ -102,14 +104,14 @@ class Transfer:
         recipe: Recipe | None = None,
         init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     ) -> Iterator[Step]:
-        """Runs a recipe: yields after every step, coarse level to fine.
+        """Runs a recipe and yields after every step, from the coarsest to the finest level.
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of the size of the result.
-            style: the same, of any size: its size beside the content's decides how large the brush strokes become.
-            recipe: another one of the same graph; None runs the transfer's own.
-            init: the image to start from, of any size, or a function (content, style) → image that is called with those
-                of the coarsest level; None follows the recipe, which names "content" or "noise".
+            style: the same, of any size; its size relative to the content image determines that of the brush strokes.
+            recipe: another recipe with the same graph key; None runs the transfer's own.
+            init: the image to start from, of any size, or a function (content, style) → image that is called with the
+                two images of the coarsest level; None starts as the recipe does, from "content" or "noise".
 
         Yields:
             A `Step` after every step.
@@ -131,9 +133,9 @@ class Transfer:
         if init is None and recipe.start.init not in ("content", "noise"):
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter()
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         cropped = _crop(style, recipe.style_size.style_crop)
-        levels = recipe.pyramid.levels(max(height, width), min(height, width, *cropped.shape[1:3]))
+        levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
         total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = gradient_kernels(self.model, recipe.network.flip_kernels)
@@ -158,7 +160,7 @@ class Transfer:
     def _begin_level(
         self, recipe: Recipe, content: tf.Tensor, style: tf.Tensor, *, state: RunState | None, init: Any
     ) -> tuple[Targets, RunState]:
-        """Targets and state at the start of a level, from the state at the end of the level before if there is one."""
+        """Returns targets and state at the start of a level; `state` is that at the end of the previous one, if any."""
         targets = self.targets(content, _crop(style, recipe.style_size.style_crop))
         pyramid = recipe.pyramid
         if state is None:
@@ -171,14 +173,15 @@ class Transfer:
         return targets, self._iterate.begin(variable, state if pyramid.warm_start else None)
 
     def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
-        """Computes what the image is compared with, as `objective.make_targets`.
+        """Computes the targets that the image is compared with, like `objective.make_targets`.
 
         Raises:
-            InputError: if either is too small for the network.
+            InputError: if either image is too small for the network.
         """
         self.model.vgg.check_size(content, "the content")
         self.model.vgg.check_size(style, "the style")
-        return self._targets(content, style)
+        targets: Targets = self._targets(content, style)
+        return targets
 
     def _take_step(
         self,
@@ -187,7 +190,7 @@ class Transfer:
         kernels: Mapping[str, tf.Tensor],
         state: RunState,
     ) -> tuple[RunState, dict[str, tf.Tensor]]:
-        """The train step: the next state, the loss terms before it, and whether the next image is finite, 0 or 1."""
+        """Takes one step: returns the next state, the terms before it, and whether the next image is finite, 0 or 1."""
         _, loss, _, _, parametrization = self.graph_key
         evaluate = make_objective(
             self.model, loss, targets, weights=weights, space=parametrization.space, flipped=kernels
@@ -198,44 +201,26 @@ class Transfer:
         return state, evaluation.terms | {_FINITE: finite}
 
 
-def _compile(function: Callable[..., Any], *specs: Any) -> Any:
-    """Traces a function once, for tensors as specified.
-
-    Without autograph: no branch depends on a tensor, and looking for one takes longer than tracing.
-    """
-    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
-
-
-def _any_size(tensors: Any) -> Any:
-    """Specifications of a structure of tensors, images in it of any height and width."""
-
-    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
-        shape = tensor.shape.as_list()
-        return tf.TensorSpec([shape[0], None, None, shape[3]] if len(shape) == 4 else shape, tensor.dtype)
-
-    return tf.nest.map_structure(spec, tensors)
-
-
 def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """An image enlarged to the photograph's size, and on it what the photograph loses at the image's own.
+    """Enlarges an image to the content image's size and adds the content detail lost at the image's own size.
 
-    One level of Burt & Adelson: The Laplacian Pyramid as a Compact Image Code (1983).
+    This is one level of Burt & Adelson: The Laplacian Pyramid as a Compact Image Code (1983).
     """
-    height, width = content.shape[1:3]
-    held = images.resize(images.resize(content, *image.shape[1:3]), height, width)
+    height, width = sides(content)
+    held = images.resize(images.resize(content, *sides(image)), height, width)
     return images.resize(image, height, width) + content - held
 
 
 def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> int:
-    """Estimates the peak memory of a run on a CPU beyond the imported library.
+    """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
 
-    What the gradient needs of VGG-19's layers for each pixel of the largest picture, measured as a process's peak at
-    512 and 1024 pixels, and the optimizer's state for each pixel of the result, which an update holds twice.
+    The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, measured as a
+    process's peak at 512 and 1024 pixels, and the optimizer's state per pixel of the result, held twice in an update.
 
     Args:
-        network: gives the precision.
-        optimizer: the recipe's.
-        *sizes: (height, width) of the result first, then of the other pictures.
+        network: defines the precision.
+        optimizer: the recipe's optimizer.
+        *sizes: (height, width) of the result first, then of the other images.
 
     Returns:
         Bytes.
@@ -247,24 +232,24 @@ def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> 
 
 
 def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
-    """An image `factor` times as large."""
-    return images.fit(image, round(max(image.shape[1:3]) * factor))
+    """Resizes an image by a factor."""
+    return images.fit(image, round(max(sides(image)) * factor))
 
 
 def _crop(image: tf.Tensor, margin: float) -> tf.Tensor:
-    """An image without a share of its short side at each edge."""
-    height, width = image.shape[1:3]
+    """Crops a fraction of an image's short side at each edge."""
+    height, width = sides(image)
     edge = round(margin * min(height, width))
     return image[:, edge : height - edge, edge : width - edge]
 
 
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """The terms as floats, fetched at once: a GPU is waited for once a step."""
+    """Returns the terms as floats, fetched together, so that each step waits for a GPU only once."""
     return dict(zip(terms, tf.stack(list(terms.values())).numpy().tolist(), strict=True))
 
 
 def _checked(values: dict[str, float], index: int) -> dict[str, float]:
-    """The losses before a step, if they and the image after it are finite."""
+    """Returns the losses before a step; raises `DivergedError` unless they and the image after it are finite."""
     finite = values.pop(_FINITE)
     if not math.isfinite(values["total"]):
         raise DivergedError(

@@ -1,7 +1,7 @@
-"""Image → features: a frozen VGG-19, cut after the deepest layer asked for.
+"""A frozen VGG-19 that computes features of an image, cut after the deepest requested layer.
 
-An image is float32 [batch, height, width, 3], sRGB, in [0, 1]; the network itself converts it to the pixels it was
-trained on.
+An image is float32 [batch, height, width, 3], sRGB, in [0, 1]; the network itself converts it to the pixel format it
+was trained on.
 
 References:
     Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition (ICLR 2015), table 1.
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
 from tfstyle.pixel_range import scale_pixels
+from tfstyle.tensors import sides
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names, smallest_side
 
 INPUT_SCALES = ("keras", "torch", "none")
@@ -38,19 +39,19 @@ def _one_of(kind: str, value: str, choices: Sequence[str]) -> str:
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class VGG(keras.Model):
-    """A frozen VGG network that returns the features of the layers asked for.
+    """A frozen VGG network that returns the features of the requested layers.
 
     Args:
-        layers: Keras names of the convolutions to look at; the network ends at the deepest.
-        activation: "post" takes features after the ReLU, "pre" before it; or layer → either ("post" if absent).
+        layers: Keras names of the convolutions whose features to return; the network ends at the deepest.
+        activation: "post" takes features after the ReLU, "pre" before it; or layer → one of them ("post" if absent).
         pooling: "max" or "average", both 2x2.
-        ceil_mode: whether pooling pools an odd last row or column alone, as Caffe; else it leaves it out, as Keras and
-            torch.
-        padding_mode: what lies around a layer's input: "zero"; "replicate", for the first convolution the border
-            repeated and zeros for all others; "reflect", the input mirrored, for every convolution.
-        input_scale: what `scale_pixels` should do with an image.
-        blocks: filters of each convolution, block by block; VGG-19's by default, a few in tests.
-        **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
+        ceil_mode: whether pooling pools an odd last row or column alone, as in Caffe; otherwise it drops it, as in
+            Keras and torch.
+        padding_mode: padding of a convolution's input: "zero"; "replicate", which repeats the border for the first
+            convolution and pads all others with zeros; "reflect", which mirrors the input of every convolution.
+        input_scale: pixel format the network was trained on, as for `scale_pixels`.
+        blocks: number of filters of each convolution, block by block; VGG-19's by default, fewer in tests.
+        **kwargs: arguments of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
     Raises:
         UsageError: if a name is unknown.
@@ -71,7 +72,7 @@ class VGG(keras.Model):
         blocks: Blocks = VGG19_BLOCKS,
         **kwargs: Any,
     ) -> None:
-        # Whatever the global policy says; and the image itself is never rounded to a policy's compute type.
+        # Regardless of the global policy; and the image itself is never rounded to a policy's compute dtype.
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
         require_channels_last()
         self.blocks = tuple(tuple(int(filters) for filters in block) for block in blocks)
@@ -102,32 +103,32 @@ class VGG(keras.Model):
         self.built = True
 
     def assign(self, network: weight_files.NetworkWeights) -> None:
-        """Takes over the weights of a file."""
+        """Sets the weights to those of a file."""
         if not self.built:
             self.build((None, None, None, 3))
         for convolution in self.convolutions:
             convolution.set_weights(network.layers[convolution.name])
 
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Features of the layers asked for; see the class."""
+        """Computes the features of the requested layers; see the class."""
         features = self._run(image, lambda function, x: (function(x), _same), {})[0]
         return {name: tf.cast(features[name], self.variable_dtype) for name in self.feature_layers}
 
     def features_and_pullback(
         self, image: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None
     ) -> tuple[dict[str, tf.Tensor], Pullback]:
-        """Features, and the function that takes gradients at them back to the image.
+        """Computes features, and returns them with a pullback from gradients at the features to one at the image.
 
-        TensorFlow computes the gradients of the losses of all layers as soon as the loss is known, each as large as
-        the features, and holds every one until the gradient from the deeper layers arrives: a third of the peak
-        memory. The pullback asks for the gradient of a layer when the deeper layers' has arrived.
+        TensorFlow's own gradient computes the gradients of all layers' losses as soon as the loss is known, each as
+        large as the features, and holds them until the gradient from the deeper layers is known: a third of the peak
+        memory. The pullback computes the gradient of a layer's loss only after that of the deeper layers.
 
         Args:
             image: as for a call.
-            flipped: layer → kernel from `flipped_kernels`, used for the gradient; TensorFlow's own gradient for others.
+            flipped: layer → kernel from `flipped_kernels`, used for the gradient; other layers use TensorFlow's own.
 
         Returns:
-            {layer: features}, in the network's compute type, and a function {layer: () → gradient at its features} →
+            {layer: features}, in the network's compute dtype, and a function {layer: () → gradient at its features} →
             gradient at the image.
         """
         features, stages = self._run(image, with_pullback, flipped or {})
@@ -141,16 +142,16 @@ class VGG(keras.Model):
                     gradient = own if gradient is None else gradient + own
                 elif gradient is not None:
                     gradient = back(gradient)
-            return gradient
+            return cast(tf.Tensor, gradient)  # At least one layer has a gradient.
 
         return features, pullback
 
     def _run(
         self, image: tf.Tensor, compute: Callable[..., Any], flipped: Mapping[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]]]:
-        """Features in the compute type, and the stages in order: a layer's name or "", and how a gradient goes back.
+        """Returns features in the compute dtype, and the stages in order: a layer's name or "", and the pullback.
 
-        `compute` is `with_pullback`, or returns the value alone, where nothing is to be kept for a gradient.
+        `compute` is `with_pullback`, or a function that keeps nothing for a gradient.
         """
         image = self.check_image(image)
         x, scaled = compute(lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), image)
@@ -171,13 +172,13 @@ class VGG(keras.Model):
         return features, stages
 
     def flipped_kernels(self) -> dict[str, tf.Tensor]:
-        """The kernels rotated by 180°, inputs and outputs exchanged, as the weights are now.
+        """Returns the current kernels rotated by 180°, with inputs and outputs exchanged.
 
-        The gradient of a convolution is a convolution with the flipped kernel: faster and in less memory where
-        `environment.should_flip_kernels`.
+        The gradient of a convolution is a convolution with the flipped kernel, which is faster and takes less memory
+        where `environment.should_flip_kernels` is true.
 
         Returns:
-            {layer: [3, 3, out, in]} of all layers but the first, whose gradient has only three channels, and those
+            {layer: [3, 3, out, in]} of all layers except the first, whose gradient has only three channels, and those
             that are not padded with zeros.
         """
         return {
@@ -187,7 +188,7 @@ class VGG(keras.Model):
         }
 
     def _prepare(self, name: str, x: tf.Tensor) -> tf.Tensor:
-        """What a convolution is given: pooled where a block begins, padded."""
+        """Prepares the input of a convolution: pools it where a block begins, then pads it."""
         if name.endswith("_conv1") and name != "block1_conv1":
             x = self._pool(x)
         return self._padded(x, name)
@@ -196,11 +197,11 @@ class VGG(keras.Model):
         return "valid" if self._own_padding(name) else "same"
 
     def _own_padding(self, name: str) -> bool:
-        """Whether a convolution's input is padded with anything but zeros."""
+        """Returns whether a convolution's input is padded with anything other than zeros."""
         return self.padding_mode == "reflect" or (self.padding_mode == "replicate" and name == "block1_conv1")
 
     def _padded(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """A convolution's input with its edge around it; "SYMMETRIC" by one pixel repeats the border."""
+        """Pads a convolution's input; "SYMMETRIC" by one pixel repeats the border."""
         if not self._own_padding(name):
             return x
         return tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT" if self.padding_mode == "reflect" else "SYMMETRIC")
@@ -214,16 +215,16 @@ class VGG(keras.Model):
 
     @property
     def smallest_side(self) -> int:
-        """The smallest side in pixels of an image that reaches the deepest layer."""
+        """The smallest side in pixels that an image needs to reach the deepest layer."""
         return smallest_side(self.feature_layers)
 
     def check_size(self, image: tf.Tensor, what: str = "the picture") -> None:
-        """Refuses an image too small to reach the deepest layer.
+        """Checks that an image is large enough to reach the deepest layer.
 
         Raises:
             InputError: if a side is smaller than `smallest_side`.
         """
-        height, width = image.shape[1:3]
+        height, width = sides(image)
         if min(height, width) < self.smallest_side:
             raise InputError(
                 f"{what} is {width}x{height} where the network needs {self.smallest_side} pixels on each side; choose "
@@ -231,17 +232,18 @@ class VGG(keras.Model):
             )
 
     def __call__(self, image: tf.Tensor, *args: Any, **kwargs: Any) -> dict[str, tf.Tensor]:
-        """Calls the network; what is wrong with an image is said here, since Keras adds lines to errors of `call`."""
-        return super().__call__(self.check_image(image), *args, **kwargs)
+        """Checks the image, then calls the network; Keras would add lines to an error raised inside `call`."""
+        features: dict[str, tf.Tensor] = super().__call__(self.check_image(image), *args, **kwargs)
+        return features
 
     def check_image(self, image: tf.Tensor) -> tf.Tensor:
-        """Checks a batch of images; a symbolic tensor of Keras is passed through.
+        """Checks a batch of images; a symbolic Keras tensor is returned as it is.
 
         Returns:
-            It, as a tensor.
+            The batch as a tensor.
 
         Raises:
-            UsageError: if it is not a batch of floating images.
+            UsageError: if it is not a batch of floating-point images.
             InputError: if a side is known to be too small.
         """
         if isinstance(image, keras.KerasTensor):
@@ -257,8 +259,9 @@ class VGG(keras.Model):
         return image
 
     def get_config(self) -> dict[str, Any]:
-        """Everything `__init__` needs."""
-        return super().get_config() | {
+        """Returns the arguments of `__init__`."""
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "layers": list(self.feature_layers),
             "activation": self.activation,
             "pooling": self.pooling,
@@ -272,11 +275,16 @@ class VGG(keras.Model):
 def with_pullback(
     function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Value of a function, and the function that takes a gradient at the value back to `x`, once."""
+    """Returns the value of a function and its pullback, from a gradient at the value to one at `x`, usable once."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value = function(x)
-    return value, lambda upstream: tape.gradient(value, x, output_gradients=upstream)
+
+    def pullback(upstream: tf.Tensor) -> tf.Tensor:
+        gradient = tape.gradient(value, x, output_gradients=[upstream])
+        return cast(tf.Tensor, gradient)  # Dense: no function here gathers from `x`.
+
+    return value, pullback
 
 
 def _same(gradient: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""VGG-19: its layers, their filters and the layers that style transfer looks at. No TensorFlow here."""
+"""VGG-19: its layers, their filters and the usual style layers. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 
 def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str, ...]:
-    """Keras' names of the convolutions, in order: block1_conv1, block1_conv2, block2_conv1, and so on."""
+    """Returns Keras' names of the convolutions, in order: block1_conv1, block1_conv2, block2_conv1, and so on."""
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
 
 
 def smallest_side(layers: Iterable[str]) -> int:
-    """The smallest side in pixels of a picture that reaches the deepest of some layers: each block halves it."""
-    return 2 ** (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
+    """Returns the smallest side in pixels that reaches the deepest of some layers; each block halves an image."""
+    return 1 << (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
 
 
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))

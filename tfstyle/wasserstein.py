@@ -1,4 +1,4 @@
-"""Statistics → the Wasserstein distance between the normal distributions they describe."""
+"""The Wasserstein distance between the normal distributions that two statistics describe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tfstyle.environment import tf
 
 
 class Gaussian(NamedTuple):
-    """A normal distribution of features, and the root of its covariance.
+    """A normal distribution of features, and the square root of its covariance.
 
     Attributes:
         mean: [batch, channels].
@@ -21,10 +21,10 @@ class Gaussian(NamedTuple):
 
 
 def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and covariance of a "mean_gram" statistic, with 1e-4 on its diagonal.
+    """Computes mean and covariance from a "mean_gram" statistic, with 1e-4 added to the diagonal.
 
-    In float32, where features hardly vary, the difference is rounding, and the matrix would have negative eigenvalues:
-    where they vary by less than 0.5 % of the largest mean square, 1e-4 of it is there as well.
+    Where features hardly vary, the covariance in float32 is a rounding error and would have negative eigenvalues: if
+    no variance reaches 0.5 % of the largest mean square, 1e-4 of that mean square is added as well.
     """
     mean, gram = statistic[:, 0], statistic[:, 1:]
     covariance = gram - mean[:, :, None] * mean[:, None, :]
@@ -37,7 +37,7 @@ def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 Polynomials = tuple[tuple[float, ...], ...]
 
 NEWTON_SCHULZ: Polynomials = ((1.5, -0.5),) * 12
-"""p(w) = 1.5 − 0.5 w, as often as style-transfer-pytorch takes it."""
+"""p(w) = 1.5 − 0.5 w, applied as often as in style-transfer-pytorch."""
 
 FAST_ROOT: Polynomials = (
     (8.3767170, -24.7384416, 18.3352359),
@@ -47,31 +47,31 @@ FAST_ROOT: Polynomials = (
     (1.9116696, -1.2901673, 0.3790389),
     (1.8750163, -1.2500181, 0.3750018),
 )
-"""p(w) = a + b w + c w² with the least possible largest |1 − √w p(w)|: the first for w from 1e-5 to 1, each other for
-the range that the one before leaves; after the last it is 4e-8. `scripts/fit_root.py` finds them."""
+"""p(w) = a + b w + c w² with the smallest possible maximum of |1 − √w p(w)|: the first for w from 1e-5 to 1, each other
+for the range that the previous one leaves; after the last it is 4e-8. `scripts/fit_root.py` computes them."""
 
 
 def gaussian(statistic: tf.Tensor) -> Gaussian:
-    """The normal distribution a "mean_gram" statistic [batch, channels + 1, channels] describes."""
+    """Returns the normal distribution described by a "mean_gram" statistic [batch, channels + 1, channels]."""
     mean, covariance = _gaussian_parts(statistic)
-    # Newton's own polynomials bear the negative eigenvalues that rounding leaves in a flat painting's covariance.
+    # Newton's own polynomials tolerate the negative eigenvalues from rounding in a flat style image's covariance.
     return Gaussian(mean, covariance, matrix_roots(covariance, polynomials=NEWTON_SCHULZ)[0])
 
 
 def matrix_roots(matrix: tf.Tensor, *, polynomials: Polynomials) -> tuple[tf.Tensor, tf.Tensor]:
-    """Square root of a symmetric positive definite matrix, and the root's inverse.
+    """Computes the square root of a symmetric positive definite matrix, and the inverse of the root.
 
-    Coupled Newton-Schulz iteration on the matrix over its Frobenius norm: only matrix products. Eigenvalues below about
-    1e-4 of the norm have not converged after the twelve steps of `NEWTON_SCHULZ`: they count as smaller in the root,
-    and their inverses as at most 130 over the root of the norm. `FAST_ROOT` reaches 1e-5 (1010) with 60 % of the
-    products, but where rounding has made an eigenvalue less than about −1e-6 of the norm, it diverges.
+    This is the coupled Newton-Schulz iteration on the matrix divided by its Frobenius norm; it needs matrix products
+    only. Eigenvalues below about 1e-4 of the norm have not converged after the twelve steps of `NEWTON_SCHULZ`: they
+    are too small in the root, and at most 130 divided by the root of the norm in the inverse. `FAST_ROOT` reaches 1e-5
+    (1010) with 60 % of the products, but diverges if rounding has made an eigenvalue less than about −1e-6 of the norm.
 
     Args:
         matrix: [batch, n, n].
-        polynomials: of each step, coefficients from the constant term on.
+        polynomials: coefficients of each step, from the constant term on.
 
     Returns:
-        The two, each [batch, n, n].
+        The root and its inverse, each [batch, n, n].
 
     References:
         Higham: Functions of Matrices (2008), section 6.3, equation 6.35. Amsel, Persson, Musco, Gower: The Polar
@@ -90,22 +90,23 @@ def matrix_roots(matrix: tf.Tensor, *, polynomials: Polynomials) -> tuple[tf.Ten
 
 
 def trace_of_root(matrix: tf.Tensor, *, polynomials: Polynomials = FAST_ROOT) -> tf.Tensor:
-    """Trace of the square root of symmetric positive definite matrices [batch, n, n].
+    """Computes the trace of the square root of symmetric positive definite matrices [batch, n, n].
 
-    Its gradient is d tr √M = ½ tr(M^-½ dM), and the iteration has found that inverse already; tr √M = tr(M M^-½).
+    Its gradient is d tr √M = ½ tr(M^-½ dM), and the iteration has computed M^-½ already; tr √M = tr(M M^-½).
     """
     _, inverse = matrix_roots(tf.stop_gradient(matrix), polynomials=polynomials)
-    trace = 0.5 * tf.reduce_sum(matrix * inverse, axis=(-2, -1))
-    return trace + tf.stop_gradient(trace)  # Half of the value carries the gradient.
+    trace: tf.Tensor = 0.5 * tf.reduce_sum(matrix * inverse, axis=(-2, -1))
+    held: tf.Tensor = tf.stop_gradient(trace)
+    return trace + held  # The gradient flows through one half of the value.
 
 
 def distance(statistic: tf.Tensor, target: Gaussian, *, polynomials: Polynomials = FAST_ROOT) -> tf.Tensor:
-    """The squared 2-Wasserstein distance between two normal distributions, divided by the number of channels.
+    """Computes the squared 2-Wasserstein distance of two normal distributions, divided by the number of channels.
 
     Args:
         statistic: "mean_gram" of the image, [batch, channels + 1, channels].
-        target: of the painting.
-        polynomials: for the root.
+        target: normal distribution of the style image.
+        polynomials: polynomials for the matrix root.
 
     Returns:
         A scalar ≥ 0 up to rounding, in squared activation units: Σ(μ − μ')² + tr(Σ + Σ' − 2 √(√Σ' Σ √Σ')), over C.

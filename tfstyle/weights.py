@@ -51,7 +51,7 @@ class NetworkWeights(NamedTuple):
     Attributes:
         layers: Keras layer name → (kernel [3, 3, in, out], bias [out]), float32.
         input_scale: the pixel range that files of this kind were trained on: "keras" (BGR, 0 to 255, minus the mean) or
-            "torch" (RGB, 0 to 1, normalized by mean and deviation).
+            "torch" (RGB, 0 to 1, normalized by mean and standard deviation).
     """
 
     layers: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -59,7 +59,7 @@ class NetworkWeights(NamedTuple):
 
 
 def embedded_path(name: str) -> Path:
-    """The path of an embedded file."""
+    """Returns the path of an embedded file."""
     return FOLDER / f"{name}{'.keras' if name in NETWORK_HASHES else '.safetensors'}"
 
 
@@ -99,7 +99,7 @@ def read(source: str | Path, *, blocks: tuple[tuple[int, ...], ...] = VGG19_BLOC
 
     Args:
         source: "embedded"; "imagenet" (downloaded and cached by Keras); or the path of a file: `.h5` or `.weights.h5`
-            of Keras, `.pth` or `.pt` with a state dictionary (torchvision or Caffe: same names, other pixel range),
+            of Keras, `.pth` or `.pt` with a state dictionary (torchvision or Caffe: same names, different range),
             or `.safetensors` with the names of either.
         blocks: number of filters of each convolution, block by block.
 
@@ -214,7 +214,8 @@ def _read_imagenet() -> Arrays:
     except Exception as error:  # Keras raises a plain Exception if a download fails.
         reason = str(error).splitlines()[0]
         raise WeightsError(
-            f"imagenet weights: Keras could not download them ({reason}); connect, or use `weights` embedded."
+            f"imagenet weights: Keras could not download them ({reason}); connect to the internet, or use `weights` "
+            "embedded."
         ) from error
     layers = [layer for layer in network.layers if layer.weights]
     return {
@@ -244,7 +245,7 @@ def _name_layers(
 
 
 def _natural_key(name: str) -> str:
-    """Sort key under which layer 10 follows layer 9."""
+    """Returns a sort key under which layer 10 follows layer 9."""
     return re.sub(r"\d+", lambda number: number[0].zfill(20), name)
 
 

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Any) -> None:
-    """Loads and calls the handler of the command, which the parser has named."""
+    """Loads and calls the handler of the command, as named by the parser."""
     module, function = options.run.split(".")
     getattr(importlib.import_module(f"tfstyle.cli.{module}"), function)(options)
 
@@ -54,7 +54,7 @@ def _set_up_logging(options: Any) -> None:
     """Sends the log of tfstyle, and of no other package, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(options))
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # About unusual metadata.
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about unusual metadata.
     logger = logging.getLogger("tfstyle")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)
@@ -97,7 +97,7 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _OUT_OF_MEMORY = re.compile(
     "OOM when|ResourceExhausted|RESOURCE_EXHAUSTED|Cannot allocate memory|failed to map segment"
 )
-"""What TensorFlow, the C library and its loader write when memory runs out; Keras changes the class of the error."""
+"""Texts of TensorFlow, the C library and its loader when memory runs out; Keras changes the class of the error."""
 
 
 def _as_tfstyle_error(error: BaseException) -> TfstyleError:

@@ -53,21 +53,21 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def _not_a_command(words: list[str], commands: Iterable[str]) -> str:
-    """The message for a first word that is not a command; it may be a picture, with the command left out."""
+    """Returns the message for a first word that is not a command; it may be a picture typed without a command."""
     if "." in words[0] or os.path.exists(words[0]):
         return f"{words[0]} is not a command; did you mean tfstyle stylize {shlex.join(words)}?"
     return unknown_name("command", words[0], commands)
 
 
 def _option_strings(options: argparse.Namespace) -> list[str]:
-    """The long options of the command that was given."""
+    """Returns the long options of the command that was given."""
     return [word for word in options.parser._option_string_actions if word.startswith("--")]
 
 
 def with_options(text: str, options: argparse.Namespace) -> str:
     """Replaces the arguments that a message names in backquotes by options: `keep_alpha` by --keep-alpha.
 
-    A name that is no option of the command stays as it is, without its quotes.
+    A name that is not an option of the command loses only its backquotes.
     """
     known = _option_strings(options)
 

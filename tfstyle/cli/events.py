@@ -27,7 +27,7 @@ def emit(event: str, **facts: Any) -> None:
 
 
 def start(options: argparse.Namespace, **facts: Any) -> None:
-    """Prints the event that a command has checked its arguments and starts, if --json is given."""
+    """Prints the event for the start of a command after its checks, if --json is given."""
     if options.json:
         command = " ".join([options.command, *([options.kind] if options.command == "train" else [])])
         emit("start", command=command, version=tfstyle.__version__, **facts)
@@ -42,12 +42,12 @@ def result(options: argparse.Namespace, output: Path, **facts: Any) -> None:
 
 
 def skipped(options: argparse.Namespace, content: Path, message: str) -> None:
-    """Prints the event that a picture was skipped, if --json is given."""
+    """Prints the event for a skipped picture, if --json is given."""
     if options.json:
         emit("skipped", content=str(content), message=message)
 
 
 def error(exit_code: int, message: str) -> None:
-    """Prints the event that a run failed or was interrupted, if standard output can be written."""
+    """Prints the event for a failed or interrupted run, if standard output can be written."""
     with contextlib.suppress(OSError):
         emit("error", exit_code=exit_code, message=message)

@@ -1,4 +1,4 @@
-"""`tfstyle recipes`, `features`, `sweep` and `export`."""
+"""Runs `tfstyle recipes`, `features`, `sweep` and `export`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import RECIPES, get_recipe
 from tfstyle.recipes.recipe import OPTIONS, Overrides, replace
+from tfstyle.tensors import sides
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
 
@@ -37,7 +38,7 @@ def recipes(options: argparse.Namespace) -> None:
 
 
 def _lines(record: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """A recipe's record as text: a line a value, those of a part indented below its name."""
+    """Yields a recipe's record as text, one line per value; the values of a part are indented below its name."""
     for name, value in record.items():
         if isinstance(value, dict):
             yield f"{indent}{name}:"
@@ -59,7 +60,7 @@ def _layers(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _new_folder(options: argparse.Namespace, default: str) -> Path:
-    """The folder of the results, named or default.
+    """Returns the folder for the results: the one given with -o, or the default.
 
     Raises:
         OutputError: if it is not empty and `--overwrite` is not given, or it could not be made.
@@ -94,7 +95,7 @@ def features(options: argparse.Namespace) -> None:
     with quiet_tensorflow(options.debug):
         from tfstyle import plots, vgg
     picture = images.read_and_log(options.image, long_side=options.size).image
-    image = images.fit(picture, min(options.size, max(picture.shape[1:3])))
+    image = images.fit(picture, min(options.size, max(sides(picture))))
     network = vgg.load_vgg(layers, weights=options.weights, activation=options.activation)
     network.check_size(image)
     with files.make_folder(folder):
@@ -106,14 +107,14 @@ def features(options: argparse.Namespace) -> None:
 
 
 def _varied(words: list[str]) -> dict[str, list[Any]]:
-    """`field=a,b,c` for each word, values of the field's type."""
+    """Parses words of the form `field=a,b,c` and converts the values to the field's type."""
     kinds = {name: item.metadata["kind"] for name, item in OPTIONS.items()}
     vary = {}
     for word in words:
         name, _, values = word.partition("=")
         name = name.replace("-", "_")
         if name in Overrides.__annotations__ and name not in kinds:
-            raise UsageError(f"{name} cannot be varied, only a number that is an option: {', '.join(kinds)}.")
+            raise UsageError(f"{name} cannot be varied, only fields that are options: {', '.join(kinds)}.")
         if name not in kinds:
             raise UsageError(unknown_name("field to vary", name, kinds))
         try:
@@ -138,10 +139,17 @@ def sweep(options: argparse.Namespace) -> None:
     names = files.make_distinct_names((label.replace(" ", "_") for label in labels), ".png")
     start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
     runs: list[Any] = []
-    more = {"make_callbacks": lambda label: make_step_callbacks(options), "background": options.background}
     with files.make_folder(folder):
         try:
-            for run in sweeps.sweep(content, style, vary=vary, recipe=recipe, **more, **overrides):
+            for run in sweeps.sweep(
+                content,
+                style,
+                vary=vary,
+                recipe=recipe,
+                make_callbacks=lambda label: make_step_callbacks(options),
+                background=options.background,
+                **overrides,
+            ):
                 path = folder / names[len(runs)]
                 images.write_result(run.image, path, overwrite=options.overwrite)
                 runs.append(run)
@@ -201,7 +209,7 @@ def _export_network(options: argparse.Namespace) -> None:
 
 
 def _export_folder(options: argparse.Namespace) -> Path:
-    """The folder to export into, given as DIR or by -o but not by both."""
+    """Returns the folder to export into, given either as DIR or with -o, not both."""
     if (options.directory is None) == (options.output is None):
         raise UsageError(f"name one folder to export into: tfstyle export {options.what} -o DIR.")
     return Path(options.directory if options.output is None else options.output)

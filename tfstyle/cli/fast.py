@@ -49,21 +49,21 @@ def run(options: argparse.Namespace) -> None:
         pictures = [images.read_and_log(style, background=options.background) for style in styles]
         logged = [
             dataclasses.replace(picture, notes=(), warnings=()) for picture in pictures
-        ]  # Not again for each job.
+        ]  # Logged once, not for each job.
         _stylize_all(options, jobs, logged, network, blend)
 
 
 def _stylize_all(
     options: argparse.Namespace, jobs: list[_Job], styles: list[Picture], network: Any, blend: list[float] | None
 ) -> None:
-    """Stylizes every content image; skips one that fails with a warning, unless all failed."""
+    """Stylizes every content image; skips a failing one with a warning, unless all fail."""
     done: list[Path] = []
     try:
         for content, output in jobs:
             try:
                 _stylize(options, content, styles, network, blend, output)
             except (InputError, MemoryLimitError) as error:
-                if not done and content == jobs[-1][0]:  # The last, or the only one.
+                if not done and content == jobs[-1][0]:  # The last image, or the only one.
                     raise
                 _log.warning("passed over %s: %s", content, error)
                 events.skipped(options, content, str(error))
@@ -105,17 +105,17 @@ def _stylize(
 
 
 def _blend(text: str | None) -> list[float] | None:
-    """Parses the weights of the styles, separated by commas."""
+    """Parses the comma-separated weights of the styles."""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--blend should be numbers separated by commas, one a style, not {text!r}.") from None
+        raise UsageError(f"--blend should be numbers separated by commas, one per style, not {text!r}.") from None
 
 
 def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[Path, list[_Job]]:
     """Returns the folder of the results, and each content image with the file of its result.
 
-    A name in that folder that is taken during the run becomes NAME-2.
+    If a name in that folder is taken during the run, the result is named NAME-2.
     """
     if not os.path.isdir(content):
         decoding.probe(content, long_side=1)
@@ -135,7 +135,7 @@ def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[
 
 
 def _list_contents(folder: Path, style_name: str) -> list[Path]:
-    """Lists the pictures in a folder, without earlier results: PHOTO.STYLE.png beside a PHOTO, numbered or not.
+    """Lists the pictures in a folder, except results of earlier runs: PHOTO.STYLE.png, numbered or not, beside a PHOTO.
 
     Raises:
         InputError: if there are none.

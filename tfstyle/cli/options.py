@@ -13,7 +13,7 @@ from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import OPTIONS
 
 _METAVARS = MappingProxyType({"init": f"{{{','.join(STARTS)},FILE}}", "weights": "{embedded,imagenet,FILE}"})
-"""Field to metavar, for options that take certain words or a file."""
+"""Field → metavar, for options that take certain words or a file."""
 
 _COMMON_FIELDS = ("size", "steps", "style_weight", "style_scale")
 """Fields of a recipe among the common options."""
@@ -37,12 +37,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def formatter(prog: str) -> argparse.HelpFormatter:
-    """A help formatter that keeps the line breaks of descriptions and epilogs."""
+    """Makes a help formatter that keeps the line breaks of descriptions and epilogs."""
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30)
 
 
 def describe(help: str, examples: Sequence[str]) -> str:
-    """The start of a help: what the command does, and examples of it."""
+    """Returns the beginning of a help text: what the command does, and examples."""
     lines = [f"example{'s' if len(examples) > 1 else ''}:", *(f"  {example}" for example in examples)]
     return f"{help[0].upper()}{help[1:]}.\n\n" + "\n".join(lines)
 
@@ -53,15 +53,15 @@ def add_command(
     """Adds a command without any options.
 
     Args:
-        commands: what `add_subparsers` returned.
+        commands: the object that `add_subparsers` returned.
         name: its name.
         arguments: what follows the name in the usage line.
         *examples: whole command lines.
         help: what it does, as a phrase.
-        run: module and function in `tfstyle.cli` that run it, as "stylize.run"; they are loaded when it is called.
+        run: module and function in `tfstyle.cli` that run it, as "stylize.run"; loaded only when the command runs.
         epilog: lines for the end of its help.
     """
-    command = commands.add_parser(
+    command: argparse.ArgumentParser = commands.add_parser(
         name,
         usage=f"%(prog)s {arguments} [options]" if arguments else "%(prog)s [options]",
         help=help,
@@ -76,7 +76,7 @@ def add_command(
 
 
 def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None:
-    """The options of every command about what it prints; the last group of its help."""
+    """Adds the options of every command about its messages; the last group of its help."""
     messages = command.add_argument_group("messages")
     messages.add_argument("-h", "--help", action="help", help="show this help and exit")
     messages.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -89,41 +89,41 @@ def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None
 
 
 def add_pictures(command: argparse.ArgumentParser, *, content: str = "", style: str = "", **more: Any) -> Any:
-    """The content image and the style image, with notes at the end of their help."""
+    """Adds the content image and the style image as arguments, with notes at the end of their help."""
     pictures = command.add_argument_group("pictures")
     help = f"the photograph to paint (content image){content}"
     pictures.add_argument("content", metavar="CONTENT", help=help, **more)
-    help = f"the painting whose style it gets (style image){style}"
+    help = f"the painting whose style to apply (style image){style}"
     pictures.add_argument("style", metavar="STYLE", help=help, **more)
     return pictures
 
 
 def add_output(group: Any, metavar: str, help: str, *, required: bool = False) -> None:
-    """Where the result goes."""
+    """Adds the option for the path of the result."""
     group.add_argument("-o", "--output", metavar=metavar, required=required, help=help)
 
 
 def add_overwrite(group: Any, help: str) -> None:
-    """What may be done with files that exist."""
+    """Adds the option that permits overwriting."""
     group.add_argument("--overwrite", action="store_true", help=help)
 
 
 def add_quality(group: Any) -> None:
-    """The quality of a result that is compressed with losses."""
+    """Adds the option for the quality of lossy formats."""
     group.add_argument(
         "--quality", type=int, default=95, metavar="Q", help="quality of JPEG, WebP and AVIF, 1 to 100 [95]"
     )
 
 
 def add_background(group: Any) -> None:
-    """The color behind transparency."""
+    """Adds the option for the color behind transparent parts."""
     group.add_argument(
         "--background", default="white", metavar="COLOR", help="color behind transparent parts of a picture [white]"
     )
 
 
 def add_recipe_options(command: argparse.ArgumentParser, common: Any) -> None:
-    """The recipe's name, and an option for each field that is one, in the groups of the help."""
+    """Adds the option for the recipe's name, and one for each field that is an option, in the groups of the help."""
     help = "balanced, draft (faster), best (slower), or another that tfstyle recipes lists [balanced]"
     common.add_argument("--recipe", metavar="NAME", default="default", help=help)
     recipe = command.add_argument_group("recipe", "each option, here and above, replaces one value of the recipe")
@@ -140,14 +140,14 @@ def add_fields(
     shown: bool = False,
     defaults: bool = False,
 ) -> None:
-    """An option for each field; what is not typed is not in the result.
+    """Adds an option for each field; options that are not typed are missing from the result.
 
     Args:
         group: where they are added.
         fields: made by `fields.option`.
-        elsewhere: field to another group for it.
+        elsewhere: field → another group for it.
         shown: show the defaults in the help.
-        defaults: show them, and put them into the result where nothing is typed.
+        defaults: show the defaults, and put them into the result where nothing is typed.
     """
     for item in fields:
         kind, choices = item.metadata["kind"], item.metadata["choices"]

@@ -33,7 +33,7 @@ exit codes:
 _EVENTS = """\
 --json prints one JSON object per line, each with an "event": start, then step
 (not in fast and features), and result or skipped for each picture. A run that
-fails or is interrupted ends with error, its exit_code and its message.
+fails or is interrupted ends with error, which has exit_code and message.
 
 """
 """About --json, for the commands that print events."""
@@ -42,7 +42,7 @@ fails or is interrupted ends with error, its exit_code and its message.
 def make_parser() -> options.Parser:
     """Makes the parser of the `tfstyle` command.
 
-    Options of a recipe or a training have no default of their own: only what was typed is in the result.
+    Options of a recipe or of a training run have no default here: only typed options are in the result.
     """
     parser = options.Parser(
         prog="tfstyle",
@@ -57,7 +57,7 @@ def make_parser() -> options.Parser:
     parser.add_argument("--version", action="version", version=f"tfstyle {tfstyle.__version__}")
     commands = parser.add_subparsers(
         title="commands",
-        description="each has a help of its own: tfstyle COMMAND --help",
+        description="help on each command: tfstyle COMMAND --help",
         dest="command",
         required=True,
         metavar="COMMAND",
@@ -102,7 +102,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
-    """The options of stylize and demo."""
+    """Adds the options of stylize and demo."""
     common = command.add_argument_group("common options")
     options.add_output(common, "FILE", "the result, or a folder for it [CONTENT.STYLE.png beside CONTENT]")
     options.add_recipe_options(command, common)
@@ -156,10 +156,10 @@ def _add_fast(commands: Any) -> None:
     help = "one or more paintings (style images); none for a --model of one style"
     pictures.add_argument("styles", metavar="STYLE", nargs="*", help=help)
     common = fast.add_argument_group("common options")
-    options.add_output(common, "FILE", "the result, or a folder for the results of a folder [CONTENT.STYLE.png]")
+    options.add_output(common, "FILE", "the result, or a folder for the results [CONTENT.STYLE.png]")
     help = "the network: starry-night, or a .keras file from tfstyle train [AdaIN, for any style]"
     common.add_argument("--model", metavar="NAME", help=help)
-    common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [as CONTENT]")
+    common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [that of CONTENT]")
     common.add_argument("--alpha", type=float, default=1.0, metavar="X", help="strength of the style, 0 to 1 [1]")
     common.add_argument("--blend", metavar="A,B", help="weight of each STYLE [equal]")
     common.add_argument("--preserve-color", action="store_true", help="keep the colors of CONTENT")
@@ -203,11 +203,11 @@ def _add_compare(commands: Any) -> None:
         "compare",
         "CONTENT STYLE RESULT [RESULT ...]",
         "tfstyle compare photo.jpg painting.jpg a.png b.png",
-        help="measure how close results are to content and style",
+        help="measure how close results are to the content and style images",
         run="reports.compare",
     )
     pictures = options.add_pictures(compare)
-    pictures.add_argument("results", metavar="RESULT", nargs="+", help="pictures made from the two, by any program")
+    pictures.add_argument("results", metavar="RESULT", nargs="+", help="pictures made from these two, by any program")
     options.add_background(compare.add_argument_group("files"))
     options.add_messages(compare)
 
@@ -227,7 +227,7 @@ def _add_features(commands: Any) -> None:
     common = features.add_argument_group("common options")
     options.add_output(common, "DIR", "the folder of the results [IMAGE-features]")
     common.add_argument("--layers", metavar="A,B", help="layers by their Keras names [the five style layers]")
-    common.add_argument("--size", type=int, default=512, metavar="N", help="greatest long side in pixels [512]")
+    common.add_argument("--size", type=int, default=512, metavar="N", help="maximum long side in pixels [512]")
     network = features.add_argument_group("network")
     help = "activations after (post) or before (pre) the ReLU [post]"
     network.add_argument("--activation", choices=("post", "pre"), default="post", help=help)
@@ -271,7 +271,7 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
-    """The options of a training; its hyperparameters are fields of the dataclass `numbers`."""
+    """Adds the options of a training command; its hyperparameters are fields of the dataclass `numbers`."""
     if numbers is FastOptions:
         command.add_argument_group("pictures").add_argument("style", metavar="STYLE", help="the painting (style image)")
     common = command.add_argument_group("common options")
@@ -312,7 +312,7 @@ def _add_export(commands: Any) -> None:
     default = serving.FORMATS[0]
     common.add_argument("--format", choices=serving.FORMATS, default=default, help=f"the format [{default}]")
     options.add_overwrite(common, "replace an existing folder")
-    extractor = export.add_argument_group("extractor", "options of WHAT extractor")
+    extractor = export.add_argument_group("extractor", "only if WHAT is extractor")
     extractor.add_argument("--style-layers", metavar="A,B", help="layers of the style loss [the five style layers]")
     extractor.add_argument("--content-layers", metavar="A,B", help="layers of the content loss [block4_conv2]")
     options.add_fields(extractor, [OPTIONS["weights"], OPTIONS["pooling"]], defaults=True)

@@ -52,10 +52,10 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 _LEGEND = """
-Distances from the style image, lower is better: of the features' Gram matrices (gram), means and standard deviations
-(moments) and distributions (sliced wasserstein), and of the colors (colors).
-Distance from the content image, lower is better: of the features (content).
-Structural similarity to the content image, higher is better, 1 is equal: ssim."""
+Distances from the style image, lower is better: between Gram matrices (gram), means and standard deviations (moments)
+and distributions (sliced wasserstein) of the features, and between the colors (colors).
+Distance from the content image, lower is better: between the features (content).
+Structural similarity to the content image, higher is better, 1 if equal: ssim."""
 """Printed below the table of `compare`."""
 
 
@@ -91,7 +91,7 @@ def doctor(options: argparse.Namespace) -> None:
     """Runs `tfstyle doctor`: prints versions, optional packages, devices, memory, settings and embedded weights.
 
     Raises:
-        WeightsError: if an embedded file is missing or its hash is wrong; everything is printed before.
+        WeightsError: if an embedded file is missing or its hash is wrong, after everything has been printed.
     """
     with quiet_tensorflow(options.debug):
         facts = _facts()
@@ -106,7 +106,7 @@ def doctor(options: argparse.Namespace) -> None:
 
 
 _EXTRAS = {"heif": ("pillow-heif",), "tensorboard": ("tensorboard",), "export": ("onnx", "tf2onnx")}
-"""Extra of the installation to its packages."""
+"""Extra of the installation → its packages."""
 
 
 def _facts() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Standard streams: print any file name, tolerate closed streams, hold back what TensorFlow prints on loading."""
+"""Prepares the standard streams for any file name and closed streams; holds back what TensorFlow prints on loading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfstyle.errors import SetupError, TfstyleError
 def prepare() -> None:
     """Makes the standard streams safe to use.
 
-    A closed one is opened on the null device, so that a file opened later does not get its number. Standard output
+    A closed stream is opened on the null device, so that no file opened later gets its descriptor. Standard output
     prints the bytes of a file name as they are; characters that its encoding lacks become \\xe9 or \\u795e.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
@@ -68,12 +68,12 @@ def quiet_tensorflow(debug: bool) -> Iterator[None]:
     Its C++ code writes notes about the machine directly to file descriptor 2, before Python can configure its log. So
     the descriptor is redirected to a temporary file inside the context:
 
-    - if loading fails, what was held back is printed before the error goes on;
+    - if loading fails, the text held back is printed before the error is raised again;
     - if it succeeds, or tfstyle refuses its input (a `TfstyleError` other than `SetupError`), it is discarded;
     - if the process crashes, `faulthandler` still prints where, to the real standard error.
 
     Args:
-        debug: redirect nothing, as where no temporary file can be made.
+        debug: redirect nothing; the same happens where no temporary file can be made.
     """
     try:
         held = None if debug else tempfile.TemporaryFile()  # noqa: SIM115, closed below.

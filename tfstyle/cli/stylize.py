@@ -1,4 +1,4 @@
-"""`tfstyle stylize` and `tfstyle demo`: check everything possible, then load TensorFlow and run."""
+"""Runs `tfstyle stylize` and `tfstyle demo`: checks everything possible before TensorFlow is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tfstyle.errors import InputError, OutputError, SetupError, UsageError
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
-from tfstyle.recipes.recipe import OPTIONS, Recipe, replace
+from tfstyle.recipes.recipe import OPTIONS, Overrides, Recipe, replace
+from tfstyle.tensors import sides
 
 
 def run(options: argparse.Namespace) -> None:
@@ -48,18 +49,18 @@ def run(options: argparse.Namespace) -> None:
             overwrite=options.overwrite,
             **overrides,
         )
-    height, width = image.shape[1:3]
+    height, width = sides(image)
     events.result(options, Path(output), width=width, height=height)
 
 
 def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
-    """Prints the event that a run of a recipe starts, if --json is given."""
+    """Prints the event for the start of a run of a recipe, if --json is given."""
     chosen = {"size": recipe.pyramid.size, "seed": recipe.start.seed, "precision": recipe.network.precision}
     events.start(options, **facts, recipe=recipe.name, **chosen)
 
 
 def _make_callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
-    """The callbacks that the options ask for."""
+    """Yields the callbacks that the options ask for."""
     from tfstyle import callbacks
 
     yield from make_step_callbacks(options)
@@ -81,7 +82,7 @@ def _make_callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
 
 
 def make_step_callbacks(options: argparse.Namespace) -> Iterator[Any]:
-    """The callback that prints the steps of a run: JSON lines, a progress bar or log, or none."""
+    """Yields the callback that prints the steps of a run, if any: JSON lines, or a progress bar or log."""
     from tfstyle import callbacks
 
     if options.json:
@@ -96,11 +97,11 @@ RECORDS = {
     "strip": tuple(images.WRITERS),
     "gif": (".gif",),
 }
-"""Option that writes a file about the run to the suffixes the file may have."""
+"""Option that writes a file about the run → the suffixes the file may have."""
 
 
 def _records(options: argparse.Namespace) -> dict[str, Path]:
-    """The files about the run that the options ask for, by the names of these options."""
+    """Returns the files about the run that the options ask for, by the names of these options."""
     return {name: Path(getattr(options, name)) for name in RECORDS if getattr(options, name)}
 
 
@@ -123,8 +124,8 @@ def _check_records(options: argparse.Namespace, output: Path) -> None:
         raise SetupError("--tensorboard needs the package tensorboard; pip install 'tfstyle[tensorboard]'.")
 
 
-def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
-    """The recipe with what was typed; the size is kept apart, since a typed one may enlarge the photograph."""
+def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, Overrides]:
+    """Returns the recipe with the typed options, and a typed size separately, since it may enlarge the photograph."""
     overrides = {name: getattr(options, name) for name in OPTIONS if name in vars(options)}
     if overrides.get("steps") == 0:
         raise UsageError("--steps should be at least 1, not 0.")
@@ -157,7 +158,7 @@ def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, P
 
 
 def _check_output(options: argparse.Namespace, output: Path) -> None:
-    """Checks the result, and the folder of `--save-every`.
+    """Checks the paths of the result and of the folder of `--save-every`.
 
     Raises:
         UsageError: if `--save-every` is less than 1.
@@ -177,7 +178,7 @@ def _check_output(options: argparse.Namespace, output: Path) -> None:
 def result_path(
     options: argparse.Namespace, content: Path, style: str, *, beside: Callable[[Path], Path] = lambda path: path
 ) -> Path | files.FreeName:
-    """The path of the result: the file that -o names, or CONTENT.STYLE.png, numbered if it exists, in a folder."""
+    """Returns the path of the result: the file that -o names, or a free name such as CONTENT.STYLE.png in a folder."""
     if options.output and not os.path.isdir(options.output):
         return Path(options.output)
     folder = Path(options.output) if options.output else default_folder(content)
@@ -185,11 +186,11 @@ def result_path(
 
 
 def default_folder(content: Path) -> Path:
-    """The folder of results without -o: that of the content image, or the working folder for a built-in one."""
+    """Returns the folder of results without -o: that of the content image, or the working folder for a built-in one."""
     embedded = Path(os.path.realpath(content)).is_relative_to(os.path.realpath(images.SAMPLES.parent))
     return Path() if embedded else content.parent
 
 
 def _steps_folder(output: Path) -> Path:
-    """The folder of the images of `--save-every`."""
+    """Returns the folder of the images of `--save-every`."""
     return output.with_name(f"{output.stem}-steps")

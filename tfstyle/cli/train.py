@@ -1,4 +1,4 @@
-"""Trains a network: `tfstyle train fast`, `train adain` and `train gan`."""
+"""The commands `tfstyle train fast`, `train adain` and `train gan`, which train networks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.fields import option_fields
 from tfstyle.pictures import decoding
+from tfstyle.tensors import sides
 from tfstyle.training import dataset, run_folder
 from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions, TrainingOptions
 
@@ -23,17 +24,17 @@ MAX_SHEET_IMAGES = 6
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs a training of the given kind and prints the path of the network, or its JSON event."""
+    """Runs a training of the given kind, and prints the path of the network or the JSON event of the result."""
     events.result(options, {"fast": _train_fast, "adain": _train_adain, "gan": _train_gan}[options.kind](options))
 
 
 def _train_fast(options: argparse.Namespace) -> Path:
     numbers, content_images, folder = _check(options, FastOptions)
     style_image = Path(options.style)
-    sides = decoding.probe(style_image, long_side=1)
-    if min(sides) < numbers.size:
+    width, height = decoding.probe(style_image, long_side=1)
+    if min(width, height) < numbers.size:
         raise InputError(
-            f"{style_image}: is {sides[0]}x{sides[1]}, smaller than a crop of {numbers.size} pixels; give a larger "
+            f"{style_image}: is {width}x{height}, smaller than a crop of {numbers.size} pixels; give a larger "
             "picture or a smaller `size`."
         )
     with quiet_tensorflow(options.debug):
@@ -58,7 +59,7 @@ def _train_gan(options: argparse.Namespace) -> Path:
 
 
 def _check(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[Any, list[Path], Path]:
-    """Returns hyperparameters, content images and folder, after every check that needs no TensorFlow."""
+    """Returns hyperparameters, content images and folder, after all checks that do not need TensorFlow."""
     typed = {item.name for item in option_fields(kind)} & set(vars(options))
     numbers = kind(**{name: getattr(options, name) for name in typed})
     folder = Path(options.output)
@@ -67,7 +68,7 @@ def _check(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[An
 
 
 def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
-    """Makes the `Run`, its sample sheets of the content images given, or of the embedded ones."""
+    """Makes the `Run`; its sample sheets show the given content images, or the embedded ones."""
     from tfstyle import environment
     from tfstyle.feedforward.transformer_net import SMALLEST
     from tfstyle.training import progress
@@ -80,10 +81,10 @@ def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Pat
         paths = [images.SAMPLES / f"{name}.jpg" for name in ("chelsea", "colosseum", "neuschwanstein")]
     samples = [images.fit(images.read(path, long_side=SHEET_SIZE).image, SHEET_SIZE) for path in paths]
     for path, sample in zip(paths, samples, strict=True):
-        if min(sample.shape[1:3]) < SMALLEST:
+        if min(sides(sample)) < SMALLEST:
             raise InputError(
-                f"{path}: is too narrow for a sample sheet: less than {SMALLEST} pixels where the long side has "
-                f"{SHEET_SIZE}; choose other `samples`."
+                f"{path}: is too narrow for a sample sheet: with a long side of {SHEET_SIZE} pixels, its short side "
+                f"has less than {SMALLEST}; choose other `samples`."
             )
     events.start(options, steps=numbers.steps)
     callbacks: list[Any] = []

@@ -1,1 +1,1 @@
-"""Images → image: networks that stylize in one pass."""
+"""Networks that stylize an image in one pass."""

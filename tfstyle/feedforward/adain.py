@@ -1,4 +1,4 @@
-"""AdaIN: stylizes with any style images in one pass, by an encoder and a decoder."""
+"""AdaIN: an encoder and a decoder that stylize an image with any style images in one pass."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import statistics, vgg, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.inference import Tile
+from tfstyle.feedforward.inference import OnePassNetwork, Options, Tile
 from tfstyle.feedforward.layers import (
     adaptive_instance_normalization,
     mean_std,
@@ -19,6 +21,7 @@ from tfstyle.feedforward.layers import (
     upsample_nearest,
 )
 from tfstyle.statistics import sufficient_statistics
+from tfstyle.tensors import sides
 
 ADAIN_LAYER = "block4_conv1"
 """The layer whose features AdaIN decodes."""
@@ -33,14 +36,14 @@ DECODER_HALO = 32
 """Radius of the receptive field of the decoder: 30 pixels, rounded up to a multiple of `STRIDE`."""
 
 FIXED_BYTES = 230_000_000
-"""Memory that AdaIN takes at any size, in bytes: weights, compiled graphs, oneDNN's copies of the kernels."""
+"""Memory that AdaIN takes whatever the image size, in bytes: weights, compiled graphs, oneDNN's kernel copies."""
 
 BYTES_PER_TILE_PIXEL = 1000
-"""Peak memory of the layers for each pixel of the largest tile: the slope of a process's peak between single tiles of
-512x384 and 1448x1086 pixels, in float32 on a CPU."""
+"""Peak memory of the layers in bytes per pixel of the largest tile: the slope of a process's peak memory between single
+tiles of 512x384 and 1448x1086 pixels, in float32 on a CPU."""
 
 _UPSAMPLED_BEFORE = ("decoder_conv2", "decoder_conv6", "decoder_conv8")
-"""Convolutions of the decoder whose input is upsampled, mirroring the encoder's pools."""
+"""Convolutions of the decoder whose input is upsampled, mirroring the encoder's pooling layers."""
 
 _DECODER_FILTERS = (256, 256, 256, 256, 128, 128, 64, 64, 3)
 """Filters of the decoder's convolutions."""
@@ -54,8 +57,8 @@ def load_encoder() -> vgg.VGG:
 def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     """Decodes features of `ADAIN_LAYER` into an image.
 
-    Nine 3x3 convolutions with reflection padding, ReLU after all but the last, and nearest-neighbor upsampling before
-    the second, sixth and eighth.
+    The decoder has nine 3x3 convolutions with reflection padding, a ReLU after all but the last, and nearest-neighbor
+    upsampling before the second, sixth and eighth.
 
     Args:
         features: [batch, height, width, 512].
@@ -74,18 +77,19 @@ def decode(features: tf.Tensor, arrays: weights.Arrays) -> tf.Tensor:
     return features
 
 
-class AdaIN:
-    """Stylizes with any style images: the embedded encoder and a decoder, compiled once for all sizes.
+class AdaIN(OnePassNetwork):
+    """Stylizes with any style images, by the embedded encoder and a decoder, compiled once for all sizes.
 
     Args:
-        decoder: a trained one; the embedded if None.
+        decoder: a trained decoder; the embedded one if None.
 
     Attributes:
-        encode: image [1, height, width, 3] in [0, 1] → features [1, height // 8, width // 8, 512], sides at least 16.
-        decode: such features → image: the decoder given, or the function `decode` with the embedded weights.
+        encode: computes the features [1, height // 8, width // 8, 512] of an image [1, height, width, 3] in [0, 1],
+            sides at least 16.
+        decode: decodes such features into an image, with the given decoder or with `decode` and the embedded weights.
 
     References:
-        Huang, Belongie (ICCV 2017), section 5; weights as in NOTICE.
+        Huang, Belongie (ICCV 2017), section 5; NOTICE gives the source of the weights.
     """
 
     def __init__(self, decoder: AdaINDecoder | None = None) -> None:
@@ -95,45 +99,34 @@ class AdaIN:
         self.encode = tf.function(lambda image: self._encoder(image)[ADAIN_LAYER], input_signature=[any_size])
         self.decode = tf.function(lambda features: decoder_call(features), input_signature=[any_features])
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks the options that depend on the kind of network."""
         if not styles:
             raise UsageError("give at least one painting, or a network as `model`.")
-        if seed is not None:
+        if options.seed is not None:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
-        if not 0.0 <= alpha <= 1.0:
-            raise UsageError(f"`alpha` should be from 0 to 1, not {alpha!r}.")
-        inference.blend_weights(styles, blend)
+        if not 0.0 <= options.alpha <= 1.0:
+            raise UsageError(f"`alpha` should be from 0 to 1, not {options.alpha!r}.")
+        inference.blend_weights(styles, options.blend)
 
-    def stylize(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
-        *,
-        blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
-        seed: int | None = None,
-        tile: int = 1024,
-    ) -> tf.Tensor:
-        """Stylizes an image; see `inference.OnePassNetwork`.
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image with the weighted mean of the style images' statistics.
 
-        Tiles are normalized by the statistics of the whole image and computed with their surroundings, so the result is
-        that of a single tile.
+        Tiles are normalized by the statistics of the whole image and computed with a halo, so the result is the same as
+        with a single tile.
         """
-        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
-        inference.check_tile(tile)
+        alpha, tile = options.alpha, options.tile
         targets = [_statistics(*self._prepare(style, "the painting"), tile) for style in styles]
-        target = inference.weighted_mean(targets, inference.blend_weights(len(styles), blend))
-        height, width = content.shape[1:3]
+        target = inference.weighted_mean(targets, inference.blend_weights(len(styles), options.blend))
+        height, width = sides(content)
         padded, encode_tile = self._prepare(content, "the photograph")
         own = _statistics(padded, encode_tile, tile)
 
         def stylize_tile(outer: Tile) -> tf.Tensor:
             features = encode_tile(outer)
             styled = adaptive_instance_normalization(features, own, target)
-            return self.decode(alpha * styled + (1.0 - alpha) * features)
+            decoded: tf.Tensor = self.decode(alpha * styled + (1.0 - alpha) * features)
+            return decoded
 
         image = inference.map_tiles(stylize_tile, padded, tile=tile, halo=DECODER_HALO)
         return tf.clip_by_value(image[:, :height, :width], 0.0, 1.0)
@@ -145,14 +138,14 @@ class AdaIN:
         whole = sum(height * width for height, width in sizes)
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 
-    def _prepare(self, image: tf.Tensor, name: str) -> tuple[tf.Tensor, Callable[[Tile], tf.Tensor]]:
-        """Pads an image, and makes a function that encodes a tile of it; that keeps the features of the last tile."""
-        inference.check_sides(image, STRIDE + 1, name)  # One position could not be mirrored at its edge.
+    def _prepare(self, image: tf.Tensor | np.ndarray, name: str) -> tuple[tf.Tensor, Callable[[Tile], tf.Tensor]]:
+        """Pads an image, and makes a function that encodes a tile of it and caches the features of the last tile."""
+        inference.check_sides(image, STRIDE + 1, name)  # A single position cannot be reflected.
         padded = pad_to_multiple(image, STRIDE)
 
         @functools.lru_cache(maxsize=1)
         def encode_tile(tile: Tile) -> tf.Tensor:
-            outer = tile.grow(ENCODER_HALO, *padded.shape[1:3])
+            outer = tile.grow(ENCODER_HALO, *sides(padded))
             features = self.encode(outer.crop(padded, outer=inference.whole_tile(padded)))
             return tile.crop(features, outer=outer, cell=STRIDE)
 
@@ -160,22 +153,23 @@ class AdaIN:
 
 
 def _statistics(padded: tf.Tensor, encode_tile: Callable[[Tile], tf.Tensor], tile: int) -> tf.Tensor:
-    """Means and standard deviations [1, 2, channels] of an image's features, from sums over its tiles."""
+    """Computes the means and standard deviations [1, 2, channels] of an image's features from sums over its tiles."""
     parts = (sufficient_statistics(encode_tile(part)) for part in inference.split_into_tiles(padded, tile))
     return statistics.mean_std(functools.reduce(statistics.add, parts))
 
 
 @functools.lru_cache(maxsize=2)
 def load_adain(decoder: AdaINDecoder | None = None) -> AdaIN:
-    """Makes the network with the embedded decoder or the one given, and keeps it for the next image."""
+    """Makes the network with the given decoder, or the embedded one, and caches it for later calls."""
     return AdaIN(decoder)
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
-class AdaINDecoder(keras.Model):
-    """The decoder as a Keras model, to be trained and saved: features [batch, h, w, 512] → [batch, 8 h, 8 w, 3].
+class AdaINDecoder(OnePassNetwork, keras.Model):
+    """The decoder as a Keras model that can be trained and saved.
 
-    Weights are random until `assign` is called or a saved model is loaded.
+    Call it on features [batch, h, w, 512]; it returns images [batch, 8 h, 8 w, 3]. Its weights are random until
+    `assign` is called or a saved model is loaded.
     """
 
     smallest_side = 16
@@ -185,7 +179,7 @@ class AdaINDecoder(keras.Model):
         super().__init__(**({"dtype": "float32", "autocast": False} | kwargs))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the weights, named as those of the embedded file."""
+        """Creates the weights, with the names of the embedded file."""
         inputs = input_shape[-1]
         self._arrays = {}
         for number, filters in enumerate(_DECODER_FILTERS, 1):
@@ -207,34 +201,34 @@ class AdaINDecoder(keras.Model):
         arrays = {name: tf.cast(weight, self.compute_dtype) for name, weight in self._arrays.items()}
         return tf.cast(decode(tf.cast(features, self.compute_dtype), arrays), tf.float32)
 
-    def check_options(self, styles: int, **options: Any) -> None:
-        """Checks the options of `stylize`, as `AdaIN` does."""
-        load_adain(self).check_options(styles, **options)
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks the options as `AdaIN` does."""
+        load_adain(self).check_options(styles, options)
 
-    def stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor] = (), **options: Any) -> tf.Tensor:
-        """Stylizes an image, as `AdaIN` with this decoder does."""
-        return load_adain(self).stylize(content, styles, **options)
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image as `AdaIN` does."""
+        return load_adain(self).stylize(content, styles, **options._asdict())
 
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates the memory of `stylize` in bytes, as `AdaIN` does."""
         return load_adain(self).memory_needed(content, *styles, tile=tile)
 
     def export_model(self) -> keras.Model:
-        """Makes the model to export: `image` and `style` [N, H, W, 3] → "painting", of the image's shape."""
+        """Makes the model to export: inputs `image` and `style` [N, H, W, 3], output "painting" shaped like `image`."""
         inputs = [inference.image_input("image"), inference.image_input("style")]
         return inference.export_model(inputs, ArbitraryStyle(self)(inputs))
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class ArbitraryStyle(keras.Model):
-    """AdaIN as one Keras model, for export: [content image, style image] → stylized image.
+    """AdaIN as one Keras model, for export: stylizes a content image with a style image.
 
     Args:
         decoder: decodes features.
-        **kwargs: of `keras.Model`.
+        **kwargs: arguments of `keras.Model`.
 
-    Call it on two float32 [batch, height, width, 3] in [0, 1], sides at least `AdaINDecoder.smallest_side`; it returns
-    a tensor of the content's shape, in [0, 1].
+    Call it on a list of a content and a style image, float32 [batch, height, width, 3] in [0, 1], sides at least
+    `AdaINDecoder.smallest_side`; it returns a tensor of the content image's shape, in [0, 1].
     """
 
     def __init__(self, decoder: AdaINDecoder, **kwargs: Any) -> None:
@@ -244,7 +238,7 @@ class ArbitraryStyle(keras.Model):
         self.built = True
 
     def call(self, images: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Stylizes; see the class."""
+        """Stylizes a batch; see the class."""
         content, style = (self.encoder(pad_to_multiple(image, STRIDE))[ADAIN_LAYER] for image in images)
         normalized = adaptive_instance_normalization(content, mean_std(content), mean_std(style))
         stylized, size = self.decoder(normalized), tf.shape(images[0])

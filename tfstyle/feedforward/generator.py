@@ -1,48 +1,53 @@
-"""A generator of many styles, each a short code."""
+"""A generator that stylizes in many styles, each represented by a short code."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
+from tfstyle.feedforward.inference import Options
 from tfstyle.feedforward.transformer_net import ENCODER_LAYERS, FILTERS, SMALLEST, Modulation, TransformerNet
+from tfstyle.tensors import sides, static_shape
 
 INITIAL_MODULATION = 0.2
-"""Initial scale of the style modulation; small, so that all codes start alike."""
+"""Initial scale of the style modulation; small, so that at first all codes give nearly the same result."""
 
 LOG_VARIANCE_OFFSET = 3.0
-"""Subtracted from the predicted log-variance: a unit-variance posterior at the start makes the decoder ignore the code.
-"""
+"""Subtracted from the predicted log-variance, because with a posterior of unit variance at the start of the training
+the decoder learns to ignore the code (posterior collapse)."""
 
 STYLE_SIDE = 256
-"""Long side at which a generator encodes a style image, in pixels: about the strokes of its training at 128."""
+"""Long side at which a generator encodes a style image, in pixels; strokes are then about as large as in the 128-pixel
+crops of its training."""
 
 
 @keras.saving.register_keras_serializable(package="tfstyle")
 class Generator(TransformerNet):
-    """Stylizes in many styles, each a short code.
+    """Stylizes in many styles, each represented by a short code.
 
-    The encoder, the first three convolutions, separates content and style: the normalized features are the content,
-    and the means and standard deviations that normalization removes are the style. The decoder, all other layers,
+    The encoder (the first three convolutions) separates content and style: the normalized features are the content,
+    and the means and standard deviations that normalization removes are the style. The decoder (all other layers)
     computes the image from the content; its normalizations give each channel a mean and a standard deviation that
-    depend on the code. The code of a style image is predicted from its style; normal noise is a code too, so that one
-    content image gives several results.
+    depend on the code. The code of a style image is predicted from these means and standard deviations. A code can also
+    be drawn from the normal distribution, so one content image can give several results.
 
     Args:
         filters, blocks: as for `TransformerNet`.
-        code_size: numbers in a code.
-        **kwargs: of `keras.Model`.
+        code_size: length of a code.
+        **kwargs: arguments of `keras.Model`.
 
-    Call it on an image as for `TransformerNet`, and a float32 [batch, code_size]; zeros, the mean of all codes, if
-    None.
+    Call it on an image as for `TransformerNet` and a code, float32 [batch, code_size]; None stands for zeros, the mean
+    of all codes.
 
     References:
-        Dumoulin, Shlens, Kudlur: A Learned Representation for Artistic Style (ICLR 2017), equation 5. Code of an image
-        or of noise: Zhu et al.: Toward Multimodal Image-to-Image Translation (NIPS 2017), section 3.
+        Dumoulin, Shlens, Kudlur: A Learned Representation for Artistic Style (ICLR 2017), equation 5. For codes of
+        images and of noise: Zhu et al.: Toward Multimodal Image-to-Image Translation (NIPS 2017), section 3.
     """
 
     def __init__(
@@ -52,7 +57,7 @@ class Generator(TransformerNet):
         self.code_size = code_size
         self.style_encoder = [_dense(64, "style_encoder1"), _dense(2 * code_size, "style_encoder2", relu=False)]
         self.mapping = _dense(64, "mapping")
-        # Keras saves layers under the first attribute, by name, that holds them: these and the mapping under "layers".
+        # Keras saves a layer under the alphabetically first attribute that holds it; for these and `mapping`, "layers".
         self.modulations = [
             _dense(2 * convolution.filters, f"{convolution.name}_modulation", relu=False)
             for convolution in self.convolutions[ENCODER_LAYERS:-1]
@@ -60,7 +65,7 @@ class Generator(TransformerNet):
 
     @property
     def describing(self) -> list[keras.layers.Dense]:
-        """The style encoder, under the name that saved files hold it by."""
+        """The style encoder, under its name in saved files."""
         return self.style_encoder
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -96,7 +101,7 @@ class Generator(TransformerNet):
         return [0.0] * ENCODER_LAYERS + offsets
 
     def encode_style(self, style: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Predicts the codes that a style image may have: a normal distribution.
+        """Predicts the normal distribution of the code of a style image.
 
         Args:
             style: float32 [batch, height, width, 3] in [0, 1].
@@ -111,16 +116,16 @@ class Generator(TransformerNet):
         return mean, tf.clip_by_value(log_variance - LOG_VARIANCE_OFFSET, -8.0, 8.0)
 
     def style_statistics(self, style: tf.Tensor) -> tf.Tensor:
-        """Computes the means and standard deviations that the encoder removes, float32 [batch, 2 sum(filters)]."""
+        """Computes the statistics that the encoder's normalizations remove, float32 [batch, 2 sum(filters)]."""
         _, statistics = self.encode(style)
-        return tf.concat([tf.reshape(s, [-1, 2 * s.shape[-1]]) for s in statistics], axis=1)
+        return tf.concat([tf.reshape(s, [-1, 2 * static_shape(s)[-1]]) for s in statistics], axis=1)
 
     def update_style_statistics(self, styles: tf.Tensor, keep: tf.Tensor) -> None:
         """Updates the running mean and mean absolute deviation that standardize style statistics.
 
         Args:
             styles: float32 [batch, height, width, 3] in [0, 1].
-            keep: decay of both, in [0, 1).
+            keep: decay of the running values, in [0, 1).
         """
         style = self.style_statistics(styles)
         deviation = tf.reduce_mean(tf.abs(style - self.style_mean), axis=0)
@@ -128,18 +133,18 @@ class Generator(TransformerNet):
         self.style_mean.assign(keep * self.style_mean + (1.0 - keep) * tf.reduce_mean(style, axis=0))
 
     def random_code(self, seed: int) -> tf.Tensor:
-        """Draws a code [1, code_size] of normal noise, a function of the seed."""
-        return tf.random.stateless_normal([1, self.code_size], [seed, 0])
+        """Draws a code [1, code_size] from the normal distribution; the same seed gives the same code."""
+        return tf.random.stateless_normal([1, self.code_size], (seed, 0))
 
     def choose_code(
-        self, styles: Sequence[tf.Tensor], *, blend: Sequence[float] | None = None, seed: int = 0
+        self, styles: Sequence[tf.Tensor | np.ndarray], *, blend: Sequence[float] | None = None, seed: int = 0
     ) -> tf.Tensor:
         """Computes the weighted mean of the codes of style images, or draws a random code.
 
         Args:
-            styles: float32 [1, height, width, 3] in [0, 1], of any sizes; none for a random code.
+            styles: float32 [1, height, width, 3] in [0, 1], of any sizes; empty for a random code.
             blend: as for `stylize`.
-            seed: of the random code.
+            seed: seed of the random code.
 
         Returns:
             float32 [1, code_size].
@@ -153,44 +158,33 @@ class Generator(TransformerNet):
         for style in styles:
             inference.check_sides(style, SMALLEST, "the painting")
         weights = inference.blend_weights(len(styles), blend)
-        reduced = [images.fit(style, min(STYLE_SIDE, max(style.shape[1:3]))) for style in styles]
+        reduced = [images.fit(style, min(STYLE_SIDE, max(sides(style)))) for style in styles]
         # Not compiled: tracing takes longer than it saves on fewer than eight style images.
         return inference.weighted_mean([self.encode_style(style)[0] for style in reduced], weights)
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
-        if seed is not None and styles:
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks the options that depend on the kind of network."""
+        if options.seed is not None and styles:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
-        if alpha != 1.0 or (blend is not None and not styles):
+        if options.alpha != 1.0 or (options.blend is not None and not styles):
             raise UsageError("a generator takes no `alpha`, and a `blend` of paintings only.")
         if styles:
-            inference.blend_weights(styles, blend)
+            inference.blend_weights(styles, options.blend)
 
-    def stylize(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
-        *,
-        blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
-        seed: int | None = None,
-        tile: int = 1024,
-    ) -> tf.Tensor:
-        """Stylizes an image in the style of the code of `choose_code`; see `inference.OnePassNetwork`."""
-        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
-        code = self.choose_code(styles, blend=blend, seed=seed or 0)
-        return self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=tile)
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image with the code that `choose_code` returns."""
+        code = self.choose_code(styles, blend=options.blend, seed=options.seed or 0)
+        return self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=options.tile)
 
     def export_model(self) -> keras.Model:
-        """Makes the model to export: `image` [N, H, W, 3] and `code` [N, code_size] → "painting", as the image."""
+        """Makes the model to export: inputs `image` [N, H, W, 3] and `code` [N, code_size], output "painting"."""
         inputs = [inference.image_input("image"), keras.Input((self.code_size,), name="code", dtype="float32")]
         return inference.export_model(inputs, self(*inputs))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns everything `__init__` needs."""
-        return super().get_config() | {"code_size": self.code_size}
+        """Returns the arguments of `__init__`."""
+        config: dict[str, Any] = super().get_config()
+        return config | {"code_size": self.code_size}
 
 
 def _dense(units: int, name: str, *, relu: bool = True) -> keras.layers.Dense:

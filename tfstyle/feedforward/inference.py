@@ -1,13 +1,16 @@
-"""What the one-pass networks share when they stylize: their interface, tiles without seams, checks, memory."""
+"""The interface that the one-pass networks share, with seamless tiling, checks and estimates of memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+import numpy as np
 
 from tfstyle.environment import keras, tf
 from tfstyle.errors import InputError, UsageError
+from tfstyle.tensors import sides
 
 CELL = 8
 """Sides of tiles are multiples of this, in pixels: the stride of AdaIN's encoder, and twice the TransformerNet's."""
@@ -16,26 +19,29 @@ SMALLEST_TILE = 64
 """Smallest side of a tile, in pixels."""
 
 BYTES_PER_PIXEL = 60
-"""Memory for each pixel of the whole image: itself, padded, stylized, assembled and written; the slope of a process's
-peak on images in tiles of 512 pixels."""
+"""Memory in bytes per pixel of the whole image, for its copies (original, padded, stylized, assembled and written): the
+slope of a process's peak memory on images in tiles of 512 pixels."""
 
 
-class OnePassNetwork(Protocol):
-    """A network that stylizes in one pass."""
+class Options(NamedTuple):
+    """The options of `OnePassNetwork.stylize`, described there."""
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`, given the number of style images.
+    blend: Sequence[float] | None = None
+    alpha: float = 1.0
+    seed: int | None = None
+    tile: int = 1024
 
-        Raises:
-            UsageError: if one is out of range, or the network does not take it.
-        """
+
+class OnePassNetwork:
+    """Base class of the networks that stylize in one pass.
+
+    A subclass implements `_check_options`, `_stylize` and `memory_needed`.
+    """
 
     def stylize(
         self,
         content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
+        styles: Sequence[tf.Tensor | np.ndarray] = (),
         *,
         blend: Sequence[float] | None = None,
         alpha: float = 1.0,
@@ -46,32 +52,53 @@ class OnePassNetwork(Protocol):
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of any size.
-            styles: style images, the same, each of any size.
-            blend: a weight of 0 or more for each style image, not all 0; None weighs them equally.
-            alpha: 1 is the whole style, 0 the content image as the decoder reproduces it.
-            seed: of the random style of a generator that is given no style image; 0 if None.
+            styles: style images, each like `content`, of any size.
+            blend: a weight of 0 or more for each style image, not all 0; None gives them equal weights.
+            alpha: strength of the style: 1 is the full style, 0 the content image as the decoder reconstructs it.
+            seed: seed of the random style when a generator gets no style image; 0 if None.
             tile: side of the tiles that a larger image is stylized in, in pixels, at least `SMALLEST_TILE`.
 
         Returns:
             float32 tensor of the content's shape, in [0, 1].
 
         Raises:
-            UsageError: as `check_options`, or if `tile` is too small.
+            UsageError: as `check_options`.
             InputError: if an image is too small.
         """
+        options = Options(blend, alpha, seed, tile)
+        self.check_options(len(styles), options)
+        return self._stylize(content, styles, options)
+
+    def check_options(self, styles: int, options: Options) -> None:
+        """Checks the options of `stylize`, given the number of style images.
+
+        Raises:
+            UsageError: if an option is out of range, or the network does not take it.
+        """
+        check_tile(options.tile)
+        self._check_options(styles, options)
 
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates how many bytes `stylize` takes beyond the imported library, on a CPU.
 
         Args:
             content: (height, width) of the content image.
-            *styles: the same of the style images.
+            *styles: (height, width) of each style image.
             tile: as for `stylize`.
         """
+        raise NotImplementedError
+
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks the options that depend on the kind of network."""
+        raise NotImplementedError
+
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image; the options have been checked."""
+        raise NotImplementedError
 
 
 class Tile(NamedTuple):
-    """A part of an image, in pixels, all multiples of `CELL`: [top, bottom) and [left, right)."""
+    """A part of an image: rows [top, bottom) and columns [left, right), in pixels, all multiples of `CELL`."""
 
     top: int
     bottom: int
@@ -79,7 +106,7 @@ class Tile(NamedTuple):
     right: int
 
     def grow(self, halo: int, height: int, width: int) -> Tile:
-        """Returns the tile with a halo, as far as the image reaches."""
+        """Returns the tile enlarged by a halo on each side, within the image."""
         return Tile(
             max(self.top - halo, 0),
             min(self.bottom + halo, height),
@@ -96,14 +123,16 @@ class Tile(NamedTuple):
 
 def whole_tile(image: tf.Tensor) -> Tile:
     """Returns the tile that covers an image."""
-    return Tile(0, image.shape[1], 0, image.shape[2])
+    height, width = sides(image)
+    return Tile(0, height, 0, width)
 
 
 def split_into_tiles(image: tf.Tensor, side: int) -> Iterator[Tile]:
-    """Yields tiles that cover an image row by row, none smaller than half a side unless the image is."""
+    """Yields tiles that cover an image row by row; no tile is smaller than half of `side`, unless the image is."""
     side -= side % CELL
-    for top, bottom in _spans(image.shape[1], side):
-        for left, right in _spans(image.shape[2], side):
+    height, width = sides(image)
+    for top, bottom in _spans(height, side):
+        for left, right in _spans(width, side):
             yield Tile(top, bottom, left, right)
 
 
@@ -111,7 +140,7 @@ def map_tiles(stylize: Callable[[Tile], tf.Tensor], padded: tf.Tensor, *, tile: 
     """Stylizes an image tile by tile.
 
     Args:
-        stylize: tile with its halo → what the network makes of it.
+        stylize: a function of a tile with its halo that returns this part stylized.
         padded: the content image, its sides multiples of `CELL` or of the network's stride.
         tile: side of the tiles.
         halo: pixels around a tile that are stylized with it and cropped.
@@ -121,7 +150,7 @@ def map_tiles(stylize: Callable[[Tile], tf.Tensor], padded: tf.Tensor, *, tile: 
     """
     rows: dict[int, list[tf.Tensor]] = {}
     for part in split_into_tiles(padded, tile):
-        outer = part.grow(halo, *padded.shape[1:3])
+        outer = part.grow(halo, *sides(padded))
         rows.setdefault(part.top, []).append(part.crop(stylize(outer), outer=outer))
     return tf.concat([tf.concat(row, axis=2) for row in rows.values()], axis=1)
 
@@ -134,16 +163,16 @@ def largest_tile(height: int, width: int, *, tile: int, halo: int) -> int:
 
 
 def _spans(length: int, side: int) -> list[tuple[int, int]]:
-    """Splits a length into spans [start, end); a short rest joins the span before it."""
+    """Splits a length into spans [start, end); a short remainder is merged into the span before it."""
     starts = list(range(0, max(length - side // 2, 1), side))
     return list(zip(starts, [*starts[1:], length], strict=True))
 
 
 def blend_weights(styles: int, blend: Sequence[float] | None) -> list[float]:
-    """Returns the weight of each style image, all together 1.
+    """Returns the weight of each style image; the weights add up to 1.
 
     Raises:
-        UsageError: if `blend` does not hold one finite weight of 0 or more for each, or all are 0.
+        UsageError: if `blend` does not hold one finite weight of 0 or more for each style image, or all are 0.
     """
     weights = [1.0] * styles if blend is None else list(blend)
     if not styles or len(weights) != styles or min(weights) < 0 or not 0 < sum(weights) < math.inf:
@@ -152,13 +181,13 @@ def blend_weights(styles: int, blend: Sequence[float] | None) -> list[float]:
 
 
 def weighted_mean(tensors: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
-    """Adds tensors of one shape, each times its weight."""
+    """Computes the weighted sum of tensors of one shape; it is their mean if the weights add up to 1."""
     return tf.add_n([weight * tensor for weight, tensor in zip(weights, tensors, strict=True)])
 
 
-def check_sides(image: tf.Tensor, smallest: int, name: str) -> None:
+def check_sides(image: tf.Tensor | np.ndarray, smallest: int, name: str) -> None:
     """Raises InputError if a side of the image has fewer than `smallest` pixels."""
-    height, width = image.shape[1:3]
+    height, width = sides(image)
     if min(height, width) < smallest:
         raise InputError(f"{name} is {width}x{height}; at least {smallest} pixels are needed on each side.")
 
@@ -170,11 +199,12 @@ def check_tile(tile: int) -> None:
 
 
 def export_model(inputs: Sequence[keras.KerasTensor], stylized: keras.KerasTensor) -> keras.Model:
-    """Makes a functional model of named inputs with the output "painting"."""
+    """Makes a functional model with these named inputs and the output "painting"."""
     output = keras.layers.Identity(name="painting", dtype="float32")(stylized)
     return keras.Model(list(inputs) if len(inputs) > 1 else inputs[0], {"painting": output})
 
 
 def image_input(name: str) -> keras.KerasTensor:
     """Makes an input for images [N, height, width, 3] of any size."""
-    return keras.Input((None, None, 3), name=name, dtype="float32")
+    images: keras.KerasTensor = keras.Input((None, None, 3), name=name, dtype="float32")
+    return images

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tfstyle import statistics
 from tfstyle.environment import keras, tf
 
@@ -14,7 +16,7 @@ def adaptive_instance_normalization(features: tf.Tensor, own: tf.Tensor, target:
     Args:
         features: [batch, height, width, channels], of the content image or a tile of it.
         own: means and standard deviations [batch, 2, channels] of the features of the whole content image.
-        target: the same of the style image.
+        target: those of the style image's features.
 
     Returns:
         A tensor of the features' shape.
@@ -29,8 +31,8 @@ def adaptive_instance_normalization(features: tf.Tensor, own: tf.Tensor, target:
 def mean_std(features: tf.Tensor) -> tf.Tensor:
     """Computes each channel's mean and standard deviation over all positions.
 
-    The same numbers as `statistics.mean_std`, which needs products of all pairs of channels to add up over tiles; this
-    needs none, which is faster.
+    Gives the same values as `statistics.mean_std`, but faster: that function computes products of all pairs of
+    channels, which can be added over tiles.
 
     Args:
         features: [batch, height, width, channels].
@@ -43,37 +45,41 @@ def mean_std(features: tf.Tensor) -> tf.Tensor:
 
 
 def reflect_pad(features: tf.Tensor, margin: int) -> tf.Tensor:
-    """Adds `margin` rows and columns on each side, reflected at the edge, which is not repeated."""
+    """Pads each side by `margin` rows or columns, reflected at the edge without repeating it."""
     return tf.pad(features, [[0, 0], [margin, margin], [margin, margin], [0, 0]], "REFLECT")
 
 
 def upsample_nearest(features: tf.Tensor) -> tf.Tensor:
-    """Doubles height and width by nearest neighbor."""
-    # `tf.image.resize` measures from pixel centers, which gives the same here but is no longer in ONNX.
-    return tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
+    """Doubles height and width by nearest-neighbor interpolation."""
+    # `tf.image.resize` uses half-pixel centers, which gives the same result here but is no longer supported by ONNX.
+    doubled: tf.Tensor = tf.raw_ops.ResizeNearestNeighbor(images=features, size=2 * tf.shape(features)[1:3])
+    return doubled
 
 
 def upsample_bilinear(features: tf.Tensor) -> tf.Tensor:
-    """Doubles height and width by bilinear interpolation; float32, whatever the features are."""
-    return tf.image.resize(features, 2 * tf.shape(features)[1:3], "bilinear")
+    """Doubles height and width by bilinear interpolation; the result is float32 for features of any dtype."""
+    doubled: tf.Tensor = tf.image.resize(features, 2 * tf.shape(features)[1:3], "bilinear")
+    return doubled
 
 
-def pad_to_multiple(image: tf.Tensor, divisor: int) -> tf.Tensor:
-    """Adds rows below and columns to the right, mirrored with the edge repeated, up to multiples of `divisor`.
+def pad_to_multiple(image: tf.Tensor | np.ndarray, divisor: int) -> tf.Tensor:
+    """Pads at the bottom and on the right up to multiples of `divisor`, mirrored with the edge repeated."""
+    return _pad_axis(_pad_axis(image, 1, divisor), 2, divisor)
 
-    A gather, which every export format knows.
-    """
-    for axis in (1, 2):
-        length = tf.shape(image)[axis]
-        extra = (divisor - length % divisor) % divisor  # Of a negative number ONNX has another remainder.
-        positions = tf.range(length + extra)
-        image = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
-    return image
+
+def _pad_axis(image: tf.Tensor | np.ndarray, axis: int, divisor: int) -> tf.Tensor:
+    """Pads one axis like `pad_to_multiple`, with a gather, which every export format supports."""
+    length = tf.shape(image)[axis]
+    # ONNX defines the remainder of a negative number differently.
+    extra = tf.math.floormod(divisor - tf.math.floormod(length, divisor), divisor)
+    positions = tf.range(length + extra)
+    padded: tf.Tensor = tf.gather(image, tf.minimum(positions, 2 * length - 1 - positions), axis=axis)
+    return padded
 
 
 @keras.saving.register_keras_serializable(package="tfstyle", name="InstanceNormalisation")
 class InstanceNormalization(keras.layers.Layer):
-    """Gives each channel of each image a learned mean and standard deviation; in float32, whatever the policy.
+    """Gives each channel of each image a learned mean and standard deviation; always computed in float32.
 
     References:
         Ulyanov, Vedaldi, Lempitsky: Instance Normalization: The Missing Ingredient for Fast Stylization (2016), eq. 2.
@@ -104,5 +110,5 @@ class InstanceNormalization(keras.layers.Layer):
         return adaptive_instance_normalization(features, own, target)
 
 
-# Keras stores the weights of a list's layers under their class name: the spelling of files saved so far.
+# Keras stores the weights of layers in a list under their class name; existing files have this spelling.
 InstanceNormalization.__name__ = "InstanceNormalisation"

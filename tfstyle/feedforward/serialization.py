@@ -1,7 +1,7 @@
 """Saves and loads trained networks in Keras' own format, by name or path.
 
-A file is checked before Keras reads it, and Keras loads the weights alone: the network is one of `KINDS`, made from
-the few numbers in the file's config.
+A file is checked before Keras reads it, and Keras loads only the weights; the network, one of `KINDS`, is created from
+a few numbers in the file's config.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from tfstyle.limits import MAX_BLOCKS, MAX_FILTERS, MAX_HEADER_BYTES, MAX_WEIGHT
 KINDS: dict[str, type[keras.Model]] = {
     keras.saving.get_registered_name(kind): kind for kind in (TransformerNet, Generator, AdaINDecoder)
 }
-"""Registered name of what a file may hold → its class."""
+"""The classes that a file may hold, by their registered names."""
 
 _CHANNELS: dict[type, int] = {TransformerNet: 3, Generator: 3, AdaINDecoder: 512}
-"""Channels of each kind's input."""
+"""Number of input channels of each class."""
 
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
-"""Policies that a config may name."""
+"""Dtype policies that a config may name."""
 
 _LONGEST_CAUSE = 200
-"""Characters of another library's message that an error repeats."""
+"""Largest number of characters that an error quotes from another library's message."""
 
 
 def shipped() -> list[str]:
@@ -74,8 +74,8 @@ def load(source: str | Path) -> TransformerNet | AdaINDecoder:
         A `TransformerNet`, which may be a `Generator`, or an `AdaINDecoder`.
 
     Raises:
-        WeightsError: if there is none, or the file is damaged, larger than any network of tfstyle, holds another kind
-            of model, lacks weights, or holds some that are not finite or beyond `MAX_WEIGHT`; or cannot be read.
+        WeightsError: if there is no such network, or its file cannot be read, is damaged or larger than any network of
+            tfstyle, holds another kind of model, lacks weights, or has weights not finite or beyond `MAX_WEIGHT`.
         MemoryLimitError: if memory runs out.
     """
     path = find(source)
@@ -110,7 +110,7 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _restore(kind: type[keras.Model], description: dict[str, Any], stored: bytes) -> TransformerNet | AdaINDecoder:
-    """Makes the network that is described, and lets Keras load its weights."""
+    """Creates the network that the config describes, and loads its weights with Keras."""
     channels = _CHANNELS[kind]
     shape = description.get("build_config", {}).get("input_shape", [])
     if len(shape) != 4 or shape[-1] != channels:
@@ -120,13 +120,13 @@ def _restore(kind: type[keras.Model], description: dict[str, Any], stored: bytes
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "network.weights.h5")
         file.write_bytes(stored)
-        containers.read_hdf5(file, dimensions=())  # Refuses what would take memory or read other files.
-        network.load_weights(file)  # Fails unless every variable is there in its shape.
+        containers.read_hdf5(file, dimensions=())  # Rejects files that would use much memory or read other files.
+        network.load_weights(file)  # Fails if a variable is missing or has another shape.
     return network
 
 
 def _options(config: Mapping[str, Any], stored: int) -> dict[str, Any]:
-    """Checks a network's config, also that it is no larger than its stored weights, and returns the arguments."""
+    """Checks a network's config, also that it describes no more weights than are stored; returns the arguments."""
     dtype = config["dtype"]
     precision = dtype if isinstance(dtype, str) else dtype["config"]["name"]
     filters, blocks, code_size = config.get("filters", [0]), config.get("blocks", 0), config.get("code_size", 0)
@@ -141,7 +141,7 @@ def _options(config: Mapping[str, Any], stored: int) -> dict[str, Any]:
 
 
 def save(network: keras.Model, path: Path) -> None:
-    """Writes a network in float32, atomically, replacing an existing file; equal networks become equal bytes.
+    """Writes a network in float32, atomically, replacing an existing file; equal networks give equal bytes.
 
     Raises:
         OutputError: if it cannot be written.
@@ -157,7 +157,7 @@ def save(network: keras.Model, path: Path) -> None:
 
 
 def _remove_dates(file: Path) -> bytes:
-    """Returns the bytes of a .keras file without the time at which it was made."""
+    """Returns the bytes of a .keras file without its creation time."""
     stream = io.BytesIO()
     with zipfile.ZipFile(file) as dated, zipfile.ZipFile(stream, "w") as archive:
         for name in dated.namelist():
@@ -165,15 +165,15 @@ def _remove_dates(file: Path) -> bytes:
             if name == "metadata.json":
                 facts = {key: value for key, value in json.loads(data).items() if key != "date_saved"}
                 data = json.dumps(facts).encode()
-            archive.writestr(zipfile.ZipInfo(name), data)  # Its date is the first of 1980.
+            archive.writestr(zipfile.ZipInfo(name), data)  # Always dated January 1, 1980.
     return stream.getvalue()
 
 
 def to_float32(network: keras.Model) -> keras.Model:
-    """Returns a network of the same weights that computes in float32, whatever it was trained in."""
+    """Returns a network with the same weights that computes in float32, whatever the precision of its training."""
     if network.dtype_policy.name == "float32":
         return network
-    copy = type(network).from_config(network.get_config() | {"dtype": "float32"})
+    copy: keras.Model = type(network).from_config(network.get_config() | {"dtype": "float32"})
     copy.build_from_config(network.get_build_config())
     copy.set_weights(network.get_weights())
     return copy

@@ -1,4 +1,4 @@
-"""Johnson's image transformation network: stylizes in one pass, one network for one style."""
+"""Johnson's image transformation network, which stylizes in one pass; each network has one style."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.inference import Tile
+from tfstyle.feedforward.inference import OnePassNetwork, Options, Tile
 from tfstyle.feedforward.layers import InstanceNormalization, mean_std, pad_to_multiple, reflect_pad, upsample_bilinear
+from tfstyle.tensors import sides
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
-"""Width → filters at full, half and quarter resolution; full is the paper's."""
+"""Numbers of filters at full, half and quarter resolution, by width; "full" is the paper's."""
 
 ENCODER_LAYERS = 3
 """Convolutions before the residual blocks, each with a normalization."""
@@ -24,40 +27,43 @@ STRIDE = 4
 """Pixels per position of the residual blocks' features."""
 
 HALO = 64
-"""Radius of the receptive field, given the statistics: 60 pixels, rounded up to a multiple of `STRIDE`."""
+"""Radius of the receptive field if the statistics are given: 60 pixels, rounded up to a multiple of `STRIDE`."""
 
 SMALLEST = 8
 """Smallest side of an image, in pixels: reflection needs four neighbors."""
 
 FIXED_BYTES = 20_000_000
-"""Memory that a network takes at any size, in bytes: weights, compiled graphs, oneDNN's copies of the kernels."""
+"""Memory that a network takes whatever the image size, in bytes: weights, compiled graphs, oneDNN's kernel copies."""
 
 BYTES_PER_TILE_PIXEL = 650
-"""Peak memory of the layers for each pixel of the largest tile, measured as `adain.BYTES_PER_TILE_PIXEL`."""
+"""Peak memory of the layers in bytes per pixel of the largest tile, measured like `adain.BYTES_PER_TILE_PIXEL`."""
 
 Statistics = Sequence[tf.Tensor]
 """Means and standard deviations [batch, 2, channels] of the input of each normalization, in order."""
 
+Forward = Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]
+"""`TransformerNet.forward`, compiled."""
+
 Modulation = Sequence[tf.Tensor | float]
-"""What is added to the learned means and standard deviations of each normalization, [batch, 2, channels] or 0."""
+"""Offsets to the learned means and standard deviations of each normalization, [batch, 2, channels] or 0."""
 
 
 @keras.saving.register_keras_serializable(package="tfstyle", name="Transformer")
-class TransformerNet(keras.Model):
-    """Stylizes in one style: two strided convolutions, residual blocks, two upsamplings.
+class TransformerNet(OnePassNetwork, keras.Model):
+    """Stylizes in one style, with two strided convolutions, residual blocks and two upsampling steps.
 
     Args:
-        filters: at full, half and quarter resolution.
-        blocks: residual blocks.
-        **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
+        filters: numbers of filters at full, half and quarter resolution.
+        blocks: number of residual blocks.
+        **kwargs: arguments of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
     Call it on float32 [batch, height, width, 3] in [0, 1], sides at least `SMALLEST`; it returns the same
     shape, in [0, 1].
 
     Differs from the paper: reflection padding before every convolution instead of 40 pixels once; bilinear upsampling
     and a convolution instead of a transposed one (no checkerboard; Odena, Dumoulin, Olah: Deconvolution and
-    Checkerboard Artifacts, 2016; nearest neighbor left a mesh of four pixels); instance instead of batch
-    normalization.
+    Checkerboard Artifacts, 2016; nearest-neighbor upsampling left a grid pattern of four pixels); instance
+    instead of batch normalization.
 
     References:
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (ECCV 2016),
@@ -98,15 +104,15 @@ class TransformerNet(keras.Model):
     def forward(
         self, image: tf.Tensor, statistics: Statistics | None = None, modulation: Modulation | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Computes the stylized image, and returns the statistics that were used.
+        """Computes the stylized image and the statistics that it was normalized by.
 
         Args:
-            image: as for a call.
-            statistics: to normalize by, for a tile of a larger image; its own if None.
-            modulation: added to the means and deviations that each normalization has learned; nothing if None.
+            image: as for a call of the network.
+            statistics: statistics to normalize by, for a tile of a larger image; the image's own if None.
+            modulation: offsets to the means and standard deviations that each normalization has learned; 0 if None.
 
         Returns:
-            The stylized image, and its own statistics or those given.
+            The stylized image, and the statistics, its own or those given.
         """
         height, width = tf.shape(image)[1], tf.shape(image)[2]
         x, used = self.encode(image, statistics, modulation)
@@ -142,43 +148,32 @@ class TransformerNet(keras.Model):
         statistics: Statistics | None,
         modulation: Modulation | None,
     ) -> tf.Tensor:
-        """Applies the next convolution and its normalization, and appends the statistics of this to `used`."""
+        """Applies the next convolution and its normalization, and appends the normalization's statistics to `used`."""
         number = len(used)
         convolution = self.convolutions[number]
         x = convolution(reflect_pad(x, convolution.kernel_size[0] // 2))
         used.append(mean_std(x) if statistics is None else statistics[number])
         offset = 0.0 if modulation is None else modulation[number]
-        return tf.cast(self.normalizations[number](x, used[-1], offset=offset), self.compute_dtype)
+        normalized: tf.Tensor = self.normalizations[number](x, used[-1], offset=offset)
+        return tf.cast(normalized, self.compute_dtype)
 
-    def check_options(
-        self, styles: int, *, blend: Sequence[float] | None = None, alpha: float = 1.0, seed: int | None = None
-    ) -> None:
-        """Checks the options of `stylize`; see `inference.OnePassNetwork`."""
-        if styles or blend is not None or alpha != 1.0:
+    def _check_options(self, styles: int, options: Options) -> None:
+        """Checks the options that depend on the kind of network."""
+        if styles or options.blend is not None or options.alpha != 1.0:
             raise UsageError("a network of one style takes no painting, `blend` or `alpha`; leave them out.")
-        if seed is not None:
+        if options.seed is not None:
             raise UsageError("`seed` is for a generator that is given no painting; leave it out.")
 
-    def stylize(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor] = (),
-        *,
-        blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
-        seed: int | None = None,
-        tile: int = 1024,
-    ) -> tf.Tensor:
-        """Stylizes an image in the network's one style; see `inference.OnePassNetwork` and `stylize_tiles`."""
-        self.check_options(len(styles), blend=blend, alpha=alpha, seed=seed)
-        return self.stylize_tiles(content, tile=tile)
+    def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
+        """Stylizes an image in the network's one style."""
+        return self.stylize_tiles(content, tile=options.tile)
 
     def stylize_tiles(self, content: tf.Tensor, *, modulation: Modulation | None = None, tile: int = 1024) -> tf.Tensor:
         """Stylizes an image of any size.
 
-        An image of more than tile x tile pixels is stylized in tiles of that side. All of them are normalized by the
-        statistics of the whole image, reduced to tile x tile pixels, and computed with their surroundings, so that
-        there are no seams.
+        An image of more than tile x tile pixels is stylized in tiles of that side. All tiles are normalized by the
+        statistics of the whole image, reduced to tile x tile pixels, and computed with a halo, so that there are no
+        seams.
 
         Args:
             content: float32 [1, height, width, 3] in [0, 1].
@@ -198,7 +193,7 @@ class TransformerNet(keras.Model):
         """
         inference.check_tile(tile)
         inference.check_sides(content, SMALLEST, "the photograph")
-        height, width = content.shape[1:3]
+        height, width = sides(content)
         content = tf.cast(content, tf.float32)
         options: dict[str, Any] = {} if modulation is None else {"modulation": modulation}
         forward = _compiled_forward(self)
@@ -216,7 +211,7 @@ class TransformerNet(keras.Model):
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates the memory of `stylize` in bytes; see `inference.OnePassNetwork`.
 
-        Style images count by their own pixels alone: a generator encodes them at a reduced size.
+        For style images only the pixels themselves are counted, because a generator encodes them at a reduced size.
         """
         pixels = math.prod(content)
         if pixels > tile**2:
@@ -225,20 +220,21 @@ class TransformerNet(keras.Model):
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 
     def export_model(self) -> keras.Model:
-        """Makes the model to export: `image` [N, H, W, 3] → "painting", of the same shape."""
+        """Makes the model to export: input `image` [N, H, W, 3], output "painting" of the same shape."""
         image = inference.image_input("image")
         return inference.export_model([image], self(image))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns everything `__init__` needs."""
-        return super().get_config() | {"filters": list(self.filters), "blocks": self.blocks}
+        """Returns the arguments of `__init__`."""
+        config: dict[str, Any] = super().get_config()
+        return config | {"filters": list(self.filters), "blocks": self.blocks}
 
 
-def _compiled_forward(network: TransformerNet) -> Callable[..., Any]:
-    """Compiles `network.forward` of one image once for all sizes; kept with the network, as long as that lives."""
-    functions: dict[tuple[str, ...], Any] = {}
+def _compiled_forward(network: TransformerNet) -> Forward:
+    """Compiles `network.forward` for one image of any size, once; the compiled function is cached on the network."""
+    functions: dict[tuple[str, ...], Forward] = {}
 
-    def run(image: tf.Tensor, **options: Any) -> Any:
+    def run(image: tf.Tensor, **options: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
         names = tuple(options)
         if names not in functions:
             shapes = tf.nest.map_structure(lambda value: tf.TensorSpec(tf.convert_to_tensor(value).shape), options)
@@ -246,4 +242,5 @@ def _compiled_forward(network: TransformerNet) -> Callable[..., Any]:
             functions[names] = function.get_concrete_function(tf.TensorSpec([1, None, None, 3]), shapes)
         return functions[names](image, options)
 
-    return network.__dict__.setdefault("_compiled", run)  # Past Keras, which would save an attribute with the network.
+    kept: Forward = network.__dict__.setdefault("_compiled", run)
+    return kept  # Hidden from Keras, which would save an attribute with the network.

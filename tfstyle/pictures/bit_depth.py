@@ -1,4 +1,4 @@
-"""Reads the samples of picture files with more than 8 bits a channel, which Pillow would reduce to 8."""
+"""Reads the samples of picture files with more than 8 bits per channel, which Pillow would reduce to 8."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # Tags of a TIFF file.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-"""Byte order of 16-bit samples → the order under which Pillow, which keeps one byte of two, keeps the other one."""
+"""Byte order of 16-bit samples → the order under which Pillow, which keeps one byte of two, keeps the other byte."""
 
 
 def is_undecoded(file: Any) -> bool:
@@ -20,8 +20,9 @@ def is_undecoded(file: Any) -> bool:
 
 
 def tiff_bits(file: Any) -> int:
-    """Bits a channel of a TIFF file; 0 for other formats."""
-    return max(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (0,)))
+    """Returns the number of bits per channel of a TIFF file, or 0 for other formats."""
+    bits: tuple[int, ...] = getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (0,))
+    return max(bits)
 
 
 def has_separate_planes(file: Any) -> bool:
@@ -30,9 +31,10 @@ def has_separate_planes(file: Any) -> bool:
 
 
 def find_rawmode(file: Any) -> str:
-    """Pillow's name for how samples of more than 8 bits a channel are stored; empty if there are none to be kept."""
-    if file.mode.startswith("I;16"):
-        return file.mode
+    """Returns Pillow's raw mode of samples with more than 8 bits per channel; empty if none can be kept."""
+    mode: str = file.mode
+    if mode.startswith("I;16"):
+        return mode
     if not is_undecoded(file):
         return ""
     tiles = file.tile
@@ -44,13 +46,13 @@ def find_rawmode(file: Any) -> str:
 
 
 def read_samples(file: Any) -> tuple[np.ndarray, int]:
-    """Decodes samples of more than 8 bits a channel.
+    """Decodes samples of more than 8 bits per channel.
 
     Args:
         file: an open picture file for which `find_rawmode` returns a name.
 
     Returns:
-        Unsigned integers [height, width, channels], and the value that stands for 1.
+        Unsigned integers [height, width, channels], and the value that represents 1.0.
     """
     raw = find_rawmode(file)
     if raw == "PPM":
@@ -72,8 +74,8 @@ def read_samples(file: Any) -> tuple[np.ndarray, int]:
 
 
 def _decode_as(file: Any, raw: str) -> Image.Image:
-    """Decodes the same file again, its samples interpreted under another raw mode."""
-    again = reopen(file)
+    """Decodes the same file again and interprets its samples in another raw mode."""
+    again: ImageFile.ImageFile = reopen(file)
     again.tile = [
         tile._replace(args=raw if isinstance(tile.args, str) else (raw, *(tile.args or ())[1:])) for tile in again.tile
     ]

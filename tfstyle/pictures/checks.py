@@ -13,21 +13,21 @@ from tfstyle.pictures import bit_depth
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # Tags of a TIFF file.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
-"""Marker that begins a segment of a JPEG, or ends it; in coded data, FF is followed by 00 or a restart marker."""
+"""Marker that begins a segment of a JPEG, or ends the image; in coded data, FF precedes only 00 or a restart marker."""
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 
 def check_memory(file: Image.Image, name: str, *, draft: int, factor: int) -> None:
-    """Checks that reading a picture takes no more than `limits.MAX_PICTURE_MEMORY`, estimated in bytes a pixel.
+    """Checks that reading a picture takes at most `limits.MAX_PICTURE_MEMORY` bytes, by an estimate.
 
     Args:
         file: the open picture file, or a PIL image.
-        name: of the picture, for the message.
+        name: name of the picture, for the message.
         draft: factor by which the decoder reduces each side, 1 for none.
         factor: factor by which each side is reduced after decoding, 1 for none.
 
     Raises:
-        InputError: if it would take more.
+        InputError: if reading the picture would take more.
     """
     channel_bytes = 2 if bit_depth.find_rawmode(file) else 1
     if file.format in ("WEBP", "AVIF", "HEIF"):
@@ -37,7 +37,7 @@ def check_memory(file: Image.Image, name: str, *, draft: int, factor: int) -> No
         if file.width * file.height * (loading + coefficients) > MAX_PICTURE_MEMORY and count_scans(file) > 1:
             loading += coefficients
     else:
-        loading = 8 * channel_bytes  # The decoded pixels, and perhaps a strip of the file that is as large.
+        loading = 8 * channel_bytes  # The decoded pixels, and perhaps an equally large strip of the file.
     holding = 4 * channel_bytes / draft**2 + 16 / (draft * factor) ** 2  # The decoded pixels, and the float32 result.
     most = int(MAX_PICTURE_MEMORY / max(loading, holding))
     tags = getattr(file, "tag_v2", {})
@@ -51,7 +51,7 @@ def check_memory(file: Image.Image, name: str, *, draft: int, factor: int) -> No
 
 
 def count_scans(file: Any) -> int:
-    """Counts the scans of a JPEG; what follows its end, such as the video of a motion photo, does not count."""
+    """Counts the scans of a JPEG; data after its end, such as the video of a motion photo, is ignored."""
     position = file.fp.tell()
     file.fp.seek(0)
     data, end, scans = file.fp.read(), 0, 0
@@ -75,14 +75,15 @@ def check_scans(file: Any, name: str) -> None:
 
 
 def check_png(file: Any) -> int:
-    """Checks the pixel data of a PNG against their checksums, which Pillow ignores while it decodes.
+    """Checks the pixel data of a PNG against its checksums, which Pillow ignores while it decodes.
 
     Returns:
-        Its bits a channel.
+        The number of bits per channel.
 
     Raises:
         Exception: of several kinds, if a checksum differs.
     """
     bit_depth.reopen(file).verify()
     file.fp.seek(24)  # The bit depth in the header, after its width and height.
-    return file.fp.read(1)[0]
+    header: bytes = file.fp.read(1)
+    return header[0]

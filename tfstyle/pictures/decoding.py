@@ -1,7 +1,7 @@
 """Decodes picture files, PIL images and arrays: depth, color profile, alpha and orientation.
 
-Conversions are listed in `Picture.notes`, losses in `Picture.warnings`. A file that cannot be read raises an
-`InputError` of one line with file, cause and remedy.
+Conversions are listed in `Picture.notes`, lost information in `Picture.warnings`. A file that cannot be read raises an
+`InputError` whose message is one line with file, cause and remedy.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _Conversion = TypeVar("_Conversion")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read, and what is known of its file.
+    """A decoded picture, and facts about its file.
 
     Attributes:
-        image: float32 array [1, height, width, 3], sRGB, in [0, 1], upright. Where there is alpha, `images.read`
-            composites it on the background.
+        image: float32 array [1, height, width, 3], sRGB, in [0, 1], upright. `images.read` composites
+            transparent parts on the background.
         alpha: float32 array [1, height, width, 1] in [0, 1], 1 where opaque; None if the whole picture is opaque.
         name: file name without its suffix; "image" for an array or a PIL image.
         format: format of the file as Pillow names it, such as "JPEG"; "PIL" or "array" without a file.
@@ -40,8 +40,8 @@ class Picture:
         size: (width, height) of the whole picture in pixels, as stored: before it is turned upright or reduced.
         profile: description of the embedded color profile; None if there is none.
         orientation: EXIF orientation of the file, 1 to 8; 1 is upright.
-        notes: what was converted, one phrase each.
-        warnings: what was lost, one sentence each.
+        notes: conversions, one phrase each.
+        warnings: losses of information, one sentence each.
     """
 
     image: np.ndarray
@@ -88,7 +88,7 @@ def decode(path: Path, *, long_side: int = 0) -> Picture:
 
 
 def decode_pil(image: Image.Image, *, long_side: int = 0) -> Picture:
-    """Converts a PIL image, as `decode` does a file.
+    """Converts a PIL image to a `Picture`, as `decode` does for a file.
 
     Args:
         image: the PIL image; it is not changed.
@@ -155,7 +155,7 @@ def probe(path: Path, *, long_side: int = 0) -> tuple[int, int]:
         (width, height) in pixels as stored; the EXIF orientation may exchange them.
 
     Raises:
-        InputError: if the file is missing, too large, or not in a format that is read.
+        InputError: if the file is missing, too large, or not in a supported format.
     """
     name = path_to_text(path)
     with _report_errors(name), open_picture(path) as file:
@@ -166,7 +166,7 @@ def probe(path: Path, *, long_side: int = 0) -> tuple[int, int]:
 
 @contextmanager
 def _report_errors(name: str) -> Iterator[None]:
-    """Turns every exception raised while a picture is decoded into an error of one line that begins with its name."""
+    """Turns every exception during decoding into a one-line error that begins with the name of the picture."""
     try:
         yield
     except TfstyleError:
@@ -181,12 +181,12 @@ def _report_errors(name: str) -> Iterator[None]:
 
 
 def _reduction_factor(size: tuple[int, int], long_side: int) -> int:
-    """The largest factor by which a picture can be reduced and stay twice as long as `long_side`; 1 for none."""
+    """Computes the largest factor that reduces a picture to at least twice `long_side`; 1 for no reduction."""
     return max(1, max(size) // (2 * long_side)) if long_side else 1
 
 
 def _split_factor(file: Image.Image, long_side: int) -> tuple[int, int]:
-    """Splits the reduction factor into the part done by the decoder, which only JPEG's can do, and the rest."""
+    """Splits the reduction factor into the part done by the decoder, which only JPEG supports, and the rest."""
     factor = _reduction_factor(file.size, long_side)
     draft = min(8, 1 << (factor.bit_length() - 1)) if file.format in ("JPEG", "MPO") else 1
     return draft, factor // draft
@@ -194,7 +194,7 @@ def _split_factor(file: Image.Image, long_side: int) -> tuple[int, int]:
 
 def _read_orientation(file: Image.Image) -> int:
     """Reads the EXIF orientation, 1 to 8; 1 if it is missing or not valid."""
-    if len(file.info.get("exif") or b"") > MAX_EXIF:  # Pillow makes an object of each of its numbers.
+    if len(file.info.get("exif") or b"") > MAX_EXIF:  # Pillow makes a Python object of each number in it.
         return 1
     try:
         value = file.getexif().get(_ORIENTATION, 1)
@@ -205,7 +205,7 @@ def _read_orientation(file: Image.Image) -> int:
 
 @dataclass
 class _Facts:
-    """What is known of a picture apart from its pixels: the attributes of `Picture` of the same names."""
+    """Facts about a picture apart from its pixels, named like the attributes of `Picture`."""
 
     name: str
     format: str
@@ -230,7 +230,7 @@ def _load(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, Pix
     """
     name, what = (path.stem, path_to_text(path)) if path else ("image", _GIVEN)
     facts = _Facts(name, file.format or "PIL", file.mode, file.size)
-    before = _read_orientation(file) if file.format == "TIFF" else 1  # In other formats it may follow the pixels.
+    before = _read_orientation(file) if file.format == "TIFF" else 1  # In other formats EXIF may follow the pixels.
     if facts.mode == "F" or (facts.mode == "I" and facts.format != "PPM"):
         numbers = "32 bits a channel" if facts.mode == "F" else "signed or 32-bit numbers"
         raise InputError(f"{what}: has {numbers}, whose range is not known; save it with 8 or 16 bits a channel.")
@@ -251,15 +251,15 @@ def _load(file: Image.Image, path: Path | None, draft: int) -> tuple[_Facts, Pix
     if planes and file.info.get("compression") == "raw":  # Pillow decodes these wrongly.
         raise InputError(f"{what}: has 16 bits a channel in separate planes; save it interleaved.")
     deep = bit_depth.find_rawmode(file)
-    gray = profile is not None and profile.mode == "L" == base_mode(file)  # A gray profile is exact at any depth.
+    gray = profile is not None and profile.mode == "L" == base_mode(file)  # Gray profiles are exact at any bit depth.
     if deep and profile is not None and profile.mode == "RGB" and not deep.startswith(("I;16", "LA")):
         facts.warnings.append(f"it is read at 8 bits a channel, to convert its profile {profile.name!r} to sRGB.")
         deep = ""
-        key = tuple(value >> 8 for value in key) if isinstance(key, tuple) else key  # As Pillow reduces the pixels.
+        key = tuple(value >> 8 for value in key) if isinstance(key, tuple) else key  # As Pillow does with the pixels.
     pixels = (_load_16_bits if deep or gray else _load_8_bits)(file, key, profile, facts)
     orientation = _read_orientation(file)
     facts.orientation = max(before, orientation)
-    if orientation < before:  # Pillow turned a TIFF picture while it decoded it; its size was exchanged before that.
+    if orientation < before:  # Pillow turns a TIFF picture while it decodes it; it exchanges the sides earlier.
         facts.size = facts.size[::-1] if before > 4 else facts.size
     if facts.orientation != 1:
         facts.notes.append(f"turned upright (orientation {facts.orientation})")
@@ -284,7 +284,7 @@ def _read_profile(file: Image.Image, facts: _Facts) -> profiles.Profile | None:
 def _build_conversion(
     profile: profiles.Profile | None, mode: str, convert: Callable[[profiles.Profile], _Conversion], facts: _Facts
 ) -> _Conversion | None:
-    """Builds the conversion of pixels of a mode from their profile to sRGB; None if there is none."""
+    """Builds the conversion of pixels of a mode from their profile to sRGB; None if no profile can be used."""
     if profile is None:
         return None
     cause = f"is not for {facts.mode}"
@@ -301,7 +301,7 @@ def _build_conversion(
 
 
 def _load_16_bits(file: Image.Image, key: Any, profile: profiles.Profile | None, facts: _Facts) -> Pixels16:
-    """Decodes a picture of more than 8 bits a channel, or a gray one with a profile."""
+    """Decodes a picture of more than 8 bits per channel, or a gray one with a profile."""
     if bit_depth.find_rawmode(file):
         values, largest = bit_depth.read_samples(file)
     else:
@@ -315,7 +315,7 @@ def _load_16_bits(file: Image.Image, key: Any, profile: profiles.Profile | None,
 
 
 def _load_8_bits(file: Image.Image, key: Any, profile: profiles.Profile | None, facts: _Facts) -> Pixels8:
-    """Decodes a picture at 8 bits a channel."""
+    """Decodes a picture at 8 bits per channel."""
     file.load()
     if bit_depth.tiff_bits(file) > 8:
         facts.warnings.append("16-bit color TIFF of this kind is read at 8 bits a channel.")
@@ -327,7 +327,7 @@ def _load_8_bits(file: Image.Image, key: Any, profile: profiles.Profile | None, 
 
 
 def _to_picture(facts: _Facts, pixels: Pixels8 | Pixels16, orientation: int, factor: int) -> Picture:
-    """Converts decoded pixels and the facts about them to a `Picture`, color and alpha separate."""
+    """Converts decoded pixels and the facts about them to a `Picture` with separate color and alpha."""
     color, alpha = convert(pixels, factor=factor, orientation=orientation)
     height, width = color.shape[:2]
     if sorted((height, width)) != sorted(facts.size):

@@ -43,7 +43,7 @@ def open_picture(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Opens a file as a PIL image without decoding its pixels.
 
     Raises:
-        InputError: if the file is missing, too large, or not in a format that is read.
+        InputError: if the file is missing, too large, or not in a supported format.
     """
     name = path_to_text(path)
     try:
@@ -88,7 +88,7 @@ class _BoundedReader(io.BufferedReader):
     _reads = 0
 
     def allow(self, calls: int) -> None:
-        """Starts counting again, with this many calls allowed in addition."""
+        """Restarts the count and allows this many additional calls."""
         self._reads = -calls
 
     def read(self, size: int | None = -1) -> bytes:
@@ -105,9 +105,9 @@ class _BoundedReader(io.BufferedReader):
 
 
 def _recognize(stream: _BoundedReader, name: str) -> ImageFile.ImageFile:
-    """Opens a stream in the format that its first bytes show; the file name does not matter.
+    """Opens a stream in the format recognized by its first bytes; the file name does not matter.
 
-    `Image.open` is not used: above 89 million pixels it warns and above 179 million it refuses, by a global setting.
+    `Image.open` is not used: by a global setting it warns above 89 million pixels and refuses above 179 million.
     """
     head = stream.read(16)
     if head[:2] in (b"P1", b"P2", b"P3") and head[2:3].isspace():  # Pillow would take minutes to read a large one.
@@ -125,7 +125,7 @@ def _recognize(stream: _BoundedReader, name: str) -> ImageFile.ImageFile:
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # `Image.open` ignores these, too.
             file = factory(stream, "")
             stream.header = None
-            stream.allow(2 * file.width * file.height if format == "BMP" else 0)  # Its codes are read singly.
+            stream.allow(2 * file.width * file.height if format == "BMP" else 0)  # Reads its codes one by one.
             return file
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _open_heif(stream, name)
@@ -133,7 +133,7 @@ def _recognize(stream: _BoundedReader, name: str) -> ImageFile.ImageFile:
 
 
 def _describe_other(head: bytes) -> str:
-    """Describes a file that is not a picture, by its first bytes."""
+    """Describes a file that is not a supported picture, based on its first bytes."""
     if not head:
         return f"is empty; {_READABLE}."
     riff = head[:4] == b"RIFF" and head[8:12] == b"AVI "
@@ -165,8 +165,8 @@ def _register_heif() -> bool:
 def _silence_libtiff() -> None:
     """Stops libtiff and Pillow from writing about damaged TIFF files to standard error.
 
-    libtiff writes from C; its handlers are reached through the copy that Pillow's extension is linked with. On systems
-    that do not export them (Windows), its lines still appear.
+    libtiff writes from C; its handlers are set in the copy that Pillow's extension is linked with. On systems that do
+    not export them (Windows), its messages still appear.
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with contextlib.suppress(AttributeError, OSError):
@@ -178,7 +178,7 @@ def _silence_libtiff() -> None:
 def _check_tags(stream: IO[bytes], name: str) -> None:
     """Checks that a TIFF file has no more strips, tiles and numbers in its tags than real files do.
 
-    Pillow makes a Python object of each, in the first directory and in those that it points to.
+    Pillow makes a Python object of each of them, in the first directory and in those that it points to.
 
     Raises:
         InputError: if it has more.

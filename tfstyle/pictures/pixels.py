@@ -1,4 +1,4 @@
-"""Converts decoded pixels to float32 color and alpha in [0, 1]: sRGB, upright, and reduced if less is needed.
+"""Converts decoded pixels to float32 color and alpha in [0, 1]: sRGB, upright, and reduced if requested.
 
 Pixels are converted in bands of rows, so that little memory is needed beyond the decoded and the returned pixels.
 """
@@ -23,7 +23,7 @@ Band = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class Pixels8:
-    """Decoded pixels of at most 8 bits a channel.
+    """Decoded pixels of at most 8 bits per channel.
 
     Attributes:
         image: the pixels as a PIL image.
@@ -62,17 +62,17 @@ class Pixels8:
 
 
 def base_mode(image: Image.Image) -> str:
-    """Pillow's mode of an image once alpha and palette are removed: L, CMYK, LAB or RGB."""
+    """Returns Pillow's mode of an image without its alpha and palette: L, CMYK, LAB or RGB."""
     return _BASE_MODES.get(image.mode, "RGB")
 
 
 @dataclass(frozen=True)
 class Pixels16:
-    """Decoded pixels of up to 16 bits a channel.
+    """Decoded pixels of up to 16 bits per channel.
 
     Attributes:
         samples: unsigned integers [height, width, channels].
-        largest: the value that stands for 1.
+        largest: the sample value that represents 1.0.
         key: the transparent color, in the units of the samples; None if there is none.
         curve: float32 [65536], the sRGB value in [0, 1] of each level of 16-bit gray; None if samples are sRGB already.
     """
@@ -134,7 +134,7 @@ def convert(pixels: Pixels8 | Pixels16, *, factor: int, orientation: int) -> tup
 
 
 def reduce(band: Band, factor: int) -> Band:
-    """Averages squares of factor x factor pixels, fewer at the edges; colors are weighted by alpha."""
+    """Averages blocks of factor x factor pixels, smaller at the edges; colors are weighted by alpha."""
     color, alpha = band
     if factor == 1:
         return band
@@ -146,7 +146,7 @@ def reduce(band: Band, factor: int) -> Band:
 
 
 def _average(values: np.ndarray, factor: int) -> np.ndarray:
-    """Averages squares of factor x factor entries of [rows, width, channels]."""
+    """Averages blocks of factor x factor entries of [rows, width, channels]."""
     for axis in (0, 1):
         starts = np.arange(0, values.shape[axis], factor)
         counts = np.diff([*starts, values.shape[axis]]).astype(np.float32)
@@ -155,9 +155,9 @@ def _average(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _view_as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """Views an upright array [height, width, channels] in the row and column order of the file.
+    """Returns a view of an upright array [height, width, channels] in the row and column order of the file.
 
-    Writing bands through this view turns the picture; `PIL.ImageOps.exif_transpose` would need a second copy of it.
+    Writing bands through this view turns the picture upright; `PIL.ImageOps.exif_transpose` would need a second copy.
     """
     if orientation in (3, 4, 7, 8):
         upright = upright[::-1]

@@ -1,4 +1,4 @@
-"""Reads embedded color profiles and builds their conversions to sRGB. A profile's name is never relied on."""
+"""Reads embedded color profiles and builds their conversions to sRGB. The name of a profile is never trusted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class Profile:
         exact = ImageCms.Flags.NOOPTIMIZE  # Otherwise LittleCMS interpolates between a few points.
         transform = ImageCms.buildTransform(self.handle, _gray_srgb(), "I;16", "I;16", flags=exact)
         levels = Image.fromarray(np.arange(1 << 16, dtype=np.uint16)[None])
-        return np.divide(np.asarray(transform.apply(levels))[0], 65535, dtype=np.float32)
+        curve: np.ndarray = np.divide(np.asarray(transform.apply(levels))[0], 65535, dtype=np.float32)
+        return curve
 
     def is_srgb(self) -> bool:
         """Whether conversion to sRGB changes no color by more than one of 255 levels."""
@@ -76,15 +77,15 @@ def read(data: bytes) -> Profile | None:
 
 
 def lab_profile() -> Profile:
-    """The profile of Lab pixels, whose files embed none."""
+    """Returns the profile of Lab pixels, whose files embed none."""
     return Profile("Lab", "LAB", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
 
 
 @functools.cache
 def _gray_srgb() -> ImageCms.ImageCmsProfile:
-    """A gray profile with the tone curve of sRGB: the sRGB profile with color space and red curve renamed.
+    """Builds a gray profile with the tone curve of sRGB: the sRGB profile with color space and red curve renamed.
 
-    The color space stands at byte 16 (ICC.1:2022, 7.2.6).
+    The color space is stored at byte 16 (ICC.1:2022, 7.2.6).
     """
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[16:20] = b"GRAY"
@@ -93,7 +94,7 @@ def _gray_srgb() -> ImageCms.ImageCmsProfile:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """An sRGB profile of constant bytes: the creation time, which LittleCMS writes, is set to a fixed one."""
+    """Builds an sRGB profile of constant bytes: the creation time, which LittleCMS writes, is set to a fixed one."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     data[24:36] = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))  # ICC.1:2022, 7.2.8.
     return bytes(data)

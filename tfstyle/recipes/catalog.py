@@ -1,4 +1,4 @@
-"""Finds a recipe by its name, and replaces fields of it by theirs."""
+"""Finds a recipe by its name and replaces some of its fields."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OURS = (BALANCED, DRAFT, BEST)
 _PUBLISHED = (TENSORFLOW_TUTORIAL, PYTORCH_LBFGS, AVGPOOL_NOISE, D2L, JOHNSON, GATYS, ANISH, KERAS_IO, CROWSON)
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (*_OURS, *_PUBLISHED)})
-"""Every recipe by its name."""
+"""All recipes by their names."""
 
 
 def get_recipe(recipe: str | Recipe | None, **overrides: Unpack[Overrides]) -> Recipe:

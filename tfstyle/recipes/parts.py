@@ -1,75 +1,20 @@
-"""The parts of a recipe: frozen values that check themselves. No TensorFlow here.
+"""Parts of a recipe, frozen self-validating values: network, optimizer, parametrization, start, style size.
 
-Each part is handed whole to the module that works with it. Fields made by `option` are options of the command line.
-Where a field holds a name, it may also hold a function or an object of your own, as its description says.
+Each part is passed as a whole to the module that uses it. Fields made by `option` are also command-line options.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from tfstyle.errors import UsageError, unknown_name
-from tfstyle.fields import LARGEST_SEED, check_fields, check_number, field, option
-from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
-
-TERMS = ("content", "style", "total_variation")
-"""Names of the loss terms that every recipe knows."""
+from tfstyle.fields import LARGEST_SEED, check_fields, field, option
 
 STARTS = ("content", "noise", "adain")
-"""Words for the image to start from; anything else is a picture file."""
-
-DISTANCES: Mapping[str, str | None] = {
-    "squared_error": None,
-    "wasserstein": "mean_gram",
-    "wasserstein_newton_schulz": "mean_gram",
-}
-"""Names in `losses.DISTANCES`, and the statistic each needs; None takes any."""
-
-
-class LayerWeights(Mapping[str, float]):
-    """Layers and the weight of each, as a mapping that can be hashed.
-
-    Args:
-        layers: layer → weight, at least 0; or names of layers, which then share a weight of 1 equally.
-        name: what messages call it.
-
-    Raises:
-        UsageError: if a layer is unknown or named twice, or a weight is not a number of at least 0.
-    """
-
-    def __init__(self, layers: Mapping[str, float] | Any, *, name: str = "layers") -> None:
-        if isinstance(layers, str) or not hasattr(layers, "__iter__"):
-            raise UsageError(f"`{name}` should map layers to weights, or be a list of layers, not {layers!r}.")
-        names = [str(layer) for layer in layers]
-        for layer in names:
-            if layer not in layer_names():
-                raise UsageError(unknown_name(f"layer in `{name}`", layer, layer_names()))
-        if len(set(names)) < len(names):
-            raise UsageError(f"`{name}` names a layer twice; name each once.")
-        weights = [layers[layer] if isinstance(layers, Mapping) else 1.0 / len(names) for layer in names]
-        self._weights = {
-            layer: check_number(f"{name}[{layer!r}]", weight, low=0.0)
-            for layer, weight in zip(names, weights, strict=True)
-        }
-
-    def __getitem__(self, layer: str) -> float:
-        return self._weights[layer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._weights.items()))
-
-    def __repr__(self) -> str:
-        return repr(self._weights)
+"""Names of start images; any other value is the path of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,33 +24,33 @@ class Network:
     Attributes:
         weights: "embedded", "imagenet", or a weights file.
         pooling: "max" or "average", between the blocks.
-        precision: of the convolutions: "float32", "bfloat16", or "auto", bfloat16 where the processor is faster at it.
-        flip_kernels: whether gradients are computed by flipped kernels (`environment.flips_kernels`).
-        input_scale: pixels the network was trained on, as `vgg.VGG`, or "auto".
+        precision: of the convolutions: "float32", "bfloat16", or "auto": bfloat16 where it is faster.
+        flip_kernels: whether gradients are computed with flipped kernels (`environment.should_flip_kernels`).
+        input_scale: pixel format the network was trained on, as for `vgg.VGG`, or "auto".
         activation: "post" takes features after the ReLU, "pre" before it.
-        padding_mode: padding of the network's first convolution, "zero" or "replicate"; "reflect" of every one.
-        ceil_mode: whether pooling keeps an odd last row or column. Without it deep layers do not see a picture's last
-            rows and columns, unless its sides are multiples of 16.
-        trained_on: the network the recipe's numbers were published for: "normalized" (the embedded one), "caffe"
-            (Keras' raw VGG-19) or "torchvision".
-        published_scale: for numbers of torchvision's network, the pixels it was given: "torch", or "none" (0-1).
+        padding_mode: padding of the convolutions: "zero"; "replicate", for the first one only; "reflect", for all.
+        ceil_mode: whether pooling keeps an odd last row or column. Otherwise an image's last rows and columns do not
+            reach deep layers, unless its sides are multiples of 16.
+        trained_on: the network that the recipe was published for: "normalized" (the embedded one), "caffe" (Keras' raw
+            VGG-19) or "torchvision".
+        published_scale: input scale of the published network if that is torchvision's: "torch", or "none" (0-1).
     """
 
     weights: str = option("embedded", "network weights: embedded, imagenet, or a .h5, .pth or .safetensors file")
     pooling: str = option("max", "pooling between the blocks of the network", choices=("max", "average"))
     precision: str = option(
         "float32",
-        "precision of the convolutions; auto is bfloat16 where the processor computes it faster",
+        "precision of the convolutions; auto is bfloat16 where that is faster",
         choices=("auto", "float32", "bfloat16"),
     )
     flip_kernels: str = option(
         "auto",
-        "gradients by flipped kernels: faster on processors without oneDNN, equal but for rounding",
+        "gradients by flipped kernels: faster on processors without oneDNN, equal up to rounding",
         choices=("auto", "on", "off"),
     )
     input_scale: str = option(
         "auto",
-        "pixels the network was trained on: keras (BGR, 0-255, less the mean), torch (RGB, normalized), none (RGB, "
+        "pixels the network was trained on: keras (BGR, 0-255, minus the mean), torch (RGB, normalized), none (RGB, "
         "0-1), or auto: torch for a .pth or .safetensors file with torch's layer names, else keras; Caffe's weights "
         "in a .pth file need keras",
         choices=("auto", "keras", "torch", "none"),
@@ -121,14 +66,14 @@ class Network:
         check_fields(self)
 
     def is_rescaled(self) -> bool:
-        """Says whether the recipe's numbers were published for another network than the embedded one, which it uses."""
+        """Returns whether the recipe uses the embedded network but was published for another one."""
         return self.weights == "embedded" and self.trained_on != "normalized"
 
     def difference(self, pixels: str) -> str | None:
-        """Says how the network differs from the one the recipe's numbers were published for; None if it does not.
+        """Returns how the network differs from the one the recipe was published for; None if it does not differ.
 
         Args:
-            pixels: those the network is given, `VGG.input_scale`: Caffe's networks "keras", torchvision's the others.
+            pixels: the network's `VGG.input_scale`: "keras" for Caffe's networks, the others for torchvision's.
         """
         if self.trained_on == "normalized":
             return None
@@ -146,121 +91,13 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term:
-    """A loss term of your own, a function of the features of some layers.
-
-    Attributes:
-        name: what `Step.losses` calls it.
-        layers: layers whose features it is given.
-        weight: factor of the term.
-        target: (content, style) → tensors in any structure, computed once a level; both arguments have `image`
-            [1, height, width, 3] and `features`, layer → [1, height', width', channels]. Tensors of rank 4 in it are
-            maps on the grid of one of `layers`.
-        sums: (features, target) → tensors in any structure that are sums over positions, so that those of the pieces
-            of a large image add up to those of the whole.
-        loss: (sums, target) → scalar.
-    """
-
-    name: str
-    layers: tuple[str, ...] = field((), choices=layer_names())
-    weight: float = field(1.0, low=0.0)
-    target: Callable[[Any, Any], Any]
-    sums: Callable[[Mapping[str, Any], Any], Any]
-    loss: Callable[[Any, Any], Any]
-
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-        if not self.layers:
-            raise UsageError(f"the term {self.name!r} has no `layers`; name at least one.")
-        if self.name in ("total", *TERMS) or not self.name.isidentifier():
-            raise UsageError(f"a term cannot be called {self.name!r}; choose a word that no other term has.")
-        for name in ("target", "sums", "loss"):
-            if not callable(getattr(self, name)):
-                raise UsageError(f"`{name}` of the term {self.name!r} should be a function.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """What is compared, and how.
-
-    The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `tv_weight` · total variation + Σ w · your
-    own terms, the first two sums over layers. The three factors are in `TermWeights`.
-
-    Attributes:
-        content_layers: layer → w of the layers whose features are kept near the content image's.
-        style_layers: layer → w of the layers whose statistic is moved to the style image's.
-        statistic: what is compared at the style layers: a name in `statistics.STATISTICS`, or a function
-            `statistics.SufficientStatistics` → tensor.
-        distance: how it is compared: a name in `losses.DISTANCES`, a function (statistic, target statistic) → scalar,
-            or a `losses.Distance`.
-        reduction: "mean" over entries, or "sum" as Keras' example (`losses.reduction`).
-        total_variation: a name in `total_variation.FORMS`, or a function image → scalar.
-        terms: further terms, of your own.
-    """
-
-    content_layers: Mapping[str, float]
-    style_layers: Mapping[str, float] = LayerWeights(STYLE_LAYERS)
-    statistic: str | Callable[..., Any] = field(
-        "gram", choices=("gram", "summed_gram", "covariance", "mean_std", "mean_gram")
-    )
-    distance: str | Callable[..., Any] = field("squared_error", choices=tuple(DISTANCES))
-    reduction: str = field("mean", choices=("mean", "sum"))
-    total_variation: str | Callable[..., Any] = field(
-        "squared", choices=("squared", "absolute", "power", "absolute_sum", "nine_point")
-    )
-    terms: tuple[Term, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-        for name in ("content_layers", "style_layers"):
-            object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
-        needed = DISTANCES[self.distance] if isinstance(self.distance, str) else None
-        if needed not in (None, self.statistic):
-            message = f"`distance` {self.distance!r} needs the `statistic` {needed!r}, not {self.statistic!r}."
-            raise UsageError(message)
-        object.__setattr__(self, "terms", tuple(self.terms))
-        names = [term.name for term in self.terms if isinstance(term, Term)]
-        if len(set(names)) < len(self.terms):
-            raise UsageError("`terms` should be a list of recipes.Term, each with a name of its own.")
-
-    def layers(self) -> tuple[str, ...]:
-        """Every layer that is looked at."""
-        own = (layer for term in self.terms for layer in term.layers)
-        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *own)))
-
-    def smallest_side(self) -> int:
-        """The smallest side in pixels of a picture that reaches the deepest layer."""
-        return smallest_side(self.layers())
-
-
-@dataclass(frozen=True, kw_only=True)
-class TermWeights:
-    """Factors of the loss terms; a term whose factor is 0 is left out."""
-
-    content_weight: float = option(1.0, "weight of the content loss: how closely to keep the photograph", low=0.0)
-    style_weight: float = option(1.0, "weight of the style loss", low=0.0)
-    tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
-
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-
-    def by_term(self) -> dict[str, float]:
-        """Name of the term → factor, of those that count."""
-        factors = zip(TERMS, (self.content_weight, self.style_weight, self.tv_weight), strict=True)
-        return {name: factor for name, factor in factors if factor}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Decay:
     """Keras' `ExponentialDecay`: the learning rate is multiplied by `rate` every `steps` steps.
 
     Attributes:
         rate: 0 to 1.
         steps: at least 1.
-        staircase: at once every `steps` steps, instead of smoothly.
+        staircase: decrease in one jump every `steps` steps instead of smoothly.
     """
 
     rate: float = field(0.96, low=1e-12, high=1.0)
@@ -274,12 +111,12 @@ class Decay:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam; see `optimizers.AdamOptimizer`.
+    """Hyperparameters of Adam; see `optimizers.AdamOptimizer`.
 
     Attributes:
         learning_rate: in units of the image's space.
         beta_1, beta_2, epsilon: as in the paper.
-        decay: of the learning rate; None keeps it.
+        decay: decay of the learning rate; None keeps it constant.
     """
 
     learning_rate: float = field(0.02, low=1e-12)
@@ -295,11 +132,11 @@ class Adam:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """Gradient descent; see `optimizers.SGDOptimizer`.
+    """Hyperparameters of gradient descent; see `optimizers.SGDOptimizer`.
 
     Attributes:
         learning_rate: in units of the image's space.
-        decay: of the learning rate; None keeps it.
+        decay: decay of the learning rate; None keeps it constant.
     """
 
     learning_rate: float = field(0.01, low=1e-12)
@@ -312,15 +149,15 @@ class SGD:
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS:
-    """L-BFGS without line search; see `optimizers.LBFGSOptimizer`.
+    """Hyperparameters of L-BFGS without line search; see `optimizers.LBFGSOptimizer`.
 
     Attributes:
-        learning_rate: length of a step as a share of the quasi-Newton step.
-        history: how many pairs of a step and a change of gradient are remembered.
-        store_projected_step: remember a step as it really was, after the image was clipped; False remembers the step
-            before, as users of `torch.optim.LBFGS` do who clamp the image before each evaluation.
-        max_step_rms: a step whose root mean square is greater is shortened to it, in units of the image's space; 0
-            takes steps of any length.
+        learning_rate: length of a step as a fraction of the quasi-Newton step.
+        history: number of stored pairs of a step and a gradient difference.
+        store_projected_step: store the actual step, after the image was clipped; False stores the step before
+            clipping, as with `torch.optim.LBFGS` when the image is clamped before each evaluation.
+        max_step_rms: largest root mean square of a step, in units of the image's space; longer steps are shortened to
+            it. 0 sets no limit.
     """
 
     learning_rate: float = field(1.0, low=1e-12)
@@ -335,12 +172,12 @@ class LBFGS:
 
 @dataclass(frozen=True, kw_only=True)
 class Parametrization:
-    """How the image is held while it is optimized.
+    """How the image is represented while it is optimized.
 
     Attributes:
-        space: where the image lives, the unit of learning rate, noise and total variation: "unit" (0-1), "torch" or
-            "caffe" (the network's pixels).
-        clip: put the image back into [0, 1] after each step; in the space "unit" only.
+        space: space of the image, and unit of learning rate, noise and total variation: "unit" (0-1), "torch" or
+            "caffe" (the network's pixel format).
+        clip: clip the image to [0, 1] after each step; in the space "unit" only.
         ema_decay: decay of the exponential moving average of the iterates, which is then the result; 0 takes the last
             iterate.
     """
@@ -361,12 +198,12 @@ class Start:
     """The image a run starts from.
 
     Attributes:
-        init: a word of `STARTS`, or the path of a picture.
-        noise: standard deviation of normal noise, in units of the image's space; 0 is uniform noise over [0, 1].
-        seed: of the noise.
+        init: a name in `STARTS`, or the path of a picture.
+        noise: standard deviation of normal noise, in units of the image's space; 0 selects uniform noise over [0, 1].
+        seed: seed of the noise.
     """
 
-    init: str = option("content", "image to start from: content, noise, adain (a result of one pass) or a picture file")
+    init: str = option("content", "image to start from: content, noise, adain (a one-pass result) or a picture file")
     seed: int = option(0, "seed of the random start image", low=0, high=LARGEST_SEED)
     noise: float = field(0.0, low=0.0)
 
@@ -379,12 +216,12 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class StyleSize:
-    """How large the style image is made: its size beside the result's decides the size of the brush strokes.
+    """The size of the style image: relative to the result, it determines the size of the brush strokes.
 
     Attributes:
-        style_scale: factor of that size.
-        style_resize: "long_side" as the result's, "width" as the result's, or "content", exactly the result's size.
-        style_crop: share of the style image's short side left out at each edge, where scans show frame or paper.
+        style_scale: factor for the size of the style image.
+        style_resize: "long_side" or "width" to match that of the result, or "content" for exactly the result's size.
+        style_crop: fraction of the style image's short side cropped at each edge, where scans show a frame or paper.
     """
 
     style_scale: float = option(1.0, "size of the brush strokes: 2 makes them twice as large", low=0.1, high=10.0)
@@ -396,16 +233,16 @@ class StyleSize:
         check_fields(self)
 
     def sides(self, style: tuple[int, int], result: tuple[int, int]) -> tuple[tuple[int, int], int]:
-        """How to fit the style image.
+        """Computes the size to which the style image is resized.
 
-        Beside a narrow strip a style image as long would have far more pixels than the result; it gets at most twice
-        as many.
+        If the result is a narrow strip, a style image of the same length would have far more pixels than the result;
+        it gets at most twice as many.
 
         Args:
             style, result: (height, width) in pixels.
 
         Returns:
-            (height, width) that give the proportions, and the long side in pixels.
+            (height, width) that define the proportions, and the long side in pixels.
         """
         height, width = result if self.style_resize == "content" else style
         longest: float = max(result)

@@ -1,21 +1,11 @@
-"""Published recipes: what papers, tutorials and well-known programs use, each number beside its source."""
+"""Recipes published in papers, tutorials and well-known programs, each value next to its source."""
 
 from __future__ import annotations
 
 import math
 
-from tfstyle.recipes.parts import (
-    LBFGS,
-    SGD,
-    Adam,
-    Decay,
-    Loss,
-    Network,
-    Parametrization,
-    Start,
-    StyleSize,
-    TermWeights,
-)
+from tfstyle.recipes.loss import Loss, TermWeights
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Parametrization, Start, StyleSize
 from tfstyle.recipes.presets import WASSERSTEIN_WEIGHTS
 from tfstyle.recipes.pyramid import Pyramid
 from tfstyle.recipes.recipe import Recipe
@@ -23,7 +13,7 @@ from tfstyle.vgg19 import STYLE_LAYERS, layer_names
 
 
 def _over_squared_filters(first: float, layers: tuple[str, ...], filters: tuple[int, ...]) -> dict[str, float]:
-    """Weights of layers, each over the square of its number of filters."""
+    """Returns layer weights: `first` divided by the square of each layer's number of filters."""
     return {layer: first / count**2 for layer, count in zip(layers, filters, strict=True)}
 
 
@@ -36,12 +26,12 @@ PYTORCH_LBFGS = Recipe(
     name="pytorch-lbfgs",
     summary="PyTorch's tutorial: first five convolutions, L-BFGS, 100 evaluations, the photograph's own size",
     # https://pytorch.org/tutorials/advanced/neural_style_tutorial.html. The image is clamped before each evaluation,
-    # which is after each step; s stays unclamped.
+    # hence after each step; the stored step s is not clamped.
     source="A. Jacq, PyTorch tutorial 'Neural Transfer Using PyTorch', as run by this project's owner",
     departures=(
         "100 evaluations, as this project's owner ran it; the tutorial takes 300.",
-        "A step of L-BFGS changes the pixels by at most 0.2 (root mean square, of 0 to 1); torch's has no bound, and "
-        "on the embedded network its second step can lose the photograph for the next hundred.",
+        "A step of L-BFGS changes the pixels by at most 0.2 (root mean square, of 0 to 1); torch sets no limit, and "
+        "on the embedded network its second step can lose the photograph's content for the next hundred steps.",
     ),
     loss=Loss(content_layers={"block2_conv2": 1.0}, style_layers=FIRST_FIVE_LAYERS),
     term_weights=TermWeights(style_weight=1e6),
@@ -53,8 +43,8 @@ PYTORCH_LBFGS = Recipe(
 
 AVGPOOL_NOISE = Recipe(
     name="avgpool-noise",
-    summary="the same layers with average pooling, from noise: 128 px, 180 Adam steps at rate 0.1",
-    # The owner's variant, with its exercises: style weights 1e5 (6 steps), 1e6 and 1e7 (600 steps), both starts.
+    summary="first five convolutions, average pooling, noise start: 128 px, 180 Adam steps at rate 0.1",
+    # The project owner's variant; its exercises use style weights 1e5 (6 steps), 1e6 and 1e7 (600 steps), both starts.
     source="this project's owner",
     loss=PYTORCH_LBFGS.loss,
     term_weights=PYTORCH_LBFGS.term_weights,
@@ -67,7 +57,7 @@ AVGPOOL_NOISE = Recipe(
 
 TENSORFLOW_TUTORIAL = Recipe(
     name="tensorflow-tutorial",
-    summary="TensorFlow's tutorial as its owner ran it: 600 px, 100 Adam steps, heavy total variation",
+    summary="TensorFlow's tutorial as run by this project's owner: 600 px, 100 Adam steps, heavy total variation",
     # https://www.tensorflow.org/tutorials/generative/style_transfer
     source="TensorFlow tutorial 'Neural style transfer', as run by this project's owner",
     departures=(
@@ -87,8 +77,8 @@ D2L = Recipe(
     # https://d2l.ai/chapter_computer-vision/neural-style.html
     source="A. Zhang et al.: Dive into Deep Learning, section 14.12, as run by this project's owner",
     departures=(
-        "500 px and a learning rate that falls every 200 steps, as this project's owner ran it; the book has 450 px "
-        "and every 50.",
+        "500 px and a learning rate that decays every 200 steps, as this project's owner ran it; the book has 450 px "
+        "and every 50 steps.",
         "Keeps the photograph's shape; the book resizes every photograph to one shape.",
     ),
     loss=Loss(
@@ -107,7 +97,7 @@ D2L = Recipe(
 JOHNSON = Recipe(
     name="johnson",
     summary="neural-style (J. Johnson) in its PyTorch form: noise start, L-BFGS with history 100, 1000 evaluations",
-    # https://github.com/ProGamerGov/neural-style-pt, defaults; its Lua original divides the total variation otherwise.
+    # https://github.com/ProGamerGov/neural-style-pt, defaults; its Lua original scales the total variation differently.
     source="J. Johnson: neural-style; ProGamerGov: neural-style-pt",
     loss=Loss(
         content_layers={"block4_conv2": 1.0},
@@ -125,14 +115,14 @@ JOHNSON = Recipe(
 GATYS = Recipe(
     name="gatys",
     summary="the notebook of Gatys et al.: L-BFGS, 500 evaluations at 512 px and 200 at 800",
-    # https://github.com/leongatys/PytorchNeuralStyleTransfer: content r42 weight 1, style 1e3 / C^2. At normalized
-    # magnitudes the first pair of L-BFGS has a curvature below torch's 1e-10 and the image never moves.
+    # https://github.com/leongatys/PytorchNeuralStyleTransfer: content layer r42 with weight 1, style 1e3 / C^2. At
+    # normalized magnitudes the first pair of L-BFGS has a curvature below torch's 1e-10 and the image never changes.
     source="L. Gatys, A. Ecker, M. Bethge (CVPR 2016); Gatys' notebook PytorchNeuralStyleTransfer",
     departures=(
         "512 and 800 px are the long sides of photograph and painting; in the notebook they are the short sides: for a "
-        "photograph of 4:3, `size` 1067 gives the notebook's two sizes.",
+        "4:3 photograph, `size` 1067 gives the notebook's two sizes.",
         "The notebook does not say what its file vgg_conv.pth holds; its numbers are taken to be for raw VGG-19.",
-        "The image goes to the second size in full precision; the notebook rounds it to 8 bits.",
+        "The image is carried to the second size in full precision; the notebook rounds it to 8 bits.",
     ),
     loss=Loss(
         content_layers={"block4_conv2": 1.0},
@@ -147,12 +137,12 @@ GATYS = Recipe(
 ANISH = Recipe(
     name="anish",
     summary="anishathalye/neural-style: noise start, 1000 Adam steps at rate 10, the photograph's own size",
-    # https://github.com/anishathalye/neural-style, defaults. Its pixels are RGB; the losses do not see the order.
+    # https://github.com/anishathalye/neural-style, defaults. Its pixels are RGB; the losses do not depend on the order.
     source="A. Athalye: neural-style",
-    departures=("The result is the last iterate; the source keeps the one of lowest loss.",),
+    departures=("The result is the last iterate; the source keeps the one with the lowest loss.",),
     loss=Loss(
         content_layers={"block4_conv2": 1.0},
-        style_layers=_over_squared_filters(0.2, STYLE_LAYERS, STYLE_FILTERS),  # Gram / (H W C), equal layers.
+        style_layers=_over_squared_filters(0.2, STYLE_LAYERS, STYLE_FILTERS),  # Gram / (H W C), equal layer weights.
     ),
     term_weights=TermWeights(content_weight=5.0, style_weight=500.0, tv_weight=100.0),
     network=Network(trained_on="caffe"),
@@ -165,7 +155,7 @@ ANISH = Recipe(
 
 KERAS_IO = Recipe(
     name="keras-io",
-    summary="Keras' own example: sums instead of means, 4000 SGD steps from rate 100, which suits 600 px only",
+    summary="Keras' own example: sums instead of means, 4000 SGD steps, initial rate 100, which suits 600 px only",
     # https://keras.io/examples/generative/neural_style_transfer
     source="F. Chollet, keras.io example 'Neural style transfer'",
     departures=("The long side has 600 px; the example resizes to 400 rows.",),

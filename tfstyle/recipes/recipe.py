@@ -1,4 +1,4 @@
-"""What a recipe is: a frozen value of parts, and how its fields are replaced by name. No TensorFlow here."""
+"""The `Recipe`, a frozen value made of parts, and the replacement of fields by name. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ from typing import Any, NamedTuple, TypedDict
 
 from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import check_fields, option_fields
-from tfstyle.recipes.parts import (
-    LBFGS,
-    SGD,
-    Adam,
-    Decay,
-    Loss,
-    Network,
-    Parametrization,
-    Start,
-    StyleSize,
-    Term,
-    TermWeights,
-)
+from tfstyle.recipes.loss import Loss, Term, TermWeights
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Parametrization, Start, StyleSize
 from tfstyle.recipes.pyramid import Pyramid
 
 
 class GraphKey(NamedTuple):
-    """What a compiled train step depends on: runs with equal keys share it."""
+    """Everything that a compiled train step depends on; runs with equal keys share the step."""
 
     network: Network
     loss: Loss
@@ -38,24 +27,24 @@ class GraphKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a result, apart from the two images it is made from.
+    """Everything that determines a result, apart from the content image and the style image.
 
     Attributes:
-        name: what `--recipe` calls it.
-        summary: one line for a person choosing.
-        source: where its numbers were published.
-        departures: where it differs from its source, one sentence each; `Network.difference` is about the network.
+        name: its name for `--recipe`.
+        summary: one line that helps to choose a recipe.
+        source: where its values were published.
+        departures: its differences from the source, one sentence each; `Network.difference` describes the network's.
         loss: what is compared, and how.
         term_weights: factors of the loss terms.
         network: the network whose features are compared.
         optimizer: `Adam`, `SGD`, `LBFGS`, or an `optimizers.Optimizer` of your own.
-        parametrization: how the image is held while it is optimized.
-        pyramid: levels, coarse to fine, and the steps at each.
+        parametrization: how the image is represented while it is optimized.
+        pyramid: levels, coarse to fine, and the number of steps at each.
         start: the image a run starts from.
-        style_size: how large the style image is made.
+        style_size: the size of the style image.
 
     Raises:
-        UsageError: if a value is not valid, or two parts do not go together.
+        UsageError: if a value is not valid, or two parts are incompatible.
     """
 
     name: str = "custom"
@@ -72,7 +61,7 @@ class Recipe:
     style_size: StyleSize = field(default_factory=StyleSize)
 
     def __post_init__(self) -> None:
-        """Checks that each part is of its kind, and that the parts go together."""
+        """Checks that each part has the right type, and that the parts are compatible."""
         check_fields(self)
         for name, part in PARTS.items():
             if not isinstance(getattr(self, name), part):
@@ -99,13 +88,14 @@ class Recipe:
 
     @property
     def graph_key(self) -> GraphKey:
-        """What its compiled train step depends on."""
+        """The values that the compiled train step depends on."""
         terms = frozenset(self.term_weights.by_term())
         return GraphKey(self.network, self.loss, terms, self.optimizer, self.parametrization)
 
     def record(self) -> dict[str, Any]:
-        """The recipe as plain values for a file: functions and objects of your own by their qualified names."""
-        return plain(self)
+        """Returns the recipe as JSON values, with functions and custom objects as their qualified names."""
+        record: dict[str, Any] = plain(self)
+        return record
 
 
 PARTS: Mapping[str, type] = MappingProxyType(
@@ -119,19 +109,19 @@ PARTS: Mapping[str, type] = MappingProxyType(
         "style_size": StyleSize,
     }
 )
-"""Field of `Recipe` → the type of the part; an optimizer may also be an object of the user's."""
+"""Field of `Recipe` → type of the part; without `optimizer`, which may also be a custom object."""
 
 OPTIMIZERS = (LBFGS, Adam, SGD)
-"""The optimizers that a recipe names by their numbers."""
+"""The types that hold the hyperparameters of the built-in optimizers."""
 
 OPTIONS: Mapping[str, dataclasses.Field] = MappingProxyType(
     {item.name: item for part in (Pyramid, TermWeights, StyleSize, Start, Network) for item in option_fields(part)}
 )
-"""Name → field, of the fields that are options of the command line, in its order."""
+"""Name → field, for the fields that are command-line options, in the order of the command line."""
 
 
 class Overrides(TypedDict, total=False):
-    """Fields of a recipe and of its parts that `replace` takes by name; the parts' classes describe them."""
+    """Fields of a recipe and of its parts that `replace` accepts by name; the classes of the parts describe them."""
 
     name: str
     summary: str
@@ -204,8 +194,8 @@ def replace(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """Returns the recipe with some of its fields, or fields of its parts, replaced.
 
     Args:
-        recipe: to begin with.
-        overrides: name → value: the names of `Overrides`.
+        recipe: the recipe to change.
+        overrides: field → new value, with the names of `Overrides`.
 
     Raises:
         UsageError: if a name is unknown, or a value is not valid.
@@ -230,7 +220,7 @@ _HOMES: Mapping[str, str] = MappingProxyType(
 
 
 def _part_with(name: str, recipe: Recipe, overrides: Mapping[str, Any]) -> str:
-    """The part that has a field of that name."""
+    """Returns the name of the part that has a field of that name."""
     optimizer = overrides.get("optimizer", recipe.optimizer)
     own = tuple(item.name for item in dataclasses.fields(optimizer)) if dataclasses.is_dataclass(optimizer) else ()
     if name in own:
@@ -246,7 +236,7 @@ def _part_with(name: str, recipe: Recipe, overrides: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON holds it: parts as dictionaries, functions and other objects by their qualified names."""
+    """Converts a value to JSON values: parts to dictionaries, functions and other objects to their qualified names."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

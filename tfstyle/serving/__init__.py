@@ -1,4 +1,4 @@
 """Exports networks for other programs."""
 
 FORMATS = ("savedmodel", "onnx", "litert")
-"""What a network can be exported as."""
+"""Formats that a network can be exported in."""

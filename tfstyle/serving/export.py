@@ -1,7 +1,7 @@
 """Exports networks as SavedModel, ONNX or LiteRT with a documented flat signature, for programs without tfstyle.
 
 The folder has the layout TensorFlow Serving expects, NAME/1/, with two files beside the version: `signature.json`,
-which names every tensor, and NOTICE, whose licenses go with the weights. It appears only when it is complete.
+which names every tensor, and NOTICE, with the licenses of the weights. The folder appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tfstyle.model import StyleContentModel
 from tfstyle.serving import FORMATS
 
 _NEEDS = {"savedmodel": (), "onnx": ("tf2onnx", "onnx"), "litert": ()}
-"""Packages that a format needs."""
+"""Packages that each format needs."""
 
 _FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
-"""File of a format that has one."""
+"""File name of each format that is a single file."""
 
 _EXAMPLE_SIDE = 32
 """Sides of the images that a model is called on once before it is exported."""
@@ -39,7 +39,7 @@ def flat_extractor(model: StyleContentModel) -> keras.Model:
         model: a built `StyleContentModel`.
 
     Returns:
-        A functional model: `image` float32 [N, H, W, 3] in [0, 1], N, H and W free → a dictionary of
+        A functional model of `image`, float32 [N, H, W, 3] in [0, 1], any N, H and W, that returns a dictionary of
         `style_LAYER` (the statistic) and `content_LAYER` (the features).
     """
     image = keras.Input((None, None, 3), name="image", dtype="float32")
@@ -59,16 +59,16 @@ def export_extractor(
 
     Args:
         model: a built `StyleContentModel`.
-        directory: the folder to make; its version 1 goes into `directory/1`.
-        format: "savedmodel", "onnx", which needs `pip install 'tfstyle[export]'`, or "litert".
-        overwrite: replace an export that is there. A crash leaves it whole, at the last as DIRECTORY-old.
+        directory: the folder to make; version 1 of the model is written to `directory/1`.
+        format: "savedmodel", "onnx" (which needs `pip install 'tfstyle[export]'`) or "litert".
+        overwrite: replace an existing export. After a crash that export is still complete, at worst as DIRECTORY-old.
 
     Returns:
         The folder.
 
     Raises:
-        OutputError: if it exists or cannot be written.
-        SetupError: if a format needs a package that is not installed.
+        OutputError: if the folder exists or cannot be written.
+        SetupError: if the format needs a package that is not installed.
         UsageError: if the format is unknown.
     """
     facts = {"statistic": model.statistic, "smallest_side": model.vgg.smallest_side}
@@ -84,9 +84,9 @@ def export_network(
 ) -> Path:
     """Exports a trained network for other programs.
 
-    The model takes `image`, float32 [N, H, W, 3] in [0, 1], N, H and W free, and returns "painting", the same. AdaIN's
-    decoder takes `style`, another image, as well, and a generator takes `code`, float32 [N, code_size], normal numbers;
-    all zeros are the mean of its styles.
+    The model takes `image`, float32 [N, H, W, 3] in [0, 1], any N, H and W, and returns "painting", of the same shape
+    and range. That of AdaIN's decoder also takes `style`, another image, and that of a generator takes `code`, float32
+    [N, code_size], normally distributed; all zeros are the mean of its styles.
 
     Args:
         network: as from `feedforward.serialization.load`.
@@ -106,8 +106,8 @@ def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format
     """Exports a functional model; `facts` are added to `signature.json`."""
     check_export(directory, format=format, overwrite=overwrite)
     example = [tf.zeros([1, *(side or _EXAMPLE_SIDE for side in given.shape[1:])]) for given in flat.inputs]
-    flat(_as_declared(example))  # Keras exports only what has been called.
-    place = Path(os.path.realpath(directory))  # A link is kept, and its target replaced.
+    flat(_as_declared(example))  # Keras exports only models that have been called.
+    place = Path(os.path.realpath(directory))  # A link is kept, and its target is replaced.
     try:
         with atomic.make_temporary_folder(place.parent) as scratch:
             whole = scratch / "whole"
@@ -119,15 +119,15 @@ def _export(flat: keras.Model, facts: dict[str, Any], directory: Path, *, format
             atomic.replace_folder(whole, place, aside=aside)
     except OutputError:
         raise
-    except (OSError, tf.errors.OpError) as error:  # TensorFlow's own for a full disk.
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow raises its own on a full disk.
         cause = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        cause = cause.rpartition("; ")[2].partition(" [Op:")[0]  # Without TensorFlow's operation and our folder.
+        cause = cause.rpartition("; ")[2].partition(" [Op:")[0]  # Drops operation and temporary folder.
         raise OutputError(f"{directory}: cannot be written ({cause}); choose another folder.") from error
     return directory
 
 
 def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
-    """Checks format and folder of an export before any work is done.
+    """Checks the format and the folder of an export before any work is done.
 
     Raises:
         OutputError, SetupError, UsageError: as `export_extractor`.
@@ -151,28 +151,32 @@ def check_export(directory: Path, *, format: str, overwrite: bool) -> None:
 def _write(flat: keras.Model, folder: Path, format: str) -> None:
     """Writes the model in one format."""
     if format == "savedmodel":
-        served, endpoint = _served(flat)
+        served = _Served(flat)
+        endpoint = served.serve.get_concrete_function()
         tf.saved_model.save(served, str(folder), signatures={"serving_default": endpoint})
     elif format == "onnx":
         flat.export(folder / _FILES[format], format="onnx", verbose=False)
     else:
         converter = tf.lite.TFLiteConverter.from_keras_model(flat)
-        with contextlib.redirect_stdout(io.StringIO()):  # It prints the signature.
+        with contextlib.redirect_stdout(io.StringIO()):  # The converter prints the signature.
             (folder / _FILES[format]).write_bytes(converter.convert())
 
 
 def _as_declared(inputs: list[Any]) -> Any:
-    """Returns the inputs as a functional model takes them: a list, or the only one itself."""
+    """Returns the inputs as a functional model takes them: a list, or the single input itself."""
     return inputs if len(inputs) > 1 else inputs[0]
 
 
-def _served(flat: keras.Model) -> tuple[tf.Module, Any]:
-    """Makes the module to save and its signature. `Model.export` would store every variable twice."""
-    served = tf.Module()
-    served.weights = [variable.value for variable in flat.variables]
-    inputs = [tf.TensorSpec(given.shape, tf.float32, name=given.name) for given in flat.inputs]
-    served.serve = tf.function(lambda *inputs: flat(_as_declared(list(inputs)), training=False), input_signature=inputs)
-    return served, served.serve.get_concrete_function()
+class _Served(tf.Module):
+    """A model in the form to save: its weights and its function. `Model.export` would store every variable twice."""
+
+    def __init__(self, flat: keras.Model) -> None:
+        super().__init__()
+        self.weights = [variable.value for variable in flat.variables]
+        inputs = [tf.TensorSpec(given.shape, tf.float32, name=given.name) for given in flat.inputs]
+        self.serve = tf.function(
+            lambda *inputs: flat(_as_declared(list(inputs)), training=False), input_signature=inputs
+        )
 
 
 def signature(flat: keras.Model, format: str) -> dict[str, Any]:

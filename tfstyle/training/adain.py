@@ -19,7 +19,7 @@ STYLE_LAYERS = ("block1_conv1", "block2_conv1", "block3_conv1", adain.ADAIN_LAYE
 
 
 def adain_objective(encoder: vgg.VGG, options: AdaINOptions) -> Objective:
-    """The losses of the AdaIN decoder, each layer's relative to the size of its target.
+    """Makes the losses of the AdaIN decoder, those of each layer relative to the size of its target.
 
     Args:
         encoder: returns the features of `STYLE_LAYERS`, with reflection padding.
@@ -62,7 +62,7 @@ def train_adain(
 
     Args:
         style_images, content_images: picture files, as from `dataset.list_pictures`.
-        run: the folder; its sample sheets show the first style image.
+        run: the folder and settings of the training; the sample sheets show the first style image.
         options: hyperparameters.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Saves and restores the state of a training: everything the next step depends on, whole or not at all.
+"""Saves and restores the state of a training: everything the next step depends on.
 
 A state is an `.npz` file of one array for each variable, named "group/name" after the weight's path in its network, and
-a JSON object of the options that must be the same when it is restored.
+a JSON object of the options that must be the same when the state is restored.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ FORMER_NAMES: Mapping[str, str] = MappingProxyType(
         "photographs": "content images",
     }
 )
-"""Names of fixed options in states of earlier versions, and their present names."""
+"""The current names of fixed options, by their names in states of earlier versions."""
 
 _FIXED = "fixed"
 
 
 class Resumable(Protocol):
-    """What can be saved and restored: a `trainer.Trainer`, for example."""
+    """An object whose state can be saved and restored, such as a `trainer.Trainer`."""
 
     @property
     def step(self) -> int:
         """Number of steps made so far."""
 
     def state(self) -> Mapping[str, Mapping[str, Any]]:
-        """Group to name to variable, each with `numpy` and `assign`."""
+        """Returns the variables by group and name, each with `numpy` and `assign`."""
 
 
 def save_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Saves everything the next step depends on, whole or not at all.
+    """Saves the state of a training atomically.
 
     Args:
-        trainer: compiled.
+        trainer: a compiled trainer.
         path: an `.npz` file, replaced if it exists.
         fixed: options that must be the same when the state is restored.
 
@@ -72,22 +72,22 @@ def save_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> N
 
 
 def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> None:
-    """Restores what `save_state` saved, or leaves the trainer as it is.
+    """Restores what `save_state` saved; if that fails, the trainer is unchanged.
 
     States of earlier versions are restored as well: they name a variable by its position in its group ("network/0"),
     and have some options under `FORMER_NAMES`.
 
     Raises:
-        UsageError: if it was saved with other options.
-        WeightsError: if the file is missing, damaged, of another network, cannot be read, or holds values that no
-            training writes.
+        UsageError: if the state was saved with other options.
+        WeightsError: if the file is missing, cannot be read, is damaged, belongs to another network, or holds values
+            that no training writes.
         MemoryLimitError: if memory runs out.
     """
     state = trainer.state()
     expected = [np.asarray(variable.numpy()) for variables in state.values() for variable in variables.values()]
     try:
         before, arrays = _read(path, room=sum(array.nbytes for array in expected))
-    except Exception as error:  # Whatever zipfile, json and NumPy say of a damaged file.
+    except Exception as error:  # Whatever zipfile, json and NumPy raise for a damaged file.
         if failure := containers.translate_error(path, error):
             raise failure from error
         cause = str(error) if isinstance(error, WeightsError) else type(error).__name__
@@ -111,7 +111,7 @@ def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -
 
 
 def _name_variables(state: Mapping[str, Mapping[str, Any]], *, by_position: bool) -> dict[str, Any]:
-    """All variables by their names in a file."""
+    """Returns all variables by their names in a file."""
     return {
         f"{group}/{position if by_position else name}": variable
         for group, variables in state.items()
@@ -120,7 +120,7 @@ def _name_variables(state: Mapping[str, Mapping[str, Any]], *, by_position: bool
 
 
 def _names_positions(arrays: Mapping[str, Any]) -> bool:
-    """Tells whether a file of earlier versions names the variables by position."""
+    """Returns whether the arrays are named by position, as in files of earlier versions."""
     return all(name.rpartition("/")[2].isdecimal() for name in arrays)
 
 
@@ -140,7 +140,7 @@ def _read_array(content: bytes) -> np.ndarray:
 
 
 def _is_plausible(array: np.ndarray) -> bool:
-    """Tells whether floats are finite, and integers, which count steps, in their range."""
+    """Returns whether floats are finite, and integers, which count steps, are in range."""
     if array.dtype.kind in "iu":
         return bool(np.all((array >= 0) & (array <= MAX_STEPS)))
     return bool(np.isfinite(array).all())

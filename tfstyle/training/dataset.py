@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tfstyle")
 
 MAX_CACHED_BYTES = 2**30
-"""Decoded pictures are cached up to this size in all; the others are decoded again each time."""
+"""Decoded pictures are cached up to this total size; the others are decoded again each time."""
 
-_ORDER, _CROP = 0, 1  # Streams of random numbers of one seed.
+_ORDER, _CROP = 0, 1  # Independent streams of random numbers from one seed.
 
 
 def list_pictures(folder: Path, *, crop: int) -> list[Path]:
@@ -63,15 +63,15 @@ def _describe_size(sides: tuple[int, int], crop: int) -> str:
 
 
 class RandomCrops:
-    """Deterministic random crops: index to square crop, downscaled by at most 2, flipped at random.
+    """Cuts the square crop for an index, downscaled by at most 2 and flipped at random, the same in every run.
 
-    Every picture is used once in a round, and the order differs from round to round. A file that turns out to be
-    damaged, missing or too small is logged as skipped, and the next one in that order is used instead.
+    Every picture is used once per round, and each round has another order. A file that turns out to be damaged, missing
+    or too small is logged as skipped, and the next one in that order is used instead.
 
     Args:
         paths: picture files, each side at least `size`.
         size: side of the crops, in pixels.
-        seed: decides the order of the pictures and the places of the crops.
+        seed: decides the order of the pictures and the positions of the crops.
 
     Raises:
         InputError: if no file can be used.
@@ -83,11 +83,11 @@ class RandomCrops:
             raise InputError("there are no pictures to cut crops from; give one at least.")
         self._cache: dict[int, Image.Image | None] = {}
         self._bytes = 0
-        self._lock = threading.Lock()  # TensorFlow calls from several threads.
+        self._lock = threading.Lock()  # TensorFlow calls this object from several threads.
         self(0)
 
     def __call__(self, index: int) -> np.ndarray:
-        """Cuts the crop of an index, float32 [size, size, 3] in [0, 1]; the same index gives the same crop."""
+        """Cuts the crop for an index, float32 [size, size, 3] in [0, 1]; the same index gives the same crop."""
         picture = self._find_picture(int(index))
         numbers = np.random.default_rng((self._seed, _CROP, int(index)))
         side = numbers.uniform(self._size, min(picture.size))
@@ -98,7 +98,7 @@ class RandomCrops:
         return np.ascontiguousarray(pixels[:, ::-1]) if numbers.uniform() < 0.5 else pixels
 
     def permutation(self, round: int) -> np.ndarray:
-        """Positions of the pictures in `paths`, in the order of one round."""
+        """Returns the positions of the pictures in `paths`, in the order of one round."""
         return np.random.default_rng((self._seed, _ORDER, round)).permutation(len(self._paths))
 
     def _find_picture(self, index: int) -> Image.Image:
@@ -112,7 +112,7 @@ class RandomCrops:
         raise InputError(f"{self._paths[0].parent}: holds no picture that can be used any more.")
 
     def _decode(self, position: int) -> Image.Image | None:
-        """Decodes a picture, its short side at most twice the crop's; None if it cannot be used."""
+        """Decodes a picture, reduced to a short side of at most twice the crop's; None if it cannot be used."""
         if position in self._cache:
             return self._cache[position]
         path = self._paths[position]
@@ -142,7 +142,7 @@ def make_batches(crops: RandomCrops, *, size: int, batch: int, start: int = 0) -
     """Makes an endless dataset of batches of crops.
 
     Args:
-        crops: cuts a crop of each index.
+        crops: cuts the crop for each index.
         size: side of the crops, in pixels.
         batch: batch size.
         start: step of the first batch; the batch of step s has the indices s · batch to (s + 1) · batch − 1.
@@ -153,7 +153,8 @@ def make_batches(crops: RandomCrops, *, size: int, batch: int, start: int = 0) -
     from tfstyle.environment import tf
 
     def cut(index: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(crops, [index], tf.float32), (size, size, 3))
+        crop: tf.Tensor = tf.ensure_shape(tf.numpy_function(crops, [index], tf.float32), (size, size, 3))
+        return crop
 
     indices = tf.data.Dataset.range(start * batch, np.iinfo(np.int64).max)
     cropped = indices.map(cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -13,13 +13,13 @@ def spectral_norm(kernel: tf.Tensor, vector: tf.Tensor, *, iterations: int = 0) 
     """Estimates a kernel's largest singular value by power iteration.
 
     Args:
-        kernel: [..., outputs], taken as a matrix of `outputs` columns.
-        vector: [outputs], the current estimate of the right singular vector; of any length but 0.
-        iterations: rounds of power iteration that improve the estimate first.
+        kernel: [..., outputs], reshaped to a matrix of `outputs` columns.
+        vector: [outputs], the current estimate of the right singular vector; of any nonzero norm.
+        iterations: number of power iterations that improve the estimate first.
 
     Returns:
         σ, a scalar whose gradient with respect to the kernel is that of the singular value, and the vector, of
-        length 1.
+        norm 1.
 
     Differs from `keras.layers.SpectralNormalization`: the kernel itself is never replaced, and the gradient passes
     through σ.
@@ -38,19 +38,19 @@ def spectral_norm(kernel: tf.Tensor, vector: tf.Tensor, *, iterations: int = 0) 
 
 
 class Discriminator(keras.Model):
-    """Rates how much an image looks like a real one: strided convolutions, and a dense layer over channel statistics.
+    """Scores how real an image looks, by strided convolutions and a dense layer over channel statistics.
 
-    The dense layer sees each channel's mean and standard deviation, so that images may be of any size. Every kernel is
-    divided by its spectral norm. Features are not normalized, because a gradient penalty allows no statistics across a
-    batch. Everything is computed in float32.
+    The inputs of the dense layer are each channel's mean and standard deviation, so images may be of any size. Every
+    kernel is divided by its spectral norm. Features are not normalized, because a gradient penalty allows no statistics
+    across a batch. Everything is computed in float32.
 
     Args:
-        filters: of each convolution; every convolution halves the sides.
-        **kwargs: of `keras.Model`.
+        filters: number of filters of each convolution; every convolution halves the sides.
+        **kwargs: arguments of `keras.Model`.
 
     Call it on float32 [batch, height, width, 3] in [0, 1], sides at least 2^len(filters). It returns scores [batch];
-    the higher, the more likely real. A call changes no weight; `update_singular_vectors` makes the round of power
-    iteration that belongs to a training step.
+    the higher, the more likely real. A call changes no weight; `update_singular_vectors` runs the power iteration
+    of a training step.
 
     References:
         Miyato et al.: Spectral Normalization for Generative Adversarial Networks (ICLR 2018), table 3.
@@ -79,7 +79,7 @@ class Discriminator(keras.Model):
         for kernel, bias in zip(self._normalize_kernels(), self.biases, strict=True):
             if len(kernel.shape) == 4:
                 x = tf.nn.conv2d(reflect_pad(x, 1), kernel, 2, "VALID") + bias
-                x = tf.maximum(x, 0.2 * x)  # Fused leaky ReLUs confuse Grappler where a penalty is differentiated.
+                x = tf.maximum(x, 0.2 * x)  # Grappler mishandles fused leaky ReLUs where a penalty is differentiated.
             else:
                 x = tf.reshape(mean_std(x), [-1, kernel.shape[0]]) @ kernel + bias
         return x[:, 0]
@@ -89,6 +89,6 @@ class Discriminator(keras.Model):
         return [k / spectral_norm(k, v)[0] for k, v in zip(kernels, self.vectors, strict=True)]
 
     def update_singular_vectors(self, *, iterations: int = 1) -> None:
-        """Improves the estimates of the kernels' right singular vectors by rounds of power iteration."""
+        """Improves the estimates of the kernels' right singular vectors by power iteration."""
         for kernel, vector in zip(self.kernels, self.vectors, strict=True):
             vector.assign(spectral_norm(tf.convert_to_tensor(kernel), vector, iterations=iterations)[1])

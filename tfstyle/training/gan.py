@@ -13,6 +13,7 @@ from tfstyle.environment import keras, tf
 from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import FILTERS
 from tfstyle.model import StyleContentModel, policy
+from tfstyle.tensors import static_shape
 from tfstyle.training import dataset, gan_losses
 from tfstyle.training.discriminator import Discriminator
 from tfstyle.training.options import GANOptions
@@ -24,13 +25,14 @@ CONTENT_LAYER = "block4_conv1"
 """Layer of the content loss."""
 
 TERMS = ("content", "style", "adversarial", "fake", "real", "penalty", "accuracy")
-"""What is logged beside the generator's total loss: three of its terms, and the discriminator's losses and accuracy."""
+"""Values logged besides the generator's total loss: three of its terms, and the discriminator's losses and accuracy."""
 
 ADAM_BETAS: Mapping[str, float] = MappingProxyType({"beta_1": 0.5, "beta_2": 0.99})
-"""Of both networks' Adam, as in White-box Cartoonization. With a longer memory the first steps after pre-training,
-whose gradients are much larger than those before, would be many times too long and leave permanent white spots."""
+"""Decay rates of Adam's moments for both networks, as in White-box Cartoonization. With values closer to 1 the first
+steps after pre-training, whose gradients are much larger than those before, would be many times too long and leave
+permanent white spots."""
 
-# Streams of random numbers of one step.
+# Independent streams of random numbers within one step.
 _CODE, _PRETRAINING_CODE, _DISCRIMINATOR_AUGMENTATION, _GRADIENT_PENALTY, _GENERATOR_AUGMENTATION, _STREAMS = range(6)
 
 PerceptualLosses = Callable[..., dict[str, tf.Tensor]]
@@ -41,14 +43,14 @@ def make_perceptual_losses(model: StyleContentModel, options: GANOptions) -> Per
     """Makes the perceptual losses of the generator.
 
     Args:
-        model: gives content features and style statistics; all its layers weigh the same.
+        model: computes content features and style statistics; all its layers have the same weight.
         options: gives the weights of the losses.
 
     Returns:
         A function of generated, content and style images that returns "content" and "style", each relative to the size
         of its target, "total_variation" and "color". Only the first generated images, as many as there are style
-        images, have a style loss, each with the style image at its place. Without style images, in pre-training, there
-        are "content", and "color" of weight 1: without the latter, bright skies would be overexposed for good.
+        images, have a style loss, each with the style image at the same position. Without style images, in
+        pre-training, the terms are "content", and "color" of weight 1; without it, bright skies would stay overexposed.
     """
 
     def mean_loss(values: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], weight: float) -> tf.Tensor:
@@ -62,7 +64,7 @@ def make_perceptual_losses(model: StyleContentModel, options: GANOptions) -> Per
         weighted = {"content": mean_loss(found["content"], model(content_images)["content"], options.content_weight)}
         if style_images is None:
             return weighted | {"color": losses.color_difference(generated, content_images)}
-        style = {layer: statistic[: style_images.shape[0]] for layer, statistic in found["style"].items()}
+        style = {layer: statistic[: static_shape(style_images)[0]] for layer, statistic in found["style"].items()}
         weighted["style"] = mean_loss(style, model(style_images)["style"], options.style_weight)
         weighted["total_variation"] = options.tv_weight * total_variation.squared(generated)
         weighted["color"] = options.color_weight * losses.color_difference(generated, content_images)
@@ -75,15 +77,14 @@ class GANTrainer(Trainer):
     """Trains a generator and a discriminator against each other.
 
     Args:
-        generator: built.
-        discriminator: built.
+        generator, discriminator: built models.
         perceptual_losses: as from `make_perceptual_losses`.
         discriminator_optimizer: updates the discriminator; the optimizer of `compile` updates the generator.
         options: hyperparameters.
 
-    `network`, which is saved and shown, is a copy of the generator whose weights are the exponential moving average
-    (EMA) of the generator's. `fit` takes a dataset of pairs of content and style images, both [batch, size, size, 3].
-    Its logs are "loss", `TERMS` and "step"; those of the discriminator are 0 in pre-training.
+    `network`, which is saved and makes the sample sheets, is a copy of the generator whose weights are the exponential
+    moving average (EMA) of the generator's. `fit` takes a dataset of pairs of content and style images, both [batch,
+    size, size, 3]. Its logs are "loss", `TERMS` and "step"; the discriminator's are 0 in pre-training.
 
     References:
         Yazıcı et al.: The Unusual Effectiveness of Averaging in GAN Training (ICLR 2019), section 3.2.
@@ -117,7 +118,7 @@ class GANTrainer(Trainer):
         return self.generator
 
     def state(self) -> dict[str, Mapping[str, Any]]:
-        """Everything that the next step depends on."""
+        """Returns everything that the next step depends on."""
         return super().state() | {
             "generator": name_weights(self.generator),
             "discriminator": name_weights(self.discriminator),
@@ -126,7 +127,7 @@ class GANTrainer(Trainer):
         }
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """Makes one step of generator and discriminator, or of pre-training."""
+        """Makes one training step of the generator and the discriminator, or one step of pre-training."""
         content_images, style_images = batch
         step = tf.cast(self.optimizer.iterations, tf.int32)
         terms = tf.cond(
@@ -138,8 +139,8 @@ class GANTrainer(Trainer):
         return self.log(terms)
 
     def _pretrain(self, content_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Makes a step of the generator, with random codes, towards the content images."""
-        shape = [tf.shape(content_images)[0], self.generator.code_size]
+        """Trains the generator for one step to reproduce the content images, with random codes."""
+        shape = tf.stack([tf.shape(content_images)[0], self.generator.code_size])
         code = tf.random.stateless_normal(shape, self._make_seed(step, _PRETRAINING_CODE))
         with tf.GradientTape() as tape:
             terms = self.perceptual_losses(self.generator(content_images, code), content_images)
@@ -150,7 +151,7 @@ class GANTrainer(Trainer):
     def _train_both(self, content_images: tf.Tensor, style_images: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Makes a step of the discriminator, then one of the generator against the updated discriminator."""
         options = self.options
-        count = style_images.shape[0]
+        count = static_shape(style_images)[0]
         random_codes = min(max(1, count // 4), count - 1)
         coded = style_images[: count - random_codes]
         with tf.GradientTape() as tape:
@@ -168,7 +169,7 @@ class GANTrainer(Trainer):
         return {name: (terms | of_discriminator)[name] for name in ("loss", *TERMS)}
 
     def _sample_codes(self, style_images: tf.Tensor, random_codes: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Samples a code of each style image and some of the prior, the standard normal distribution.
+        """Samples a code for each style image, and some codes from the prior, the standard normal distribution.
 
         Returns:
             The codes, float32 [images + random_codes, code_size], and the mean KL divergence of the style images'
@@ -178,8 +179,8 @@ class GANTrainer(Trainer):
             Kingma, Welling: Auto-Encoding Variational Bayes (ICLR 2014), equations 4 and 10.
         """
         mean, log_variance = self.generator.encode_style(style_images)
-        images = style_images.shape[0]
-        noise = tf.random.stateless_normal([images + random_codes, mean.shape[1]], self._make_seed(step, _CODE))
+        images = static_shape(style_images)[0]
+        noise = tf.random.stateless_normal([images + random_codes, static_shape(mean)[1]], self._make_seed(step, _CODE))
         sampled = mean + tf.exp(0.5 * log_variance) * noise[:images]
         divergence = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
         return tf.concat([sampled, noise[images:]], axis=0), divergence
@@ -213,11 +214,13 @@ class GANTrainer(Trainer):
     ) -> None:
         """Makes an optimizer's step on a network's trainable variables; unconnected ones get zero gradients."""
         variables = network.trainable_variables
-        gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
+        gradients = tape.gradient(
+            loss, [v.value for v in variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         optimizer.apply(gradients, variables)
 
     def _update_averages(self, style_images: tf.Tensor, step: tf.Tensor) -> None:
-        """Updates the EMA of the weights and the style statistics; their decay grows, to forget the initial values."""
+        """Updates the EMA of the weights and the style statistics; a growing decay soon forgets the initial values."""
         done = tf.cast(step, tf.float32)
         early = (1.0 + done) / (10.0 + done)
         self.generator.update_style_statistics(style_images, tf.minimum(0.99, early))
@@ -226,12 +229,14 @@ class GANTrainer(Trainer):
             mean.assign(decay * mean + (1.0 - decay) * weight)
 
     def _make_seed(self, step: tf.Tensor, stream: int) -> tf.Tensor:
-        return tf.stack([self.options.seed, _STREAMS * step + stream])
+        seed: tf.Tensor = tf.stack([self.options.seed, _STREAMS * step + stream])
+        return seed
 
 
 def stylize_by_codes(network: Generator, content_image: tf.Tensor, codes: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Stylizes a content image [1, height, width, 3] by several codes [1, code_size], one result below the other."""
-    return tf.concat([network(content_image, code) for code in codes], axis=1)
+    """Stylizes a content image [1, height, width, 3] with several codes [1, code_size], one result below the other."""
+    stylized: list[tf.Tensor] = [network(content_image, code) for code in codes]
+    return tf.concat(stylized, axis=1)
 
 
 def train_gan(
@@ -241,7 +246,8 @@ def train_gan(
 
     Args:
         style_images, content_images: picture files, as from `dataset.list_pictures`.
-        run: the folder; its sample sheets show each content image by two random codes and by those of two style images.
+        run: the folder and settings of the training; the sample sheets show each content image stylized with two random
+            codes and with the codes of two style images.
         options: hyperparameters.
 
     Returns:

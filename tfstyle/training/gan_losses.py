@@ -1,13 +1,13 @@
 """Losses of a generative adversarial network (GAN), gradient penalties, augmentation, and the image pool.
 
-These are pure functions: what persists is passed in and returned, and what is random is a function of a seed.
+These are pure functions: state is passed in and returned, and random numbers are a function of a seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tfstyle.environment import tf
 from tfstyle.errors import lookup
@@ -19,10 +19,10 @@ DiscriminatorFunction = Callable[[tf.Tensor], tf.Tensor]
 def gradient_penalty(
     discriminator: DiscriminatorFunction, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """The gradient penalty of WGAN-GP: how far the gradient norm is from 1 between real and fake images.
+    """Computes the gradient penalty of WGAN-GP: how far the gradient norm is from 1 between real and fake images.
 
     Args:
-        discriminator: differentiable twice.
+        discriminator: a twice differentiable function.
         real, fake: float32 [batch, height, width, 3].
         seed: two integers; they decide how each pair is interpolated, uniformly in [0, 1].
 
@@ -33,18 +33,18 @@ def gradient_penalty(
     References:
         Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville: Improved Training of Wasserstein GANs (2017), equation 3.
     """
-    share = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
+    share = tf.random.stateless_uniform(tf.stack([tf.shape(real)[0], 1, 1, 1]), seed)
     norm = tf.sqrt(_squared_gradient_norm(discriminator, share * real + (1.0 - share) * fake) + 1e-12)
     return tf.reduce_mean((norm - 1.0) ** 2)
 
 
 def r1_penalty(discriminator: DiscriminatorFunction, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """The R1 penalty: half the mean of ‖∇ discriminator(x)‖² over the real images x, a scalar ≥ 0.
+    """Computes the R1 penalty: half the mean of ‖∇ discriminator(x)‖² over the real images x, a scalar ≥ 0.
 
     Args:
-        discriminator: differentiable twice.
+        discriminator: a twice differentiable function.
         real: float32 [batch, height, width, 3].
-        fake, seed: not used; they are there so that both penalties have one signature.
+        fake, seed: not used; accepted so that both penalties have the same signature.
 
     References:
         Mescheder, Geiger, Nowozin: Which Training Methods for GANs do actually Converge? (ICML 2018), equation 9.
@@ -54,19 +54,20 @@ def r1_penalty(discriminator: DiscriminatorFunction, real: tf.Tensor, fake: tf.T
 
 
 def _squared_gradient_norm(discriminator: DiscriminatorFunction, images: tf.Tensor) -> tf.Tensor:
-    """‖∇ discriminator‖² at each image, [batch]."""
+    """Computes ‖∇ discriminator‖² at each image, [batch]."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         scores = discriminator(images)
-    return tf.reduce_sum(tape.gradient(scores, images) ** 2, axis=(1, 2, 3))
+    gradient = cast(tf.Tensor, tape.gradient(scores, images))  # A dense tensor, because nothing is gathered.
+    return tf.reduce_sum(gradient**2, axis=(1, 2, 3))
 
 
 class GANLoss(NamedTuple):
     """An adversarial loss, as functions of the discriminator's scores [batch] that return losses [batch].
 
     Attributes:
-        real, fake: what the discriminator minimizes at its scores of real and fake images.
-        generator: what the generator minimizes at the scores of its own images.
+        real, fake: the losses that the discriminator minimizes, from its scores of real and fake images.
+        generator: the loss that the generator minimizes, from the scores of its images.
         threshold: scores above it mean "real"; if None, scores above the mean of all scores do.
         penalty: the gradient penalty that belongs to the loss.
     """
@@ -79,8 +80,15 @@ class GANLoss(NamedTuple):
 
 
 def _cross_entropy_real(scores: tf.Tensor) -> tf.Tensor:
-    """Binary cross-entropy of the label "real": −ln σ(score) = softplus(−score)."""
-    return tf.nn.softplus(-scores)
+    """Computes the binary cross-entropy with the label "real": −ln σ(score) = softplus(−score)."""
+    loss: tf.Tensor = tf.nn.softplus(-scores)
+    return loss
+
+
+def _cross_entropy_fake(scores: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of the label "fake": −ln(1 − σ(score)) = softplus(score)."""
+    loss: tf.Tensor = tf.nn.softplus(scores)
+    return loss
 
 
 def _hinge_real(scores: tf.Tensor) -> tf.Tensor:
@@ -97,11 +105,11 @@ def _square_real(scores: tf.Tensor) -> tf.Tensor:
 
 LOSSES: Mapping[str, GANLoss] = MappingProxyType(
     {
-        "bce": GANLoss(_cross_entropy_real, tf.nn.softplus, _cross_entropy_real, 0.0, gradient_penalty),
+        "bce": GANLoss(_cross_entropy_real, _cross_entropy_fake, _cross_entropy_real, 0.0, gradient_penalty),
         "lsgan": GANLoss(_square_real, tf.square, _square_real, 0.5, gradient_penalty),
         "hinge": GANLoss(_hinge_real, _hinge_fake, tf.negative, 0.0, gradient_penalty),
         "wgan-gp": GANLoss(tf.negative, tf.identity, tf.negative, None, gradient_penalty),
-        "r1": GANLoss(_cross_entropy_real, tf.nn.softplus, _cross_entropy_real, 0.0, r1_penalty),
+        "r1": GANLoss(_cross_entropy_real, _cross_entropy_fake, _cross_entropy_real, 0.0, r1_penalty),
     }
 )
 """The adversarial losses by the names of `GANOptions.gan_loss`.
@@ -122,7 +130,7 @@ def get_gan_loss(name: str) -> GANLoss:
 
 
 def discriminator_losses(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The terms that the discriminator minimizes, without the gradient penalty.
+    """Computes the terms that the discriminator minimizes, without the gradient penalty.
 
     Args:
         loss: the adversarial loss.
@@ -139,33 +147,33 @@ def discriminator_losses(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> dic
 
 
 def generator_loss(loss: GANLoss, fake: tf.Tensor) -> tf.Tensor:
-    """The adversarial term that the generator minimizes at the scores [batch] of its images; a scalar."""
+    """Computes the adversarial term that the generator minimizes, from the scores [batch] of its images; a scalar."""
     return tf.reduce_mean(loss.generator(fake))
 
 
 def entropy(scores: tf.Tensor) -> tf.Tensor:
-    """The binary entropy of scores: H = −p ln p − (1 − p) ln(1 − p) with p = σ(score), in [0, ln 2], always finite."""
+    """Computes the binary entropy H = −p ln p − (1 − p) ln(1 − p) with p = σ(score), in [0, ln 2], always finite."""
     p = tf.sigmoid(scores)
-    return p * tf.nn.softplus(-scores) + (1.0 - p) * tf.nn.softplus(scores)
+    return p * _cross_entropy_real(scores) + (1.0 - p) * _cross_entropy_fake(scores)
 
 
 def accuracy(loss: GANLoss, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    """The share of correct scores, of as many real images as fake ones, in [0, 1]; guessing gives 0.5."""
+    """Computes the share of correct scores, for equally many real and fake images, in [0, 1]; guessing gives 0.5."""
     threshold = tf.reduce_mean(tf.concat([real, fake], axis=0)) if loss.threshold is None else loss.threshold
     correct = tf.concat([real > threshold, fake <= threshold], axis=0)
     return tf.reduce_mean(tf.cast(correct, tf.float32))
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Augments images differentiably, against overfitting of the discriminator to a small set of images.
+    """Augments images differentiably, so that the discriminator does not overfit to a small set of images.
 
     Brightness and contrast of each image are changed, it is translated by up to an eighth of its sides (with
-    reflection padding), and a rectangle of up to half its sides is replaced by grey (cutout), all by random numbers of
-    its own.
+    reflection padding), and a rectangle of up to half its sides is replaced by gray (cutout). The random numbers differ
+    from image to image.
 
     Args:
         images: float32 [batch, height, width, 3] in [0, 1], sides at least 8.
-        seed: two integers; the same seed changes equal batches alike.
+        seed: two integers; with the same seed, equal batches are augmented equally.
 
     Returns:
         A tensor of the same shape, a differentiable function of the images; values may leave [0, 1] slightly.
@@ -174,7 +182,7 @@ def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         Zhao, Liu, Lin, Zhu, Han: Differentiable Augmentation for Data-Efficient GAN Training (NeurIPS 2020), section 3.
     """
     batch = tf.shape(images)[0]
-    numbers = tf.random.stateless_uniform([6, batch, 1, 1, 1], seed, -1.0, 1.0)
+    numbers = tf.random.stateless_uniform(tf.stack([6, batch, 1, 1, 1]), seed, -1.0, 1.0)
     mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
     images = (images - mean) * (1.0 + 0.3 * numbers[0]) + mean + 0.1 * numbers[1]
     for axis in (1, 2):
@@ -190,7 +198,8 @@ def _translate(images: tf.Tensor, share: tf.Tensor, axis: int) -> tf.Tensor:
     offset = tf.cast(tf.round(share * tf.cast(length // 8, tf.float32)), tf.int32)
     positions = tf.abs(tf.range(length)[None] + offset)
     positions = tf.minimum(positions, 2 * (length - 1) - positions)
-    return tf.gather(images, positions, axis=axis, batch_dims=1)
+    translated: tf.Tensor = tf.gather(images, positions, axis=axis, batch_dims=1)
+    return translated
 
 
 def _is_near_center(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
@@ -208,14 +217,14 @@ def _is_near_center(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
 def query_image_pool(pool: tf.Tensor, images: tf.Tensor, *, step: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Replaces some generated images by earlier ones from a replay buffer, as CycleGAN's image pool does.
 
-    Until the pool is full, each image is returned and stored. From then on each image is, with a chance of one half,
+    Until the pool is full, each image is returned and stored. From then on each image is, with probability one half,
     exchanged with one of the pool: the stored image is returned, and the new one is stored.
 
     Args:
         pool: float32 [slots, height, width, 3], `slots` a multiple of the batch.
         images: float32 [batch, height, width, 3]; no two of them use the same slot.
         step: integer, 0 while the pool is empty.
-        seed: with `step` decides which images are exchanged.
+        seed: decides, together with `step`, which images are exchanged.
 
     Returns:
         The images for the discriminator, and the updated pool.
@@ -226,12 +235,11 @@ def query_image_pool(pool: tf.Tensor, images: tf.Tensor, *, step: tf.Tensor, see
     """
     slots, batch = tf.shape(pool)[0], tf.shape(images)[0]
     step = tf.cast(step, tf.int32)
-    chances = tf.random.stateless_uniform(
-        [slots + batch], [seed, -1 - step]
-    )  # Negative: other random numbers use steps from 0 upwards.
+    step_seed = tf.stack([seed, -1 - step])  # Negative: other random numbers use steps from 0 upwards.
+    chances = tf.random.stateless_uniform(tf.stack([slots + batch]), step_seed)
     filling = (step + 1) * batch <= slots
     chosen = tf.where(filling, step * batch + tf.range(batch), tf.argsort(chances[:slots])[:batch])
     exchanged = (filling | (chances[slots:] < 0.5))[:, None, None, None]
     before = tf.gather(pool, chosen)
-    returned = tf.where(exchanged & ~filling, before, images)
+    returned = tf.where(exchanged & tf.logical_not(filling), before, images)
     return returned, tf.tensor_scatter_nd_update(pool, chosen[:, None], tf.where(exchanged, images, before))

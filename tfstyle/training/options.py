@@ -29,7 +29,7 @@ are often adjusted during a training, to balance its losses."""
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Hyperparameters that all trainings have.
+    """Hyperparameters that all kinds of training share.
 
     Raises:
         UsageError: if a value is out of range.
@@ -47,7 +47,7 @@ class TrainingOptions:
         "auto", "precision of the convolutions; auto is mixed where that is faster", choices=PRECISIONS
     )
     save_every: int = option(
-        100, "steps of an epoch, which ends with a checkpoint, a sample sheet and a line of losses", low=1
+        100, "steps per epoch; each ends with a checkpoint, a sample sheet and a line of losses", low=1
     )
 
     def __post_init__(self) -> None:
@@ -62,13 +62,13 @@ class TrainingOptions:
         return "bfloat16" if self.precision == "mixed" else self.precision
 
     def fixed(self) -> dict[str, Any]:
-        """The options that must be the same when a training is resumed."""
+        """Returns the options that must be the same when a training is resumed."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in _MAY_CHANGE}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FastOptions(TrainingOptions):
-    """The training of an image transformation network, for one style image."""
+    """Hyperparameters of the training of an image transformation network, for one style image."""
 
     style_size: int = option(
         512, "long side of the style image, in pixels; it decides how large its strokes are", low=64
@@ -78,7 +78,7 @@ class FastOptions(TrainingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaINOptions(TrainingOptions):
-    """The training of the AdaIN decoder."""
+    """Hyperparameters of the training of the AdaIN decoder."""
 
     learning_rate: float = option(1e-4, "initial learning rate of Adam; it decays to a twentieth", low=1e-12)
     content_weight: float = option(1.0, "weight of the content loss", low=0.0)
@@ -89,11 +89,11 @@ class AdaINOptions(TrainingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GANOptions(TrainingOptions):
-    """The training of a generative adversarial network (GAN): a generator against a discriminator."""
+    """Hyperparameters of the training of a generative adversarial network (GAN): a generator and a discriminator."""
 
     steps: int = option(6000, "number of training steps", low=1)
     size: int = option(128, "side of the crops, in pixels", low=32)
-    batch: int = option(4, "batch size; a quarter of it (of 2 or 3 images: 1) gets random style codes", low=1)
+    batch: int = option(4, "batch size; a quarter of it (1 image of 2 or 3) gets random style codes", low=1)
     learning_rate: float = option(
         1e-3, "initial learning rate of the generator's Adam; it decays to a twentieth", low=1e-12
     )
@@ -110,7 +110,7 @@ class GANOptions(TrainingOptions):
     entropy_weight: float = option(0.01, "weight of the entropy penalty on the discriminator's scores", low=0.0)
     penalty_weight: float = option(1.0, "weight of the gradient penalty", low=0.0)
     pretraining_steps: int = option(
-        200, "first steps, which train the generator alone, on content and color losses", low=0
+        200, "number of first steps that train only the generator, on content and color losses", low=0
     )
     image_pool: int = option(50, "size of the replay buffer of generated images", low=0)
     ema_decay: float = option(
@@ -118,7 +118,7 @@ class GANOptions(TrainingOptions):
     )
     width: str = option("slim", "width of the generator; slim is four times as fast", choices=WIDTHS)
     save_every: int = option(
-        50, "steps of an epoch, which ends with a checkpoint, a sample sheet and a line of losses", low=1
+        50, "steps per epoch; each ends with a checkpoint, a sample sheet and a line of losses", low=1
     )
 
     def __post_init__(self) -> None:

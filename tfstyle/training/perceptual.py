@@ -19,12 +19,12 @@ from tfstyle.vgg19 import STYLE_LAYERS
 
 
 def fast_recipe(options: FastOptions) -> Recipe:
-    """The losses of the network: the default recipe's style loss, with layers and weights of its own.
+    """Makes the recipe of the network's losses: the default recipe's style loss, with other layers and weights.
 
-    A network that stylizes in one pass cannot place strokes as an optimizer of pixels does. It needs a content loss at
-    a shallower layer, and deep style layers that weigh as much as shallow ones, or it learns a fine hatching and
-    nothing larger. The deepest layer has fewer positions in a crop than channels and weighs less, because the rest of
-    its distance cannot be closed.
+    A network that stylizes in one pass cannot place strokes as the optimization of pixels does. It needs a content loss
+    at a shallower layer, and deep style layers with as much weight as shallow ones; otherwise it learns only fine
+    hatching and no larger strokes. The deepest layer has fewer positions in a crop than channels, so its distance
+    cannot be reduced to 0, and it has a smaller weight.
     """
     return get_recipe(
         "balanced",
@@ -39,10 +39,10 @@ def fast_recipe(options: FastOptions) -> Recipe:
 
 
 def fast_objective(model: StyleContentModel, recipe: Recipe, style_image: tf.Tensor) -> Objective:
-    """The perceptual losses of a batch of stylized images.
+    """Makes the perceptual losses of a batch of stylized images.
 
     Args:
-        model: gives content features and style statistics of an image.
+        model: computes content features and style statistics of an image.
         recipe: gives layers and weights.
         style_image: float32 [1, height, width, 3] in [0, 1], of any size.
 
@@ -65,7 +65,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, style_image: tf.Ten
         evaluate = objective.make_objective(model, recipe.loss, targets, weights=factors, flipped=flipped)
         evaluation = evaluate(tf.stop_gradient(stylized))
         found = {name: tf.stop_gradient(term) for name, term in evaluation.terms.items() if name != "total"}
-        # Adds 0 whose gradient is the evaluation's: computed layer by layer, it takes less memory than a tape's.
+        # Adds 0, with the gradient of the evaluation: computed layer by layer, that takes less memory than a tape's.
         surrogate = tf.reduce_sum(tf.stop_gradient(evaluation.gradient) * stylized)
         found["style" if "style" in factors else "content"] += surrogate - tf.stop_gradient(surrogate)
         return found
@@ -81,7 +81,7 @@ def train_fast(
     Args:
         style_image: a picture file.
         content_images: picture files, as from `dataset.list_pictures`.
-        run: the folder.
+        run: the folder and settings of the training.
         options: hyperparameters.
 
     Returns:

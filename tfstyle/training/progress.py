@@ -1,4 +1,4 @@
-"""Keras callbacks that report a training: a progress bar or lines of text, JSON events, sample sheets."""
+"""Keras callbacks that report the progress of a training: a bar or lines of text, JSON events, sample sheets."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SampleSheet(keras.callbacks.Callback):
 
     Args:
         folder: the existing folder of the training.
-        stylize: content image [1, height, width, 3] to its stylized image, of any size.
-        content_images: such images, the same on every sheet.
+        stylize: a function of a content image [1, height, width, 3] that returns its stylized image, of any size.
+        content_images: content images, the same on every sheet.
         every: steps between two sheets; the first is made before the first step.
 
     Raises:
@@ -59,11 +59,11 @@ class SampleSheet(keras.callbacks.Callback):
 
 
 _WRITE_ERRORS = (OSError, ValueError)
-"""What a stream raises if its reader has gone (OSError), or if it is closed (ValueError)."""
+"""Exceptions that a stream raises if its reader has closed it (OSError), or if it is closed itself (ValueError)."""
 
 
 class _StreamCallback(keras.callbacks.Callback):
-    """Base of the callbacks that write to a stream."""
+    """Base class of the callbacks that write to a stream."""
 
     def __init__(self, steps: int, stream: TextIO | None = None) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _StreamCallback(keras.callbacks.Callback):
 
 
 class Progress(_StreamCallback):
-    """Shows the progress of a training: a bar with the losses on a terminal, else a line of losses each epoch.
+    """Shows the progress of a training: on a terminal a bar with the losses, otherwise a line of losses per epoch.
 
     The training continues if the stream cannot be written to.
 
@@ -118,7 +118,7 @@ class Progress(_StreamCallback):
 
 
 class JsonLines(_StreamCallback):
-    """Prints one JSON object an epoch: the step, the last step, and the means of the losses.
+    """Prints one JSON object per epoch: the step, the last step, and the means of the losses.
 
     Args:
         steps: the last step.

@@ -1,4 +1,4 @@
-"""A training in its folder: what surrounds a trainer, whatever it trains."""
+"""Runs a training in its folder: the part that all kinds of training share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tfstyle.training.trainer import Trainer, fit
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A training in its folder.
+    """The folder and the settings of a training.
 
     Args:
-        folder: new, empty, or of an earlier training if `resume` or `overwrite`.
-        samples: content images of the sample sheet, at least one, [1, height, width, 3] in [0, 1].
+        folder: a new or empty folder, or that of an earlier training if `resume` or `overwrite`.
+        samples: content images of the sample sheets, at least one, [1, height, width, 3] in [0, 1].
         resume: continue the training in the folder.
         overwrite: discard the training in the folder and start again.
         mirrored: data-parallel training on all devices (`tf.distribute.MirroredStrategy`).
@@ -45,7 +45,7 @@ class Run:
         run_folder.check(self.folder, resume=self.resume, overwrite=self.overwrite)
 
     def strategy(self, batch: int) -> tf.distribute.Strategy:
-        """The distribution strategy: all devices if `mirrored`, else the default one.
+        """Returns the distribution strategy: all devices if `mirrored`, otherwise the default strategy.
 
         Args:
             batch: the batch size, to be shared by the devices.
@@ -71,11 +71,11 @@ class Run:
         """Trains in the folder, after restoring its state if `resume`.
 
         Args:
-            trainer: compiled.
-            batches_from: step to an endless dataset that begins with that step's batch.
+            trainer: a compiled trainer.
+            batches_from: a function of a step that returns an endless dataset beginning with that step's batch.
             options: hyperparameters.
             fixed: further values that must be the same when the training is resumed.
-            stylize: content image [1, height, width, 3] to its stylized image, for the sample sheets.
+            stylize: a function that stylizes a content image [1, height, width, 3], for the sample sheets.
 
         Returns:
             The file of the network.
@@ -103,5 +103,5 @@ class Run:
 
 
 def list_names(paths: Sequence[str | Path]) -> list[str]:
-    """The file names of pictures: what a state records of them, since their folder may be moved before a resume."""
+    """Returns the file names of pictures; a state holds no folders, which may be moved before a training is resumed."""
     return [Path(path).name for path in paths]

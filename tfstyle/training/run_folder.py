@@ -26,10 +26,10 @@ CURVES = "losses.png"
 """Curves of the losses."""
 
 SHEETS = "samples"
-"""A folder of sample sheets, 000200.jpg for that of step 200."""
+"""The folder of sample sheets; the sheet of step 200 is 000200.jpg."""
 
 _UNFINISHED = ".tfstyle.*"
-"""Temporary files that `files.save_atomically` leaves if its process is killed, and removes the next time."""
+"""Temporary files that `files.save_atomically` leaves behind if its process is killed, and removes the next time."""
 
 Row = dict[str, float]
 """A line of `LOSSES`: "step", "loss" and its terms, means over the steps since the line before."""
@@ -39,7 +39,7 @@ def check(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Raises an error early if a training could not use a folder.
 
     Args:
-        folder: new, empty, or of an earlier training if `resume` or `overwrite`.
+        folder: a new or empty folder, or that of an earlier training if `resume` or `overwrite`.
         resume: continue the training in it.
         overwrite: discard the training in it and start again.
 
@@ -102,7 +102,7 @@ def clear(folder: Path) -> None:
     """Makes the folder of a training and removes the files of an earlier training; other files are kept.
 
     Args:
-        folder: as from `check`.
+        folder: a folder that `check` accepts.
 
     Raises:
         OutputError: if the folder cannot be made, or a file cannot be removed.
@@ -137,12 +137,12 @@ def read_losses(folder: Path) -> list[Row]:
 
 
 def write_losses(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Replaces `LOSSES`, whole or not at all.
+    """Writes `LOSSES` atomically, replacing an existing file.
 
     Raises:
         OutputError: if the file cannot be written.
     """
-    columns = {name: None for row in rows for name in row if name != "epoch"}  # A column of earlier versions.
+    columns = {name: None for row in rows for name in row if name != "epoch"}  # "epoch" is from earlier versions.
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(columns), "NA", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

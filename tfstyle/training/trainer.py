@@ -29,10 +29,10 @@ Objective = Callable[[keras.Model, Any], Mapping[str, tf.Tensor]]
 
 
 class Trainer(keras.Model):
-    """The base of a training: a network, running means of its losses, and a state that can be saved and restored.
+    """Base class of the trainers: a network, running means of its losses, and a state that can be saved and restored.
 
     Args:
-        network: a built model, which is saved and shown.
+        network: a built model, which is saved and makes the sample sheets.
         terms: names of the terms of the loss, to be logged.
 
     A subclass implements `train_step`, which makes one step of `optimizer` on `trained_network` and returns
@@ -73,7 +73,7 @@ class Trainer(keras.Model):
         return int(self.optimizer.iterations.numpy())
 
     def state(self) -> dict[str, Mapping[str, Any]]:
-        """Everything that the next step depends on: group to name to variable, each with `numpy` and `assign`."""
+        """Returns all variables that the next step depends on, by group and name, each with `numpy` and `assign`."""
         return {
             "network": name_weights(self.network),
             "optimizer": name_slots(self.optimizer, self.trained_network),
@@ -91,7 +91,7 @@ class Trainer(keras.Model):
         return means | {"step": tf.cast(self.optimizer.iterations, tf.float32)}
 
     def epoch_means(self) -> dict[str, float]:
-        """Means of the loss and its terms over the epoch so far; empty before the epoch's first step."""
+        """Returns the means of the loss and its terms over the epoch so far; empty before the epoch's first step."""
         counts = {name: float(mean.count.numpy()) for name, mean in self.means.items()}
         if not all(counts.values()):
             return {}
@@ -115,7 +115,7 @@ class ObjectiveTrainer(Trainer):
 
     Args:
         network: a built model; its weights are trained and saved.
-        objective: what is minimized.
+        objective: the objective to minimize.
         terms: names of its terms, to be logged.
     """
 
@@ -138,23 +138,23 @@ class ObjectiveTrainer(Trainer):
 
 
 def name_weights(network: keras.Model) -> dict[str, Any]:
-    """The weights of a network, in its order, by their paths in it, as "layer/kernel"."""
+    """Returns the weights of a network, in its order, by their paths in it, such as "layer/kernel"."""
     return _key_by_name(network.weights, [weight.path.removeprefix(f"{network.name}/") for weight in network.weights])
 
 
 def name_slots(optimizer: keras.optimizers.Optimizer, network: keras.Model) -> dict[str, Any]:
-    """The variables of an optimizer, in its order, by name, as "iteration" or "layer_kernel_momentum".
+    """Returns the variables of an optimizer, in its order, by name, such as "iteration" or "layer_kernel_momentum".
 
     Args:
         optimizer: built on the weights of `network`.
-        network: its name, which Keras puts before those of the variables, is left out; it may differ between processes.
+        network: its name, the prefix of the variables' names, is left out because it may differ between processes.
     """
     variables = optimizer.variables
     return _key_by_name(variables, [variable.name.removeprefix(f"{network.name}_") for variable in variables])
 
 
 def _key_by_name(variables: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
-    """Variables by name; of several with one name, the later ones are numbered."""
+    """Returns variables by name; of several with the same name, the later ones are numbered."""
     keyed: dict[str, Any] = {}
     for index, (name, variable) in enumerate(zip(names, variables, strict=True)):
         earlier = names[:index].count(name)
@@ -176,11 +176,11 @@ def initialize(network: keras.Model, seed: int) -> None:
 
 
 def adam(options: Any, **kwargs: Any) -> keras.optimizers.Adam:
-    """Makes Adam with cosine decay of the learning rate to a twentieth.
+    """Makes an Adam optimizer with cosine decay of the learning rate to a twentieth.
 
     Args:
-        options: gives `learning_rate`, that of the first step, and `steps`, over which it falls.
-        **kwargs: of `keras.optimizers.Adam`.
+        options: gives `learning_rate`, the initial one, and `steps`, over which it decays.
+        **kwargs: arguments of `keras.optimizers.Adam`.
     """
     rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps, alpha=0.05)
     return keras.optimizers.Adam(rate, **kwargs)
@@ -191,7 +191,7 @@ class TrainingState(keras.callbacks.Callback):
 
     Args:
         folder: an existing folder, where `STATE`, `NETWORK` and `LOSSES` are written.
-        every: steps of an epoch.
+        every: number of steps in an epoch.
         steps: the last step.
         fixed: as for `checkpoint.save_state`.
         rows: lines of `LOSSES` so far. If the last is of an unfinished epoch, that epoch is continued.
@@ -228,7 +228,7 @@ class TrainingState(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def save(self) -> None:
-        """Saves now: the losses before the state, so that a crash in between loses no line, then the network."""
+        """Saves the losses, the state and the network; the losses come first, so that a crash loses none of them."""
         step, means = self.model.step, self.model.epoch_means()
         if means:
             self.rows = [*(row for row in self.rows if row["step"] < step), {"step": step} | means]
@@ -251,11 +251,11 @@ def fit(
     """Trains up to a step, from the step that the trainer has reached.
 
     Args:
-        trainer: compiled; restored, if an earlier training is to be continued.
-        batches_from: step to an endless dataset that begins with that step's batch.
+        trainer: a compiled trainer; already restored, if an earlier training is to be continued.
+        batches_from: a function of a step that returns an endless dataset beginning with that step's batch.
         folder: the existing folder of the training; `STATE`, `NETWORK`, `LOSSES` and `CURVES` are written into it.
         steps: the last step.
-        every: steps of an epoch, which ends at a multiple of it with a state and a line of `LOSSES`.
+        every: number of steps in an epoch; at its multiples the state and a line of `LOSSES` are written.
         fixed: as for `checkpoint.save_state`.
         callbacks: further Keras callbacks. If one stops the training (`model.stop_training`) or raises, the training
             can be resumed.
@@ -276,7 +276,7 @@ def fit(
     state.set_model(trainer)
     trainer.reset_metrics()
     trainer.stop_training = False
-    if start:  # A crash between two files may have left later losses, and an older network or none.
+    if start:  # A crash between writing two files may have left later losses, and an older network or none.
         run_folder.write_losses(folder, rows)
         serialization.save(trainer.network, folder / run_folder.NETWORK)
         state.saved_step = start
@@ -287,7 +287,7 @@ def fit(
                 trainer.fit(
                     batches_from(trainer.step),
                     initial_epoch=trainer.step // every,
-                    epochs=epochs,  # `state` stops the training before.
+                    epochs=epochs,  # `state` stops the training earlier.
                     steps_per_epoch=length,
                     callbacks=[state, *callbacks],
                     shuffle=False,  # The dataset is in order.
@@ -305,7 +305,7 @@ def fit(
     except Exception as error:
         cause = dataset.find_cause(error)
         if cause or not isinstance(error, (DivergedError, tf.errors.OpError)):
-            with contextlib.suppress(Exception):  # It happened between two steps, so the state is whole.
+            with contextlib.suppress(Exception):  # It occurred between two steps, so the state is consistent.
                 state.save()
         if cause:
             raise cause from error

@@ -1,0 +1,171 @@
+"""The part of a recipe that defines the loss: layers, statistic, distance and custom terms. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfstyle.errors import UsageError, unknown_name
+from tfstyle.fields import check_fields, check_number, field, option
+from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
+
+TERMS = ("content", "style", "total_variation")
+"""Names of the built-in loss terms."""
+
+DISTANCES: Mapping[str, str | None] = {
+    "squared_error": None,
+    "wasserstein": "mean_gram",
+    "wasserstein_newton_schulz": "mean_gram",
+}
+"""Names in `losses.DISTANCES`, and the statistic that each needs; None accepts any statistic."""
+
+
+class LayerWeights(Mapping[str, float]):
+    """A hashable mapping of layers to their weights.
+
+    Args:
+        layers: layer → weight, at least 0; or layer names, which then share a total weight of 1 equally.
+        name: name of the field, for error messages.
+
+    Raises:
+        UsageError: if a layer is unknown or named twice, or a weight is not a number of at least 0.
+    """
+
+    def __init__(self, layers: Mapping[str, float] | Any, *, name: str = "layers") -> None:
+        if isinstance(layers, str) or not hasattr(layers, "__iter__"):
+            raise UsageError(f"`{name}` should map layers to weights, or be a list of layers, not {layers!r}.")
+        names = [str(layer) for layer in layers]
+        for layer in names:
+            if layer not in layer_names():
+                raise UsageError(unknown_name(f"layer in `{name}`", layer, layer_names()))
+        if len(set(names)) < len(names):
+            raise UsageError(f"`{name}` names a layer twice; name each once.")
+        weights = [layers[layer] if isinstance(layers, Mapping) else 1.0 / len(names) for layer in names]
+        self._weights = {
+            layer: check_number(f"{name}[{layer!r}]", weight, low=0.0)
+            for layer, weight in zip(names, weights, strict=True)
+        }
+
+    def __getitem__(self, layer: str) -> float:
+        return self._weights[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._weights.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A loss term of your own, a function of the features of some layers.
+
+    Attributes:
+        name: its key in `Step.losses`.
+        layers: layers whose features it uses.
+        weight: factor of the term.
+        target: (content, style) → tensors in any structure, computed once per level; both arguments have `image`
+            [1, height, width, 3] and `features`, layer → [1, height', width', channels]. Target tensors of rank 4 are
+            maps on the grid of one of `layers`.
+        sums: (features, target) → tensors in any structure that are sums over positions, so that those of the tiles
+            of a large image add up to those of the whole image.
+        loss: (sums, target) → scalar.
+    """
+
+    name: str
+    layers: tuple[str, ...] = field((), choices=layer_names())
+    weight: float = field(1.0, low=0.0)
+    target: Callable[[Any, Any], Any]
+    sums: Callable[[Mapping[str, Any], Any], Any]
+    loss: Callable[[Any, Any], Any]
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        check_fields(self)
+        if not self.layers:
+            raise UsageError(f"the term {self.name!r} has no `layers`; name at least one.")
+        if self.name in ("total", *TERMS) or not self.name.isidentifier():
+            raise UsageError(f"a term cannot be called {self.name!r}; choose an identifier that no other term has.")
+        for name in ("target", "sums", "loss"):
+            if not callable(getattr(self, name)):
+                raise UsageError(f"`{name}` of the term {self.name!r} should be a function.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """The loss of a recipe: what is compared, and how.
+
+    The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `tv_weight` · total variation + Σ w · your
+    own terms, the first two sums over layers. The three factors are in `TermWeights`.
+
+    Attributes:
+        content_layers: layer → w, for the layers whose features should stay close to the content image's.
+        style_layers: layer → w, for the layers whose statistic should match the style image's.
+        statistic: what is compared at the style layers: a name in `statistics.STATISTICS`, or a function
+            `statistics.SufficientStatistics` → tensor.
+        distance: how it is compared: a name in `losses.DISTANCES`, a function (statistic, target statistic) → scalar,
+            or a `losses.Distance`.
+        reduction: "mean" over entries, or "sum" as in Keras' example (`losses.reduction`).
+        total_variation: a name in `total_variation.FORMS`, or a function image → scalar.
+        terms: custom loss terms.
+    """
+
+    content_layers: Mapping[str, float]
+    style_layers: Mapping[str, float] = LayerWeights(STYLE_LAYERS)
+    statistic: str | Callable[..., Any] = field(
+        "gram", choices=("gram", "summed_gram", "covariance", "mean_std", "mean_gram")
+    )
+    distance: str | Callable[..., Any] = field("squared_error", choices=tuple(DISTANCES))
+    reduction: str = field("mean", choices=("mean", "sum"))
+    total_variation: str | Callable[..., Any] = field(
+        "squared", choices=("squared", "absolute", "power", "absolute_sum", "nine_point")
+    )
+    terms: tuple[Term, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        check_fields(self)
+        for name in ("content_layers", "style_layers"):
+            object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
+        needed = DISTANCES[self.distance] if isinstance(self.distance, str) else None
+        if needed not in (None, self.statistic):
+            message = f"`distance` {self.distance!r} needs the `statistic` {needed!r}, not {self.statistic!r}."
+            raise UsageError(message)
+        object.__setattr__(self, "terms", tuple(self.terms))
+        names = [term.name for term in self.terms if isinstance(term, Term)]
+        if len(set(names)) < len(self.terms):
+            raise UsageError("`terms` should be a list of recipes.Term, each with a name of its own.")
+
+    def layers(self) -> tuple[str, ...]:
+        """Returns all layers whose features the loss uses."""
+        own = (layer for term in self.terms for layer in term.layers)
+        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *own)))
+
+    def smallest_side(self) -> int:
+        """Returns the smallest side in pixels that an image needs to reach the deepest layer."""
+        return smallest_side(self.layers())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermWeights:
+    """Factors of the loss terms; a term whose factor is 0 is left out."""
+
+    content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
+    style_weight: float = option(1.0, "weight of the style loss", low=0.0)
+    tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        check_fields(self)
+
+    def by_term(self) -> dict[str, float]:
+        """Returns the factors that are not 0, by the name of the term."""
+        factors = zip(TERMS, (self.content_weight, self.style_weight, self.tv_weight), strict=True)
+        return {name: factor for name, factor in factors if factor}
