@@ -315,7 +315,7 @@ def lbfgs_alone(shape):
 
 
 def first_step(job):
-    """Returns the seconds from this process's start (`began`, from its parent) to the import and the first step."""
+    """Returns the seconds from the start of this process (`began`, from its parent) to import and first step."""
     import tensorflow  # noqa: F401
 
     imported = time.time() - job["began"]

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: seeded numbers, a miniature network, small pictures, the raw weights where they are."""
 
 import contextlib
+import logging
 import subprocess
 import sys
 import tracemalloc
@@ -19,6 +20,7 @@ from tfstyle.model import StyleContentModel
 from tfstyle.recipes import Loss, Pyramid, Recipe, catalog
 from tfstyle.recipes.recipe import replace
 from tfstyle.training import run_folder
+from tfstyle.training.discriminator import Discriminator
 from tfstyle.training.run import Run
 from tfstyle.training.trainer import initialize
 
@@ -42,6 +44,23 @@ def no_memory_is_left(monkeypatch):
     monkeypatch.setattr(environment, "_reusable", 0)
 
 
+@contextlib.contextmanager
+def unchanged_log():
+    """Afterwards the log of tfstyle has the handlers, level and propagation that it had before."""
+    logger = logging.getLogger("tfstyle")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def the_log_stays_as_it_is():
+    """A command line sends the log to standard error alone, where `caplog` would not see it."""
+    with unchanged_log():
+        yield
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
@@ -52,6 +71,12 @@ def raw_weights():
     if not RAW_WEIGHTS.is_file():
         pytest.skip("the raw VGG-19 weights are not beside this checkout (../shared/weights)")
     return RAW_WEIGHTS
+
+
+@pytest.fixture(params=["embedded", "raw"])
+def either_weights(request):
+    """The embedded network, which is everywhere, and the raw one, where it is."""
+    return request.getfixturevalue("raw_weights") if request.param == "raw" else request.param
 
 
 @pytest.fixture
@@ -134,6 +159,14 @@ def small_transformer(seed=2, filters=(4, 5, 6), blocks=2, kind=TransformerNet, 
     for normalization in network.normalizations:
         normalization.shift.assign(numbers.normal(size=normalization.shift.shape))
         normalization.scale.assign(numbers.normal(1.0, 0.2, size=normalization.scale.shape))
+    return network
+
+
+def small_discriminator(seed=5, filters=(6, 7), **options):
+    """A discriminator with few filters and seeded weights."""
+    network = Discriminator(filters, **options)
+    network.build((None, None, None, 3))
+    initialize(network, seed)
     return network
 
 

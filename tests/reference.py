@@ -6,7 +6,6 @@ print them, L-BFGS in NumPy, Adam and SGD from Keras or by hand.
 
 import numpy as np
 import tensorflow as tf
-from test_optimizers import plain_lbfgs
 
 from tfstyle import images
 
@@ -141,6 +140,36 @@ def features(network, x, facts, wanted):
         if set(wanted) <= set(found):
             return [found[layer] for layer in wanted]
     raise AssertionError(wanted)
+
+
+def plain_lbfgs(
+    function, x, steps, *, history, learning_rate, clip=None, store_projected_step=True, max_step_rms=np.inf
+):
+    """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
+    pairs, previous, path = [], None, []
+    for k in range(steps):
+        _, g = function(x)
+        if previous is not None:
+            s, y = previous[0], g - previous[1]
+            if y.ravel() @ s.ravel() > 1e-10:
+                pairs = [*pairs, (s, y)][-history:]
+        q, alphas = -g, []
+        for s, y in reversed(pairs):
+            alphas.append((s.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
+            q = q - alphas[-1] * y
+        if pairs:
+            s, y = pairs[-1]
+            q = q * (y.ravel() @ s.ravel()) / (y.ravel() @ y.ravel())
+        for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
+            q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
+        length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
+        length = min(length, max_step_rms / np.sqrt(np.mean(q**2)))
+        moved = x + length * q
+        after = moved if clip is None else np.clip(moved, *clip)
+        previous = ((after if store_projected_step else moved) - x, g)
+        x = after
+        path.append(x)
+    return path
 
 
 def plain_terms(facts, network, factors, content, style):

@@ -3,19 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image
+from conftest import image, small_discriminator
 
-from tfstyle.environment import keras
 from tfstyle.training import gan_losses
-from tfstyle.training.discriminator import Discriminator, spectral_norm
-from tfstyle.training.trainer import initialize
-
-
-def small_discriminator(seed=5, filters=(6, 7)):
-    network = Discriminator(filters)
-    network.build((None, None, None, 3))
-    initialize(network, seed)
-    return network
+from tfstyle.training.discriminator import spectral_norm
 
 
 def change(one, other):
@@ -41,14 +32,6 @@ def test_spectral_norm_without_iterations_leaves_its_vector(rng):
     sigma, same = spectral_norm(kernel, vector)
     np.testing.assert_allclose(same, [0.6, 0.0, 0.0, 0.8], rtol=1e-6)
     assert float(sigma) == pytest.approx(np.linalg.norm(kernel.numpy() @ same.numpy()), rel=1e-5)
-
-
-@pytest.mark.parametrize("size", [(32, 48), (17, 23)])
-def test_a_discriminator_gives_one_score_an_image_of_any_size(size, rng):
-    network = small_discriminator()
-    scores = network(np.concatenate([image(rng, *size)] * 3))
-    assert scores.shape == (3,)
-    assert np.isfinite(scores).all()
 
 
 def test_the_score_of_an_image_is_a_plain_computation(rng):
@@ -77,14 +60,3 @@ def test_a_call_changes_no_weight_and_a_power_iteration_only_the_singular_vector
     for one, weight in zip(trainable, network.trainable_variables, strict=True):
         np.testing.assert_array_equal(one, weight.numpy())
     assert max(change(one, vector.numpy()) for one, vector in zip(vectors, network.vectors, strict=True)) > 1e-3
-
-
-def test_a_discriminator_computes_in_float32_under_a_global_policy(rng):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        network = small_discriminator()
-        assert network(image(rng, 16, 24)).dtype == tf.float32
-        assert network.compute_dtype == "float32"
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -151,7 +151,7 @@ def numbered(first, batch=2):
 def query_and_store(steps, seed=7):
     pool, returned = tf.zeros([6, 4, 5, 3]), []
     for step in range(steps):
-        now, pool = gan_losses.query_image_pool(pool, numbered(2 * step + 1), step, seed)
+        now, pool = gan_losses.query_image_pool(pool, numbered(2 * step + 1), step=step, seed=seed)
         returned.append(now.numpy()[:, 0, 0, 0])
     return np.array(returned), pool.numpy()[:, 0, 0, 0]
 

@@ -44,7 +44,7 @@ def test_mapping_the_identity_over_tiles_gives_the_image_back(halo, rng):
     found = inference.map_tiles(crop, tf.constant(image), tile=64, halo=halo)
     np.testing.assert_array_equal(found, image)
     assert len(sizes) == 2 * 3
-    assert max(sizes) <= inference.largest_tile(104, 200, 64, halo)
+    assert max(sizes) <= inference.largest_tile(104, 200, tile=64, halo=halo)
 
 
 def test_blend_weights_add_up_to_one():

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
 from tfstyle import objective, statistics, total_variation
-from tfstyle.pixel_range import from_space, scale_pixels, to_space
+from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes import Term
 
 WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
@@ -27,7 +27,7 @@ def test_the_gradient_agrees_with_finite_differences(statistic, style_loss, tv_f
     content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
     targets = objective.make_targets(model, recipe.loss, content, style)
     function = objective.make_objective(
-        model, recipe.loss, targets, {k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
+        model, recipe.loss, targets, weights={k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
     )
     # Away from the kinks of the absolute value, of which the blocks of the test image are full.
     start += rng.uniform(0, 0.2, size=start.shape)
@@ -45,7 +45,7 @@ def test_the_terms_are_what_a_plain_computation_says(mode, rng):
     model, recipe = miniature(), mini_recipe()
     content, style, start = image(rng, 33, 47), image(rng, 30, 21), image(rng, 33, 47)
     targets = {"content": model(content)["content"], "style": model(style)["style"]}
-    found = mode(objective.make_objective(model, recipe.loss, targets, WEIGHTS))(tf.constant(start))
+    found = mode(objective.make_objective(model, recipe.loss, targets, weights=WEIGHTS))(tf.constant(start))
 
     def gram(picture, layer):
         flat = model.vgg(picture)[layer].numpy()
@@ -73,17 +73,24 @@ def test_the_terms_are_what_a_plain_computation_says(mode, rng):
 )
 def test_a_term_without_weight_is_left_out(weights, terms, rng):
     model = miniature()
-    found = objective.make_objective(model, mini_recipe().loss, model(image(rng)), weights)(tf.constant(image(rng)))
+    found = objective.make_objective(model, mini_recipe().loss, model(image(rng)), weights=weights)(
+        tf.constant(image(rng))
+    )
     assert {name for name in found.terms if "/" not in name} == terms
 
 
-@pytest.mark.parametrize("space", ["unit", "torch", "caffe"])
-def test_a_space_is_its_networks_pixels_and_comes_back(space, rng):
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("unit", [1.0, 0.5, 0.0]),
+        ("torch", [0.515 / 0.229, 0.044 / 0.224, -0.406 / 0.225]),  # RGB less torchvision's mean, over its deviation.
+        ("caffe", [-103.939, 127.5 - 116.779, 255.0 - 123.68]),  # BGR from 0 to 255, less the mean pixel.
+    ],
+)
+def test_a_space_is_its_networks_pixels_and_comes_back(space, expected, rng):
+    np.testing.assert_allclose(to_space(tf.constant([[[[1.0, 0.5, 0.0]]]]), space)[0, 0, 0], expected, rtol=1e-5)
     picture = tf.constant(image(rng))
-    variable = to_space(picture, space)
-    expected = scale_pixels(picture, {"unit": "none", "torch": "torch", "caffe": "keras"}[space])
-    np.testing.assert_array_equal(variable, expected)
-    np.testing.assert_allclose(from_space(variable, space), picture, atol=1e-6)
+    np.testing.assert_allclose(from_space(to_space(picture, space), space), picture, atol=1e-6)
 
 
 @pytest.mark.parametrize("space", ["torch", "caffe"])
@@ -92,7 +99,7 @@ def test_only_total_variation_and_the_gradient_feel_the_space(space, rng):
     found = {}
     for name in ("unit", space):
         targets = objective.make_targets(model, LOSS, *pictures[:2])
-        function = objective.make_objective(model, LOSS, targets, WEIGHTS, space=name)
+        function = objective.make_objective(model, LOSS, targets, weights=WEIGHTS, space=name)
         found[name] = function(to_space(pictures[2], name))
     for term in ("style", "content"):
         assert float(found[space].terms[term]) == pytest.approx(float(found["unit"].terms[term]), rel=1e-4)
@@ -106,7 +113,7 @@ def test_sums_are_means_times_their_entries(rng):
     for reduction in ("mean", "sum"):
         recipe = mini_recipe(statistic="summed_gram", reduction=reduction)
         targets = objective.make_targets(model, recipe.loss, *pictures[:2])
-        found[reduction] = objective.make_objective(model, recipe.loss, targets, WEIGHTS)(pictures[2]).terms
+        found[reduction] = objective.make_objective(model, recipe.loss, targets, weights=WEIGHTS)(pictures[2]).terms
     pixels = 33 * 47
     content_entries, gram_entries = 16 * 23 * 7, 4 * 4
     ratios = {name: float(found["sum"][name] / found["mean"][name]) for name in found["sum"]}
@@ -141,8 +148,8 @@ def test_a_term_of_ones_own_is_added_with_its_weight(mode, rng):
     model, loss = miniature(feature_scales={"block2_conv1": 2.0}), mini_recipe(terms=[TERM]).loss
     content, start = (tf.constant(image(rng)) for _ in range(2))
     targets = objective.make_targets(model, loss, content, tf.constant(image(rng, 30, 41)))
-    found = mode(objective.make_objective(model, loss, targets, WEIGHTS))(start)
-    plain = objective.make_objective(model, mini_recipe().loss, targets, WEIGHTS)(start)
+    found = mode(objective.make_objective(model, loss, targets, weights=WEIGHTS))(start)
+    plain = objective.make_objective(model, mini_recipe().loss, targets, weights=WEIGHTS)(start)
     features = [2.0 * model.vgg(picture)["block2_conv1"].numpy() for picture in (start, content)]
     mask = np.linspace(0.0, 1.0, features[0].shape[2])[None, None, :, None]
     expected = 0.25 * 0.01 * np.sum(mask * (features[0] - features[1]) ** 2)
@@ -157,7 +164,7 @@ def test_the_gradient_of_terms_of_ones_own_agrees_with_finite_differences(rng):
     model = miniature(statistic=loss.statistic, dtype="float64")
     targets = objective.make_targets(model, loss, content, style)
     weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
-    function = objective.make_objective(model, loss, targets, weights)
+    function = objective.make_objective(model, loss, targets, weights=weights)
     start += rng.uniform(0, 0.2, size=start.shape)
     gradient = function(start).gradient.numpy()
     for _ in range(3):
@@ -187,4 +194,4 @@ def test_a_term_without_weight_is_not_computed(rng):
     content = tf.constant(image(rng))
     targets = objective.make_targets(model, loss, content, content)
     assert targets["terms"] == {}
-    assert "masked" not in objective.make_objective(model, loss, targets, WEIGHTS)(content).terms
+    assert "masked" not in objective.make_objective(model, loss, targets, weights=WEIGHTS)(content).terms

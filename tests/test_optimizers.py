@@ -8,6 +8,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
+from reference import plain_lbfgs
 
 from tfstyle import objective, optimizers
 from tfstyle.recipes import LBFGS, SGD, Adam, Decay
@@ -26,36 +27,6 @@ def quadratic(x):
     """(value, gradient) of a bowl whose axes differ a hundredfold."""
     scales = np.linspace(1.0, 100.0, x.size).reshape(x.shape)
     return 0.5 * np.sum(scales * (x - 0.5) ** 2), scales * (x - 0.5)
-
-
-def plain_lbfgs(
-    function, x, steps, *, history, learning_rate, clip=None, store_projected_step=True, max_step_rms=np.inf
-):
-    """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
-    pairs, previous, path = [], None, []
-    for k in range(steps):
-        _, g = function(x)
-        if previous is not None:
-            s, y = previous[0], g - previous[1]
-            if y.ravel() @ s.ravel() > 1e-10:
-                pairs = [*pairs, (s, y)][-history:]
-        q, alphas = -g, []
-        for s, y in reversed(pairs):
-            alphas.append((s.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
-            q = q - alphas[-1] * y
-        if pairs:
-            s, y = pairs[-1]
-            q = q * (y.ravel() @ s.ravel()) / (y.ravel() @ y.ravel())
-        for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
-            q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
-        length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
-        length = min(length, max_step_rms / np.sqrt(np.mean(q**2)))
-        moved = x + length * q
-        after = moved if clip is None else np.clip(moved, *clip)
-        previous = ((after if store_projected_step else moved) - x, g)
-        x = after
-        path.append(x)
-    return path
 
 
 class Run:
@@ -127,7 +98,7 @@ def test_lbfgs_lowers_a_style_objective_as_far_as_scipy(rng):
     content, style = image(rng, 17, 23), image(rng, 21, 30)
     targets = {"content": network(content)["content"], "style": network(style)["style"]}
     function = tf.function(
-        objective.make_objective(network, mini_recipe().loss, targets, {"content": 0.1, "style": 1.0})
+        objective.make_objective(network, mini_recipe().loss, targets, weights={"content": 0.1, "style": 1.0})
     )
 
     def of_vector(x):

@@ -95,7 +95,9 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
         style = objective.make_targets(model, recipe.loss, style_image, style_image)["style"]
         targets = {"content": model(content_images)["content"], "style": style}
         factors, seen = recipe.term_weights.by_term(), model(stylized)
-        return objective.loss_terms(recipe.loss, seen["content"], seen["style"], stylized, targets, factors)
+        return objective.loss_terms(
+            recipe.loss, seen["content"], seen["style"], image=stylized, targets=targets, weights=factors
+        )
 
     def terms_and_gradients(terms_of):
         with tf.GradientTape() as tape:

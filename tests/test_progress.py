@@ -5,7 +5,7 @@ import json
 
 import pytest
 from conftest import image
-from test_trainer import make_trainer, run
+from trainers import make_trainer, run
 
 from tfstyle import images, plots
 from tfstyle.errors import OutputError

@@ -128,21 +128,16 @@ def factors_on_the_embedded_network(facts):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_on_the_embedded_network_is_its_plain_computation(name):
-    facts = RECIPES[name]
+def test_a_recipe_is_its_plain_computation(name, either_weights):
+    """On the embedded network with the factors of its features; one of the raw network on that as it is."""
+    facts, factors = RECIPES[name], {}
+    if either_weights == "embedded":
+        factors = factors_on_the_embedded_network(facts)
+    elif facts["network"] != "caffe":
+        pytest.skip("this recipe is not of the raw network")
     content, painting, style = pictures(facts.get("fit", "long_side"))
-    found, path = our_run(name, content, painting, 6, "embedded", facts.get("options", {}))
-    network = weights.read("embedded").layers
-    expected = reference.plain_run(facts, network, factors_on_the_embedded_network(facts), content, style, 6, path)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.sum(1).min())
-
-
-@pytest.mark.parametrize("name", [name for name, facts in RECIPES.items() if facts["network"] == "caffe"])
-def test_a_recipe_of_the_raw_network_is_exact_on_it(name, raw_weights):
-    facts = RECIPES[name]
-    content, painting, style = pictures(facts.get("fit", "long_side"))
-    found, path = our_run(name, content, painting, 6, raw_weights, facts.get("options", {}))
-    expected = reference.plain_run(facts, weights.read(raw_weights).layers, {}, content, style, 6, path)
+    found, path = our_run(name, content, painting, 6, either_weights, facts.get("options", {}))
+    expected = reference.plain_run(facts, weights.read(either_weights).layers, factors, content, style, 6, path)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.sum(1).min())
 
 

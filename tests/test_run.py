@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, image
-from test_trainer import batches_from, make_trainer
+from trainers import batches_from, make_trainer
 
 from tfstyle.errors import OutputError, UsageError
 from tfstyle.training import run_folder
@@ -23,7 +23,7 @@ def train(rng, tmp_path):
         trainer = make_trainer(eager=True)
         options = FastOptions(steps=2, size=32, batch=2, save_every=2, seed=seed)
         run = Run(str(tmp_path / "out"), [sample], **place)
-        return run.fit(trainer, batches_from, options, fixed or {"kind": "fast"}, stylize=trainer.network)
+        return run.fit(trainer, batches_from, options, fixed=fixed or {"kind": "fast"}, stylize=trainer.network)
 
     return train
 
@@ -71,7 +71,7 @@ import tensorflow as tf
 sys.path.insert(0, sys.argv[1])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import test_trainer as made
+import trainers as made
 from tfstyle.environment import keras
 from tfstyle.training import checkpoint
 from tfstyle.training.run import Run

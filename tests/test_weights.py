@@ -98,9 +98,19 @@ def test_keras_older_h5_is_read(names, layers, tmp_path):
     assert_same(weights.read(tmp_path / "w.h5", blocks=MINI_BLOCKS), layers)
 
 
-def test_the_raw_file_is_what_keras_reads(raw_weights):
-    network = keras.applications.VGG19(include_top=False, weights=raw_weights)
-    for layer, (kernel, bias) in weights.read(raw_weights).layers.items():
+def test_a_file_of_the_whole_network_is_what_keras_reads_or_wrote(either_weights, tmp_path):
+    network = keras.applications.VGG19(include_top=False, weights=None)
+    if either_weights == "embedded":
+        for layer, arrays in weights.read("embedded").layers.items():
+            network.get_layer(layer).set_weights(arrays)
+        path = tmp_path / "vgg19.weights.h5"
+        network.save_weights(path)
+    else:
+        path = either_weights
+        network.load_weights(path)
+    found = weights.read(path).layers
+    assert list(found) == list(layer_names(VGG19_BLOCKS))
+    for layer, (kernel, bias) in found.items():
         expected = network.get_layer(layer).get_weights()
         np.testing.assert_array_equal(kernel, expected[0])
         np.testing.assert_array_equal(bias, expected[1])

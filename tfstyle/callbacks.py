@@ -107,7 +107,7 @@ class Progress:
 
 
 class SaveImages:
-    """Saves the image every few steps as FOLDER/0020.png, FOLDER/0040.png, …
+    """Saves the image every few steps as FOLDER/0020.png, FOLDER/0040.png, and so on.
 
     Args:
         folder: the folder; it is made with the first image.

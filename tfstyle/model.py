@@ -33,6 +33,7 @@ class StyleContentModel(keras.Model):
         weights: "embedded", "imagenet", a weights file, or None for random ones, as when a saved model is loaded.
         activation, pooling, ceil_mode, padding_mode, blocks: as for `vgg.VGG`.
         input_scale: likewise, or "auto" for what the weights file suggests.
+        **kwargs: of `keras.Model`; `dtype="mixed_bfloat16"` computes convolutions in bfloat16.
 
     Raises:
         UsageError: if a layer or another name is unknown, or no layer is given.

@@ -71,6 +71,7 @@ def loss_terms(
     loss: Loss,
     features: Mapping[str, tf.Tensor],
     statistics: Mapping[str, tf.Tensor],
+    *,
     image: tf.Tensor,
     targets: Targets,
     weights: Mapping[str, Any],
@@ -123,8 +124,8 @@ def make_objective(
     model: StyleContentModel,
     loss: Loss,
     targets: Targets,
-    weights: Mapping[str, Any],
     *,
+    weights: Mapping[str, Any],
     space: str = "unit",
     flipped: Mapping[str, tf.Tensor] | None = None,
 ) -> Objective:
@@ -157,7 +158,9 @@ def make_objective(
         sums = {layer: sufficient_statistics(features[layer]) for layer in style}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums))
-            terms = loss_terms(loss, model.scale(kept), model.statistics(sums), variable, targets, weights)
+            terms = loss_terms(
+                loss, model.scale(kept), model.statistics(sums), image=variable, targets=targets, weights=weights
+            )
             value = total(terms)
         of_variable, of_kept, of_sums = cast(  # Gradients have the structure of the variables.
             tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, SufficientStatistics]],

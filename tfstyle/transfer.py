@@ -192,7 +192,9 @@ class Transfer:
     ) -> tuple[RunState, dict[str, tf.Tensor]]:
         """Takes one step: returns the next state, the terms before it, and whether the next image is finite, 0 or 1."""
         _, loss, _, _, parametrization = self.graph_key
-        evaluate = make_objective(self.model, loss, targets, weights, space=parametrization.space, flipped=kernels)
+        evaluate = make_objective(
+            self.model, loss, targets, weights=weights, space=parametrization.space, flipped=kernels
+        )
         evaluation = evaluate(state.image)
         state = self._iterate.update(state, evaluation.gradient)
         finite = tf.cast(tf.reduce_all(tf.math.is_finite(state.image)), tf.float32)

@@ -9,7 +9,7 @@ VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 
 def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str, ...]:
-    """Returns Keras' names of the convolutions, in order: block1_conv1, block1_conv2, block2_conv1, …"""
+    """Returns Keras' names of the convolutions, in order: block1_conv1, block1_conv2, block2_conv1, and so on."""
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
 
 

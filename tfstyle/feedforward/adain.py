@@ -134,7 +134,7 @@ class AdaIN(OnePassNetwork):
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates the memory of `stylize` in bytes; see `inference.OnePassNetwork`."""
         sizes = (content, *styles)
-        pixels = max(inference.largest_tile(*size, tile, DECODER_HALO) for size in sizes)
+        pixels = max(inference.largest_tile(*size, tile=tile, halo=DECODER_HALO) for size in sizes)
         whole = sum(height * width for height, width in sizes)
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 

@@ -155,7 +155,7 @@ def map_tiles(stylize: Callable[[Tile], tf.Tensor], padded: tf.Tensor, *, tile: 
     return tf.concat([tf.concat(row, axis=2) for row in rows.values()], axis=1)
 
 
-def largest_tile(height: int, width: int, tile: int, halo: int) -> int:
+def largest_tile(height: int, width: int, *, tile: int, halo: int) -> int:
     """Counts the pixels of the largest tile of an image, with its halo."""
     side = max(tile - tile % CELL, CELL)
     longest = (max(end - start for start, end in _spans(length, side)) + 2 * halo for length in (height, width))

@@ -215,7 +215,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
         """
         pixels = math.prod(content)
         if pixels > tile**2:
-            pixels = inference.largest_tile(*content, tile, HALO)
+            pixels = inference.largest_tile(*content, tile=tile, halo=HALO)
         whole = sum(height * width for height, width in (content, *styles))
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 

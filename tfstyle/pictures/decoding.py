@@ -57,7 +57,7 @@ class Picture:
 
     @property
     def full_size(self) -> tuple[int, int]:
-        """(height, width) of the whole picture in pixels, upright, even if it was reduced while it was read."""
+        """The height and width of the whole picture in pixels, upright, even if it was reduced while it was read."""
         width, height = self.size if all(self.size) else self.image.shape[2:0:-1]
         return (width, height) if self.orientation > 4 else (height, width)
 

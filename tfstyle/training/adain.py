@@ -95,4 +95,6 @@ def train_adain(
             "content images": list_names(content_images),
         }
         network = adain.AdaIN(decoder)
-        return run.fit(trainer, batches_from, options, fixed, stylize=lambda image: network.stylize(image, [shown]))
+        return run.fit(
+            trainer, batches_from, options, fixed=fixed, stylize=lambda image: network.stylize(image, [shown])
+        )

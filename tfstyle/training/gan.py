@@ -192,7 +192,7 @@ class GANTrainer(Trainer):
         options, fake = self.options, generated
         if options.image_pool:
             fake, pool = gan_losses.query_image_pool(
-                self.image_pool, generated, step - options.pretraining_steps, options.seed
+                self.image_pool, generated, step=step - options.pretraining_steps, seed=options.seed
             )
             self.image_pool.assign(pool)
         both = tf.concat([style_images, fake], axis=0)
@@ -290,4 +290,4 @@ def train_gan(
         "style images": list_names(style_images),
         "content images": list_names(content_images),
     }
-    return run.fit(trainer, batches_from, options, fixed, stylize=stylize)
+    return run.fit(trainer, batches_from, options, fixed=fixed, stylize=stylize)

@@ -214,7 +214,7 @@ def _is_near_center(length: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     return tf.abs(tf.range(whole)[None] - center) < 0.25 * whole
 
 
-def query_image_pool(pool: tf.Tensor, images: tf.Tensor, step: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+def query_image_pool(pool: tf.Tensor, images: tf.Tensor, *, step: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Replaces some generated images by earlier ones from a replay buffer, as CycleGAN's image pool does.
 
     Until the pool is full, each image is returned and stored. From then on each image is, with probability one half,

@@ -62,7 +62,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, style_image: tf.Ten
     def terms(network: keras.Model, content_images: tf.Tensor) -> dict[str, tf.Tensor]:
         stylized = network(content_images, training=True)
         targets = {"content": model(content_images)["content"], "style": style}
-        evaluate = objective.make_objective(model, recipe.loss, targets, factors, flipped=flipped)
+        evaluate = objective.make_objective(model, recipe.loss, targets, weights=factors, flipped=flipped)
         evaluation = evaluate(tf.stop_gradient(stylized))
         found = {name: tf.stop_gradient(term) for name, term in evaluation.terms.items() if name != "total"}
         # Adds 0, with the gradient of the evaluation: computed layer by layer, that takes less memory than a tape's.
@@ -110,4 +110,4 @@ def train_fast(
             "style image": Path(style_image).name,
             "content images": list_names(content_images),
         }
-        return run.fit(trainer, batches_from, options, fixed, stylize=network)
+        return run.fit(trainer, batches_from, options, fixed=fixed, stylize=network)

@@ -33,6 +33,7 @@ class Run:
 
     folder: Path
     samples: Sequence[Any]
+    _: dataclasses.KW_ONLY
     resume: bool = False
     overwrite: bool = False
     mirrored: bool = False
@@ -63,8 +64,8 @@ class Run:
         trainer: Trainer,
         batches_from: Callable[[int], tf.data.Dataset],
         options: TrainingOptions,
-        fixed: dict[str, Any],
         *,
+        fixed: dict[str, Any],
         stylize: Callable[[tf.Tensor], Any],
     ) -> Path:
         """Trains in the folder, after restoring its state if `resume`.
