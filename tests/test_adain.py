@@ -170,7 +170,7 @@ def test_an_option_out_of_range_is_one_line(options, message, network, rng):
 
 
 def test_without_a_style_it_is_refused(network, rng):
-    with pytest.raises(UsageError, match="give at least one painting"):
+    with pytest.raises(UsageError, match="give at least one style image"):
         network.stylize(image(rng))
 
 

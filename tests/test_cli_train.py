@@ -217,7 +217,7 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
         (["PHOTO", "--model", "starry-nigth"], 7, "did you mean 'starry-night'"),
         (["PHOTO", "--model", "none.keras"], 7, "no such network file"),
         (["PHOTO", "--model", "BAD"], 7, "is damaged or no network of tfstyle"),
-        (["PHOTO", "PHOTO", "--model", "GOOD"], 2, "takes no painting"),
+        (["PHOTO", "PHOTO", "--model", "GOOD"], 2, "takes no style image"),
         (["PHOTO", "--model", "GOOD", "--alpha", "0.5"], 2, "takes no style image, --blend or --alpha"),
         (["PHOTO", "--model", "GOOD", "--tile", "8"], 2, "tile should be at least 64"),
         (["PHOTO", "--model", "GOOD", "--seed", "1"], 2, "--seed is for a generator without style images"),

@@ -7,6 +7,7 @@ import pytest
 
 from tfstyle.errors import UsageError
 from tfstyle.fields import check_fields, field, option
+from tfstyle.recipes import Start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,3 +46,10 @@ def test_a_value_becomes_the_type_of_its_field():
 def test_another_value_is_refused_in_one_line(values, message):
     with pytest.raises(UsageError, match=message):
         Sample(**values)
+
+
+def test_a_long_value_is_shortened_to_one_line():
+    with pytest.raises(UsageError, match=r"`init` should be text, not array\(\[\[.*\.\.\.\.$") as caught:
+        Start(init=np.zeros((1, 40, 60, 3)))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 120

@@ -175,7 +175,7 @@ def test_a_size_or_tile_too_small_is_refused_in_one_line(size, tile, message, rn
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"styles": [0]}, "a network of one style takes no painting"),
+        ({"styles": [0]}, "a network of one style takes no style image"),
         ({"blend": [1.0]}, "takes no style image, `blend` or `alpha`"),
         ({"alpha": 0.5}, "takes no style image, `blend` or `alpha`"),
         ({"seed": 0}, "`seed` is for a generator"),

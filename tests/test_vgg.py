@@ -7,7 +7,7 @@ import tensorflow as tf
 from conftest import MINI_BLOCKS, image
 
 from tfstyle import vgg, weights
-from tfstyle.errors import TfstyleError
+from tfstyle.errors import InputError, TfstyleError
 from tfstyle.pixel_range import scale_pixels
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
 
@@ -246,3 +246,11 @@ def test_a_plain_call_keeps_no_activations(rng, monkeypatch):
     """In eager mode the tapes of the pullback would hold every layer's."""
     monkeypatch.setattr(vgg, "with_pullback", None)
     random_network(ALL, rng)(image(rng, 35, 50))
+
+
+def test_reflection_needs_two_positions_at_the_deepest_layer(rng):
+    network = random_network(ALL, rng, padding_mode="reflect")
+    assert network.smallest_side == 2 * random_network(ALL, rng).smallest_side
+    network(image(rng, network.smallest_side, 70))
+    with pytest.raises(InputError, match=f"needs {network.smallest_side} pixels on each side"):
+        network(image(rng, network.smallest_side - 1, 70))

@@ -62,7 +62,7 @@ def check_fields(instance: Any) -> None:
             checked = value if callable(value) else _checked(item, value, "str")
         elif kind.startswith("tuple[") and (kind := kind.removeprefix("tuple[").removesuffix(", ...]")) in _KINDS:
             if isinstance(value, str) or not isinstance(value, Iterable):
-                raise UsageError(f"`{item.name}` should be a list of {kind}, not {value!r}.")
+                raise UsageError(f"`{item.name}` should be a list of {kind}, not {_shorten(value)}.")
             checked = tuple(_checked(item, entry, kind) for entry in value)
         elif kind in _KINDS:
             checked = _checked(item, value, kind)
@@ -80,10 +80,16 @@ def check_number(name: str, value: Any, *, low: float) -> float:
     try:
         number = float(_number(value, kind=float, accepted=numbers.Real))
     except (TypeError, OverflowError):
-        raise UsageError(f"`{name}` should be a finite float, not {value!r}.") from None
+        raise UsageError(f"`{name}` should be a finite float, not {_shorten(value)}.") from None
     if number < low:
-        raise UsageError(f"`{name}` should be at least {low:g}, not {value!r}.")
+        raise UsageError(f"`{name}` should be at least {low:g}, not {_shorten(value)}.")
     return number
+
+
+def _shorten(value: Any) -> str:
+    """Returns a value for a message: one line, of at most some 80 characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _bool(value: Any) -> bool:
@@ -122,11 +128,11 @@ def _checked(item: dataclasses.Field, value: Any, kind: str) -> Any:
     try:
         converted = convert(value)
     except (TypeError, OverflowError):  # OverflowError: an integer too large for a float.
-        raise UsageError(f"`{item.name}` should be {expected}, not {value!r}.") from None
+        raise UsageError(f"`{item.name}` should be {expected}, not {_shorten(value)}.") from None
     if choices and converted not in choices:
         raise UsageError(unknown_name(item.name, value, choices))
     if kind in ("int", "float") and low is not None and converted < low:
-        raise UsageError(f"`{item.name}` should be at least {low:g}, not {value!r}.")
+        raise UsageError(f"`{item.name}` should be at least {low:g}, not {_shorten(value)}.")
     if kind in ("int", "float") and high is not None and converted > high:
-        raise UsageError(f"`{item.name}` should be at most {high:.12g}, not {value!r}.")
+        raise UsageError(f"`{item.name}` should be at most {high:.12g}, not {_shorten(value)}.")
     return converted

@@ -216,7 +216,8 @@ class VGG(keras.Model):
     @property
     def smallest_side(self) -> int:
         """The smallest side in pixels that an image needs to reach the deepest layer."""
-        return smallest_side(self.feature_layers)
+        positions = 2 if self.padding_mode == "reflect" else 1  # One position cannot be reflected.
+        return positions * smallest_side(self.feature_layers)
 
     def check_size(self, image: tf.Tensor, what: str = "the picture") -> None:
         """Checks that an image is large enough to reach the deepest layer.
