@@ -317,18 +317,13 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
         raise
     except Exception as error:  # Pillow's writers raise exceptions of several kinds.
         height, width = pixels.shape[:2]
-        raise OutputError(
-            f"{width}x{height} pixels cannot be written as {format} ({error}); use another format."
-        ) from error
+        message = f"{width}x{height} pixels cannot be written as {format} ({error}); use another format."
+        raise OutputError(message) from error
     return stream.getvalue()
 
 
 def check_quality(quality: Any) -> None:
-    """Checks that a quality is a whole number from 1 to 100.
-
-    Raises:
-        UsageError: if it is not.
-    """
+    """Raises UsageError if a quality is not a whole number from 1 to 100."""
     if not isinstance(quality, Integral) or not 1 <= int(quality) <= 100:
         raise UsageError(f"`quality` should be from 1 to 100, a whole number, not {quality!r}.")
 
