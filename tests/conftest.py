@@ -100,6 +100,18 @@ def mini_network(monkeypatch):
 
 
 @pytest.fixture
+def mini_transfer(monkeypatch):
+    """recipe → Transfer on the miniature."""
+
+    def build(network, loss):
+        layers = tuple(loss.style_layers), tuple(loss.content_layers)
+        return miniature(*layers, other_layers=loss.layers(), statistic=loss.statistic)
+
+    monkeypatch.setattr(transfer, "build_model", build)
+    return transfer.Transfer
+
+
+@pytest.fixture
 def little_memory():
     """A context in which Python and NumPy may not take more than some megabytes."""
 

@@ -18,18 +18,6 @@ from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
 
 
-@pytest.fixture
-def mini_transfer(monkeypatch):
-    """recipe → Transfer on the miniature."""
-
-    def build(network, loss):
-        layers = tuple(loss.style_layers), tuple(loss.content_layers)
-        return miniature(*layers, other_layers=loss.layers(), statistic=loss.statistic)
-
-    monkeypatch.setattr(transfer, "build_model", build)
-    return transfer.Transfer
-
-
 @pytest.mark.parametrize("optimizer", [Adam(), LBFGS()], ids=["adam", "lbfgs"])
 def test_a_run_lowers_the_loss_and_stays_in_range(optimizer, mini_transfer, rng):
     recipe = mini_recipe(optimizer=optimizer, scale_steps=(25,))
