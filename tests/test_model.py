@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import image, miniature
 
-from tfstyle import model, statistics, vgg
+from tfstyle import environment, model, statistics, vgg
 from tfstyle.errors import UsageError
 from tfstyle.recipes import get_recipe
 from tfstyle.statistics import sufficient_statistics
@@ -85,7 +85,7 @@ def build(recipe):
     ],
 )
 def test_a_recipe_chooses_the_precision(precision, fast, policy, monkeypatch):
-    monkeypatch.setattr(model, "bfloat16_is_fast", lambda: fast)
+    monkeypatch.setattr(environment, "bfloat16_is_fast", lambda: fast)
     assert build(get_recipe("default", precision=precision)).dtype_policy.name == policy
 
 

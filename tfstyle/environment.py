@@ -19,6 +19,7 @@ __all__ = [
     "available_memory",
     "bfloat16_is_fast",
     "check_free_memory",
+    "dtype_policy",
     "grow_gpu_memory",
     "has_gpu",
     "keras",
@@ -99,6 +100,12 @@ def bfloat16_is_fast() -> bool:
     False with a GPU, where TensorFlow computes float32 convolutions in TF32 by default.
     """
     return uses_onednn() and bool(_BFLOAT16_FLAGS & read_processor_flags()) and not has_gpu()
+
+
+def dtype_policy(precision: str) -> str:
+    """Returns Keras' dtype policy for a precision: "float32", "bfloat16", or "auto": bfloat16 where it is faster."""
+    fast = precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast())
+    return "mixed_bfloat16" if fast else "float32"
 
 
 def should_flip_kernels(setting: str = "auto") -> bool:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfstyle import environment
-from tfstyle.environment import bfloat16_is_fast, keras, tf
+from tfstyle.environment import dtype_policy, keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.magnitudes import feature_scales
 from tfstyle.recipes.loss import Loss
@@ -158,25 +157,8 @@ def build_model(network: Network, loss: Loss) -> StyleContentModel:
         ceil_mode=network.ceil_mode,
         padding_mode=network.padding_mode,
         input_scale=network.input_scale,
-        dtype=policy(network.precision),
+        dtype=dtype_policy(network.precision),
     )
     if network.input_scale == "auto" and model.vgg.input_scale == "torch" and network.trained_on == "torchvision":
         model.vgg.input_scale = network.published_scale  # The recipe's source may omit torch's mean and deviation.
     return model
-
-
-def gradient_kernels(model: StyleContentModel, setting: str) -> dict[str, tf.Tensor]:
-    """Returns the flipped kernels for the gradients of a run, from the current weights; {} to use TensorFlow's own.
-
-    Args:
-        model: the model whose network is used.
-        setting: `Network.flip_kernels`.
-    """
-    flips = environment.should_flip_kernels(setting) and model.compute_dtype == "float32"
-    return model.vgg.flipped_kernels() if flips else {}
-
-
-def policy(precision: str) -> str:
-    """Returns Keras' dtype policy for "float32", "bfloat16", or "auto": bfloat16 where that is faster."""
-    fast = precision == "bfloat16" or (precision == "auto" and bfloat16_is_fast())
-    return "mixed_bfloat16" if fast else "float32"

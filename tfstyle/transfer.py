@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfstyle import images
-from tfstyle.environment import tf
+from tfstyle.environment import dtype_policy, tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
-from tfstyle.model import build_model, gradient_kernels, policy
+from tfstyle.model import build_model
 from tfstyle.objective import Targets, make_objective, make_targets
 from tfstyle.recipes.parts import LBFGS, Network
 from tfstyle.recipes.recipe import GraphKey, Recipe
@@ -83,7 +83,7 @@ class Transfer:
         self.graph_key = recipe if isinstance(recipe, GraphKey) else recipe.graph_key
         network, loss, terms, optimizer, parametrization = self.graph_key
         self.model = build_model(network, loss)
-        kernels = gradient_kernels(self.model, network.flip_kernels)
+        kernels = self.model.vgg.flipped_kernels(network.flip_kernels)
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
@@ -138,7 +138,7 @@ class Transfer:
         levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
         total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
-        kernels = gradient_kernels(self.model, recipe.network.flip_kernels)
+        kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
         state, index, done = None, 0, 0
         for level, (size, count) in enumerate(levels, 1):
             try:
@@ -227,7 +227,7 @@ def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> 
     """
     pixels = [height * width for height, width in sizes]
     state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
-    evaluation = BYTES_PER_PIXEL[policy(network.precision)] * max(pixels) + 72 * pixels[0]
+    evaluation = BYTES_PER_PIXEL[dtype_policy(network.precision)] * max(pixels) + 72 * pixels[0]
     return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
 
 

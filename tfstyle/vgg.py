@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from tfstyle import environment
 from tfstyle import weights as weight_files
 from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
@@ -171,16 +172,22 @@ class VGG(keras.Model):
             x = activated
         return features, stages
 
-    def flipped_kernels(self) -> dict[str, tf.Tensor]:
+    def flipped_kernels(self, setting: str = "on") -> dict[str, tf.Tensor]:
         """Returns the current kernels rotated by 180°, with inputs and outputs exchanged.
 
         The gradient of a convolution is a convolution with the flipped kernel, which is faster and takes less memory
         where `environment.should_flip_kernels` is true.
 
+        Args:
+            setting: as for `environment.should_flip_kernels`: "on", "off" or "auto".
+
         Returns:
             {layer: [3, 3, out, in]} of all layers except the first, whose gradient has only three channels, and those
-            that are not padded with zeros.
+            that are not padded with zeros. Empty, so that TensorFlow's own gradients are used, where kernels are not to
+            be flipped or the network does not compute in float32.
         """
+        if self.compute_dtype != "float32" or not environment.should_flip_kernels(setting):
+            return {}
         return {
             c.name: tf.transpose(tf.reverse(tf.cast(c.kernel, self.compute_dtype), [0, 1]), [0, 1, 3, 2])
             for c in self.convolutions[1:]

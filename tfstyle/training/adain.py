@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfstyle import images, losses, total_variation, vgg, weights
-from tfstyle.environment import keras, tf
+from tfstyle.environment import dtype_policy, keras, tf
 from tfstyle.feedforward import adain, layers
-from tfstyle.model import policy
 from tfstyle.training import dataset
 from tfstyle.training.options import AdaINOptions
 from tfstyle.training.run import Run, list_names
@@ -75,7 +74,7 @@ def train_adain(
     style_crops = dataset.RandomCrops(style_images, size=options.size, seed=options.seed + 1)
     shown = images.fit(images.read(style_images[0], long_side=2 * options.size).image, 2 * options.size)
     with run.strategy(options.batch).scope():
-        network_policy = policy(options.network_precision)
+        network_policy = dtype_policy(options.network_precision)
         encoder = vgg.load_vgg(STYLE_LAYERS, padding_mode="reflect", dtype=network_policy)
         decoder = adain.AdaINDecoder(dtype=network_policy)
         decoder.build((None, None, None, 512))

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from tfstyle import losses, objective, total_variation
-from tfstyle.environment import keras, tf
+from tfstyle.environment import dtype_policy, keras, tf
 from tfstyle.feedforward.generator import Generator
 from tfstyle.feedforward.transformer_net import FILTERS
-from tfstyle.model import StyleContentModel, policy
+from tfstyle.model import StyleContentModel
 from tfstyle.tensors import static_shape
 from tfstyle.training import dataset, gan_losses
 from tfstyle.training.discriminator import Discriminator
@@ -259,7 +259,7 @@ def train_gan(
     content_crops = dataset.RandomCrops(content_images, size=options.size, seed=options.seed)
     style_crops = dataset.RandomCrops(style_images, size=options.size, seed=options.seed + 1)
     shown = [tf.constant(style_crops(int(item)))[None] for item in style_crops.permutation(0).argsort()[:2]]
-    network_policy = policy(options.network_precision)
+    network_policy = dtype_policy(options.network_precision)
     generator = Generator(FILTERS[options.width], dtype=network_policy)
     discriminator = Discriminator()
     for network in (generator, discriminator):

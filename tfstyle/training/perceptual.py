@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfstyle import images, objective
-from tfstyle.environment import keras, tf
+from tfstyle.environment import dtype_policy, keras, tf
 from tfstyle.feedforward.transformer_net import FILTERS, TransformerNet
-from tfstyle.model import StyleContentModel, build_model, gradient_kernels, policy
+from tfstyle.model import StyleContentModel, build_model
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.recipe import Recipe
 from tfstyle.training import dataset
@@ -57,7 +57,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, style_image: tf.Ten
     """
     style = objective.make_targets(model, recipe.loss, style_image, style_image)["style"]
     factors = recipe.term_weights.by_term()
-    flipped = gradient_kernels(model, recipe.network.flip_kernels)
+    flipped = model.vgg.flipped_kernels(recipe.network.flip_kernels)
 
     def terms(network: keras.Model, content_images: tf.Tensor) -> dict[str, tf.Tensor]:
         stylized = network(content_images, training=True)
@@ -96,7 +96,7 @@ def train_fast(
     image = images.fit(images.read(style_image, long_side=options.style_size).image, options.style_size)
     recipe = fast_recipe(options)
     with run.strategy(options.batch).scope():
-        network = TransformerNet(FILTERS[options.width], dtype=policy(options.network_precision))
+        network = TransformerNet(FILTERS[options.width], dtype=dtype_policy(options.network_precision))
         network.build((None, None, None, 3))
         initialize(network, options.seed)
         trainer = ObjectiveTrainer(network, fast_objective(build_model(recipe.network, recipe.loss), recipe, image))
