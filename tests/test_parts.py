@@ -187,3 +187,8 @@ def test_beside_a_strip_the_style_image_has_at_most_twice_its_pixels():
 def test_a_recipe_tells_when_its_network_is_another_than_the_published_one(name, weights, pixels, note):
     found = get_recipe(name, weights=weights).network.difference(pixels)
     assert found is None if note is None else note in found
+
+
+@pytest.mark.parametrize(("options", "side"), [({}, 48), ({"style_scale": 0.51}, 25), ({"style_resize": "width"}, 0)])
+def test_the_side_that_is_enough_to_read_of_the_style_image(options, side):
+    assert StyleSize(**options).needed_side((32, 48)) == side

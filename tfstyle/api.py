@@ -21,7 +21,7 @@ from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitEr
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
-from tfstyle.recipes.parts import STARTS, StyleSize
+from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe
 from tfstyle.transfer import Step, Transfer, memory_needed
 
@@ -89,7 +89,7 @@ def stylize(
     own = max(height, width)
     long_side = own if not asked else asked if "size" in overrides else min(asked, own)
     content_sides = images.fit_size(height, width, long_side)
-    needed_side = _needed_side(chosen.style_size, content_sides)
+    needed_side = chosen.style_size.needed_side(content_sides)
     style_picture = images.read_and_log(style, background=background, long_side=needed_side)
     init: Any = _stylize_once if start == "adain" else None
     if start not in STARTS:
@@ -203,11 +203,6 @@ def clear_cache() -> None:
 def _stylize_once(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
     """Stylizes the content image in one pass with AdaIN."""
     return load_adain().stylize(content, [style])
-
-
-def _needed_side(style_size: StyleSize, content_sides: tuple[int, int]) -> int:
-    """Returns the long side at which to read the style image, if that is known before it is opened; else 0."""
-    return math.ceil(max(content_sides) * style_size.style_scale) if style_size.style_resize == "long_side" else 0
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:

@@ -71,6 +71,14 @@ def check_fields(instance: Any) -> None:
         object.__setattr__(instance, item.name, checked)
 
 
+class CheckedFields:
+    """Base of a frozen dataclass that checks its fields, and nothing else, when it is created."""
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        check_fields(self)
+
+
 def check_number(name: str, value: Any, *, low: float) -> float:
     """Returns a number as a float.
 

@@ -122,6 +122,7 @@ class StyleContentModel(keras.Model):
         if not isinstance(self.statistic, str):
             raise UsageError("a model with a statistic of your own cannot be saved; use tfstyle.export_extractor.")
         network = self.vgg.get_config()
+        shared = ("activation", "pooling", "ceil_mode", "padding_mode", "input_scale", "blocks")
         config: dict[str, Any] = super().get_config()
         return config | {
             "style_layers": list(self.style_layers),
@@ -130,8 +131,7 @@ class StyleContentModel(keras.Model):
             "statistic": self.statistic,
             "feature_scales": self.feature_scales,
             "weights": None,
-            **{key: network[key] for key in ("activation", "pooling", "ceil_mode", "padding_mode")},
-            **{key: network[key] for key in ("input_scale", "blocks")},
+            **{key: network[key] for key in shared},
         }
 
 

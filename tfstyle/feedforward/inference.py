@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class Options(NamedTuple):
     tile: int = 1024
 
 
-class OnePassNetwork:
+class OnePassNetwork(abc.ABC):
     """Base class of the networks that stylize in one pass.
 
     A subclass implements `_check_options`, `_stylize` and `memory_needed`.
@@ -78,6 +79,7 @@ class OnePassNetwork:
         check_tile(options.tile)
         self._check_options(styles, options)
 
+    @abc.abstractmethod
     def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
         """Estimates how many bytes `stylize` takes beyond the imported library, on a CPU.
 
@@ -86,15 +88,14 @@ class OnePassNetwork:
             *styles: (height, width) of each style image.
             tile: as for `stylize`.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
         """Stylizes an image; the options have been checked."""
-        raise NotImplementedError
 
 
 class Tile(NamedTuple):

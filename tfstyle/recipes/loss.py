@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tfstyle.errors import UsageError, unknown_name
-from tfstyle.fields import check_fields, check_number, field, option
+from tfstyle.fields import CheckedFields, check_fields, check_number, field, option
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
 
 TERMS = ("content", "style", "total_variation")
@@ -153,16 +153,12 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TermWeights:
+class TermWeights(CheckedFields):
     """Factors of the loss terms; a term whose factor is 0 is left out."""
 
     content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
     style_weight: float = option(1.0, "weight of the style loss", low=0.0)
     tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
-
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
 
     def by_term(self) -> dict[str, float]:
         """Returns the factors that are not 0, by the name of the term."""

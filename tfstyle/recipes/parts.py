@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from tfstyle.errors import UsageError, unknown_name
-from tfstyle.fields import LARGEST_SEED, check_fields, field, option
+from tfstyle.fields import LARGEST_SEED, CheckedFields, check_fields, field, option
 
 STARTS = ("content", "noise", "adain")
 """Names of start images; any other value is the path of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(CheckedFields):
     """The network whose features are compared, and how it computes.
 
     Attributes:
@@ -61,10 +61,6 @@ class Network:
     trained_on: str = field("normalized", choices=("normalized", "caffe", "torchvision"))
     published_scale: str = field("torch", choices=("torch", "none"))
 
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-
     def is_rescaled(self) -> bool:
         """Returns whether the recipe uses the embedded network but was published for another one."""
         return self.weights == "embedded" and self.trained_on != "normalized"
@@ -91,7 +87,7 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decay:
+class Decay(CheckedFields):
     """Keras' `ExponentialDecay`: the learning rate is multiplied by `rate` every `steps` steps.
 
     Attributes:
@@ -104,13 +100,9 @@ class Decay:
     steps: int = field(100, low=1)
     staircase: bool = False
 
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(CheckedFields):
     """Hyperparameters of Adam; see `optimizers.AdamOptimizer`.
 
     Attributes:
@@ -125,13 +117,9 @@ class Adam:
     epsilon: float = field(1e-7, low=0.0)
     decay: Decay | None = None
 
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class SGD:
+class SGD(CheckedFields):
     """Hyperparameters of gradient descent; see `optimizers.SGDOptimizer`.
 
     Attributes:
@@ -142,13 +130,9 @@ class SGD:
     learning_rate: float = field(0.01, low=1e-12)
     decay: Decay | None = None
 
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class LBFGS:
+class LBFGS(CheckedFields):
     """Hyperparameters of L-BFGS without line search; see `optimizers.LBFGSOptimizer`.
 
     Attributes:
@@ -164,10 +148,6 @@ class LBFGS:
     history: int = field(10, low=1, high=1000)
     store_projected_step: bool = True
     max_step_rms: float = field(0.0, low=0.0)
-
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +195,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleSize:
+class StyleSize(CheckedFields):
     """The size of the style image: relative to the result, it determines the size of the brush strokes.
 
     Attributes:
@@ -228,9 +208,13 @@ class StyleSize:
     style_resize: str = field("long_side", choices=("long_side", "width", "content"))
     style_crop: float = field(0.0, low=0.0, high=0.25)
 
-    def __post_init__(self) -> None:
-        """Checks every field."""
-        check_fields(self)
+    def needed_side(self, result: tuple[int, int]) -> int:
+        """Returns the long side at which to read the style image, if it does not depend on its proportions; else 0.
+
+        Args:
+            result: (height, width) of the result, in pixels.
+        """
+        return math.ceil(max(result) * self.style_scale) if self.style_resize == "long_side" else 0
 
     def sides(self, style: tuple[int, int], result: tuple[int, int]) -> tuple[tuple[int, int], int]:
         """Computes the size to which the style image is resized.

@@ -66,9 +66,8 @@ class Recipe:
         for name, part in PARTS.items():
             if not isinstance(getattr(self, name), part):
                 raise UsageError(f"`{name}` should be a recipes.{part.__name__}, not {getattr(self, name)!r}.")
-        if not all(callable(getattr(self.optimizer, method, None)) for method in ("init", "update", "resize")) and (
-            not isinstance(self.optimizer, OPTIMIZERS)
-        ):
+        methods = (getattr(self.optimizer, name, None) for name in ("init", "update", "resize"))
+        if not isinstance(self.optimizer, OPTIMIZERS) and not all(map(callable, methods)):
             raise UsageError(
                 f"`optimizer` should be recipes.Adam, SGD or LBFGS, or have the methods init, update and resize of an "
                 f"optimizers.Optimizer; received {self.optimizer!r}."
