@@ -15,6 +15,7 @@ from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.loss import Loss
+from tfstyle.regions import OBJECT_LAYERS, Regions, on_grid
 from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.vgg import with_pullback
 
@@ -44,27 +45,72 @@ class Pictured(NamedTuple):
     features: Mapping[str, tf.Tensor]
 
 
-def make_targets(model: StyleContentModel, loss: Loss, content: tf.Tensor, style: tf.Tensor) -> Targets:
+class RegionTargets(NamedTuple):
+    """Targets of one layer's statistic in each region.
+
+    Attributes:
+        shares: [regions], the part of the content image that each region takes.
+        targets: the target of each region, prepared for the distance.
+    """
+
+    shares: tf.Tensor
+    targets: tuple[Any, ...]
+
+
+def make_targets(
+    model: StyleContentModel, loss: Loss, content: tf.Tensor, style: tf.Tensor, *, regions: Regions | None = None
+) -> Targets:
     """Computes the targets: the features of the content image and the statistics of the style image.
 
     Args:
         model: computes features and statistics.
         loss: defines the distance and custom terms.
         content, style: float32 [1, height, width, 3] in [0, 1].
+        regions: the regions to compare; None compares the whole images.
 
     Returns:
-        {"content": {layer: features}, "style": {layer: statistic, prepared for the distance}, "terms": {name: target of
-        a custom term}}.
+        {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
+        "terms": {name: target of a custom term}}, and with regions "masks": {layer: mask on the layer's grid}.
     """
     prepare = losses.find_distance(loss.distance).prepare
     of_content, of_style = model.scale(model.vgg(content)), model.vgg(style)
-    sums = {layer: sufficient_statistics(of_style[layer]) for layer in model.style_layers}
     pictured = Pictured(content, of_content), Pictured(style, model.scale(of_style))
-    return {
+    targets: dict[str, Any] = {
         "content": {layer: of_content[layer] for layer in model.content_layers},
-        "style": {layer: prepare(statistic) for layer, statistic in model.statistics(sums).items()},
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
+    if regions is None:
+        sums = {layer: sufficient_statistics(of_style[layer]) for layer in model.style_layers}
+        return targets | {"style": {layer: prepare(found) for layer, found in model.statistics(sums).items()}}
+    masks = {layer: on_grid(regions.content, of_content[layer]) + _NO_POSITION for layer in model.style_layers}
+    weights = {layer: _style_weights(regions, loss, layer, of_style[layer]) for layer in model.style_layers}
+    sums = {layer: sufficient_statistics(of_style[layer], weights=weight) for layer, weight in weights.items()}
+    of_regions = {
+        layer: RegionTargets(
+            tf.reduce_mean(masks[layer], axis=(0, 1, 2)),
+            tuple(prepare(found[number : number + 1]) for number in range(loss.regions)),
+        )
+        for layer, found in model.statistics(sums).items()
+    }
+    return targets | {"style": of_regions, "masks": masks}
+
+
+_NO_POSITION = 1e-6
+"""Added to masks, so that the statistic of an empty region is finite."""
+
+
+def _style_weights(regions: Regions, loss: Loss, layer: str, features: tf.Tensor) -> tf.Tensor:
+    """Computes the weights of the style image's positions in each region at a layer."""
+    weights = on_grid(regions.style, features)
+    if layer.startswith(OBJECT_LAYERS):
+        weights *= 1.0 - loss.recurrence + loss.recurrence * on_grid(regions.recurrence, features)
+    return weights + _NO_POSITION
+
+
+def _compare_regions(compare: Callable[..., tf.Tensor], statistic: tf.Tensor, target: RegionTargets) -> tf.Tensor:
+    """Compares the statistic of each region with its own target; large regions count more."""
+    parts = [compare(statistic[number : number + 1], part) for number, part in enumerate(target.targets)]
+    return tf.reduce_sum(tf.cast(target.shares, statistic.dtype) * tf.stack(parts))
 
 
 def loss_terms(
@@ -90,9 +136,12 @@ def loss_terms(
         Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "total_variation", and custom
         terms under their names.
     """
+    compare_style = losses.find_distance(loss.distance).compare
+    if "masks" in targets:
+        compare_style = functools.partial(_compare_regions, compare_style)
     compared = {
         "content": (features, loss.content_layers, losses.squared_error),
-        "style": (statistics, loss.style_layers, losses.find_distance(loss.distance).compare),
+        "style": (statistics, loss.style_layers, compare_style),
     }
     pixels = tf.cast(tf.size(image[..., 0]), image.dtype)  # type: ignore[index]  # The stubs lack `...`.
     terms: dict[str, tf.Tensor] = {}
@@ -150,12 +199,13 @@ def make_objective(
     content = model.content_layers if "content" in weights else ()
     own = (layer for term in loss.terms if term.weight for layer in term.layers)
     local = tuple(dict.fromkeys((*content, *own)))
+    masks = targets.get("masks", {})
 
     def evaluate(variable: tf.Tensor) -> Evaluation:
         image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         kept = {layer: features[layer] for layer in local}
-        sums = {layer: sufficient_statistics(features[layer]) for layer in style}
+        sums = {layer: sufficient_statistics(features[layer], weights=masks.get(layer)) for layer in style}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums))
             terms = loss_terms(
@@ -170,7 +220,7 @@ def make_objective(
         def gradient_at(layer: str) -> tf.Tensor:
             gradients = [of_kept[layer]] if layer in local else []
             if layer in style:
-                gradients.append(sums_gradient(features[layer], of_sums[layer]))
+                gradients.append(sums_gradient(features[layer], of_sums[layer], weights=masks.get(layer)))
             return tf.add_n(gradients)
 
         towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *local)}

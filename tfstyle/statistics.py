@@ -19,7 +19,7 @@ class SufficientStatistics(NamedTuple):
     """Sums over the positions of a feature map; adding two gives the sums over both together.
 
     Attributes:
-        positions: [batch], number of positions.
+        positions: [batch], number of positions, or sum of their weights.
         total: [batch, channels], Σf, in activation units.
         products: [batch, channels, channels], Σffᵀ, in squared activation units.
     """
@@ -39,14 +39,16 @@ MAX_BANDED_CHANNELS = 64
 """Features with more channels have few rows and are computed in one band."""
 
 
-def sufficient_statistics(features: tf.Tensor) -> SufficientStatistics:
+def sufficient_statistics(features: tf.Tensor, *, weights: tf.Tensor | None = None) -> SufficientStatistics:
     """Sums a feature map over its positions.
 
     Args:
         features: floating-point tensor [batch, height, width, channels]; 16-bit features are summed in float32.
+        weights: weights of the positions in each of several regions, [1, height, width, regions], at least 0, for a
+            batch of one; None weighs all positions equally.
 
     Returns:
-        The `SufficientStatistics` of the positions.
+        The `SufficientStatistics` of the positions; with `weights`, those of each region take the place of the batch.
 
     Raises:
         UsageError: if `features` is not of rank 4.
@@ -55,12 +57,26 @@ def sufficient_statistics(features: tf.Tensor) -> SufficientStatistics:
     if features.shape.rank != 4:
         raise UsageError(f"Expected features [batch, height, width, channels]. Received: {tuple(features.shape)}.")
     shape, plain = tf.shape(features), tf.cast(features, _sum_dtype(features.dtype))
+    if weights is not None:
+        regions = tf.unstack(tf.cast(weights, plain.dtype), axis=-1)
+        each = [_weighted_sums(plain, region[..., None]) for region in regions]
+        return SufficientStatistics(*(tf.concat(parts, axis=0) for parts in zip(*each, strict=True)))
     total = tf.reduce_sum(tf.reduce_sum(plain, axis=2), axis=1)  # One reduction would lose a flat image's variance.
     products = tf.linalg.einsum("bhwi,bhwj->bij", plain, plain)
     return SufficientStatistics(tf.fill(shape[:1], tf.cast(shape[1] * shape[2], plain.dtype)), total, products)
 
 
-def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Tensor:
+def _weighted_sums(features: tf.Tensor, weights: tf.Tensor) -> SufficientStatistics:
+    """Sums weighted positions; `weights` is [batch, height, width, 1]."""
+    weighted = features * weights
+    total = tf.reduce_sum(tf.reduce_sum(weighted, axis=2), axis=1)
+    products = tf.linalg.einsum("bhwi,bhwj->bij", weighted, features)
+    return SufficientStatistics(tf.reduce_sum(weights, axis=(1, 2, 3)), total, products)
+
+
+def sums_gradient(
+    features: tf.Tensor, upstream: SufficientStatistics, *, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Computes the gradient with respect to features from the gradient with respect to their sums.
 
     Equal to TensorFlow's own gradient, in one matrix product instead of two; 16-bit features are cast to float32 one
@@ -69,11 +85,21 @@ def sums_gradient(features: tf.Tensor, upstream: SufficientStatistics) -> tf.Ten
     Args:
         features: as for `sufficient_statistics`.
         upstream: gradient of a scalar with respect to `total` and `products`; `positions` is not used.
+        weights: as for `sufficient_statistics`.
 
     Returns:
         A tensor of the features' shape and dtype.
     """
     wide = _sum_dtype(features.dtype)
+    if weights is not None:
+        regions = tf.unstack(tf.cast(weights, wide), axis=-1)
+        plain = tf.cast(features, wide)
+        gradient = tf.zeros_like(plain)
+        for number, region in enumerate(regions):
+            part = SufficientStatistics(*(sums[number : number + 1] for sums in upstream))
+            with tf.control_dependencies([gradient]):  # One after the other.
+                gradient += region[..., None] * sums_gradient(plain, part)
+        return tf.cast(gradient, features.dtype)
     both = upstream.products + tf.linalg.matrix_transpose(upstream.products)
     height = tf.shape(features)[1]
     count = GRADIENT_BANDS if features.dtype != wide and static_shape(features)[-1] <= MAX_BANDED_CHANNELS else 1

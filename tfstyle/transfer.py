@@ -21,6 +21,7 @@ from tfstyle.model import build_model
 from tfstyle.objective import Targets, make_objective, make_targets
 from tfstyle.recipes.parts import LBFGS, Network
 from tfstyle.recipes.recipe import GraphKey, Recipe
+from tfstyle.regions import Regions, find_regions
 from tfstyle.tensors import sides
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
@@ -87,8 +88,11 @@ class Transfer:
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
+        masks = tf.TensorSpec([1, None, None, loss.regions])
+        regions = Regions(masks, masks, tf.TensorSpec([1, None, None, 1])) if loss.finds_regions() else None
         self._targets = compile_once(
-            lambda content, style: make_targets(self.model, loss, content, style), any_size, any_size
+            lambda content, style, regions=None: make_targets(self.model, loss, content, style, regions=regions),
+            *(any_size, any_size) if regions is None else (any_size, any_size, regions),
         )
         targets = any_size_specs(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
@@ -139,11 +143,12 @@ class Transfer:
         total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
+        regions = self.regions(content, cropped)
         state, index, done = None, 0, 0
         for level, (size, count) in enumerate(levels, 1):
             try:
                 pictures = (_resized(picture, size / max(height, width)) for picture in (content, style))
-                targets, state = self._begin_level(recipe, *pictures, state=state, init=init)
+                targets, state = self._begin_level(recipe, *pictures, regions=regions, state=state, init=init)
                 for _ in range(count):
                     index += 1
                     state, terms = self._step(targets, factors, kernels, state)
@@ -158,10 +163,17 @@ class Transfer:
                 ) from error
 
     def _begin_level(
-        self, recipe: Recipe, content: tf.Tensor, style: tf.Tensor, *, state: RunState | None, init: Any
+        self,
+        recipe: Recipe,
+        content: tf.Tensor,
+        style: tf.Tensor,
+        *,
+        regions: Regions | None,
+        state: RunState | None,
+        init: Any,
     ) -> tuple[Targets, RunState]:
         """Returns targets and state at the start of a level; `state` is that at the end of the previous one, if any."""
-        targets = self.targets(content, _crop(style, recipe.style_size.style_crop))
+        targets = self.targets(content, _crop(style, recipe.style_size.style_crop), regions=regions)
         pyramid = recipe.pyramid
         if state is None:
             image = init(content, style) if callable(init) else init
@@ -172,16 +184,31 @@ class Transfer:
         variable = self._iterate.start(recipe.start, content, image)
         return targets, self._iterate.begin(variable, state if pyramid.warm_start else None)
 
-    def targets(self, content: tf.Tensor, style: tf.Tensor) -> Targets:
+    def regions(self, content: tf.Tensor, style: tf.Tensor) -> Regions | None:
+        """Finds the regions of two images, if the loss compares regions or weighs what recurs (`find_regions`)."""
+        loss = self.graph_key.loss
+        self._check_sizes(content, style)
+        return find_regions(self.model.vgg, content, style, count=loss.regions) if loss.finds_regions() else None
+
+    def targets(self, content: tf.Tensor, style: tf.Tensor, *, regions: Regions | None = None) -> Targets:
         """Computes the targets that the image is compared with, like `objective.make_targets`.
+
+        Args:
+            content, style: float32 [1, height, width, 3] in [0, 1].
+            regions: those of the two images; None finds them if the loss needs them.
 
         Raises:
             InputError: if either image is too small for the network.
         """
+        self._check_sizes(content, style)
+        regions = regions or self.regions(content, style)
+        targets: Targets = self._targets(content, style) if regions is None else self._targets(content, style, *regions)
+        return targets
+
+    def _check_sizes(self, content: tf.Tensor, style: tf.Tensor) -> None:
+        """Checks that both images are large enough for the network."""
         self.model.vgg.check_size(content, "the content")
         self.model.vgg.check_size(style, "the style")
-        targets: Targets = self._targets(content, style)
-        return targets
 
     def _take_step(
         self,

@@ -20,6 +20,10 @@ DISTANCES: Mapping[str, str | None] = MappingProxyType(
 """Names in `losses.DISTANCES`, and the statistic that each needs; None accepts any statistic."""
 
 
+REGION_LAYERS = ("block4_conv1", "block4_conv4", "block5_conv1")
+"""Layers whose features `regions.find_regions` groups."""
+
+
 class LayerWeights(Mapping[str, float]):
     """A hashable mapping of layers to their weights.
 
@@ -114,6 +118,9 @@ class Loss:
         reduction: "mean" over entries, or "sum" as in Keras' example (`losses.reduction`).
         total_variation: a name in `total_variation.FORMS`, or a function image → scalar.
         terms: custom loss terms.
+        regions: number of regions of which each has a style target of its own (`regions.find_regions`); 1 compares the
+            whole images.
+        recurrence: strength of `regions.recurrence`, the weights of the style image's positions; 0 weighs all equally.
     """
 
     content_layers: Mapping[str, float]
@@ -127,6 +134,18 @@ class Loss:
         "squared", choices=("squared", "absolute", "power", "absolute_sum", "nine_point")
     )
     terms: tuple[Term, ...] = ()
+    regions: int = option(
+        1,
+        "number of regions, such as sky and ground, that take their style from their own part of the painting",
+        low=1,
+        high=8,
+    )
+    recurrence: float = option(
+        0.0,
+        "how much less what the painting shows only once counts than what recurs, 0 to 1",
+        low=0.0,
+        high=1.0,
+    )
 
     def __post_init__(self) -> None:
         """Checks every field."""
@@ -145,7 +164,12 @@ class Loss:
     def layers(self) -> tuple[str, ...]:
         """Returns all layers whose features the loss uses."""
         own = (layer for term in self.terms for layer in term.layers)
-        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *own)))
+        needed = REGION_LAYERS if self.finds_regions() else ()
+        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *own, *needed)))
+
+    def finds_regions(self) -> bool:
+        """Returns whether the images are analyzed before the run, for regions or for what recurs."""
+        return self.regions > 1 or self.recurrence > 0.0
 
     def smallest_side(self) -> int:
         """Returns the smallest side in pixels that an image needs to reach the deepest layer."""

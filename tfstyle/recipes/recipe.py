@@ -114,7 +114,11 @@ OPTIMIZERS = (LBFGS, Adam, SGD)
 """The types that hold the hyperparameters of the built-in optimizers."""
 
 OPTIONS: Mapping[str, dataclasses.Field] = MappingProxyType(
-    {item.name: item for part in (Pyramid, TermWeights, StyleSize, Start, Network) for item in option_fields(part)}
+    {
+        item.name: item
+        for part in (Pyramid, TermWeights, Loss, StyleSize, Start, Network)
+        for item in option_fields(part)
+    }
 )
 """Name → field, for the fields that are command-line options, in the order of the command line."""
 
@@ -142,6 +146,8 @@ class Overrides(TypedDict, total=False):
     reduction: str
     total_variation: str | Callable[..., Any]
     terms: tuple[Term, ...] | list[Term]
+    regions: int
+    recurrence: float
 
     content_weight: float
     style_weight: float

@@ -1,0 +1,185 @@
+"""Regions that two pictures share, such as sky, ground and buildings, so that each takes its style from its partner.
+
+Statistics of a whole painting require that everything it shows appears somewhere in the result: a crowd or a face then
+fills an empty sky. With regions, the sky is compared with the painting's sky alone, and what the painting shows only
+once, which is an object rather than a texture, counts for less.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfstyle import images
+from tfstyle.environment import tf
+from tfstyle.recipes.loss import REGION_LAYERS as LAYERS
+from tfstyle.tensors import sides
+from tfstyle.vgg import VGG
+
+OBJECT_LAYERS = ("block3", "block4", "block5")
+"""Blocks whose features can show an object, and whose painting statistics are therefore weighted by `recurrence`."""
+
+SMALLEST_SHARE = 0.03
+"""A region of a smaller part of the content image joins the most similar one; one of a smaller part of the style image
+is compared with the whole style image."""
+
+_LONG_SIDE, _SHORT_SIDE = 256, 48
+_LUMA_WEIGHT, _HEIGHT_WEIGHT = 0.3, 0.4
+_DIMENSIONS = 24
+_SOFTNESS = 0.1
+_TRIALS, _ITERATIONS = 6, 30
+_NEIGHBORS = 8
+_RANKS = (5.0, 60.0)
+
+
+class Regions(NamedTuple):
+    """Soft masks of the regions of two images, on coarse grids, to be resized to that of a layer.
+
+    Attributes:
+        content: float32 [1, height, width, regions] in [0, 1]; the sum over regions is 1.
+        style: float32 [1, height', width', regions] in [0, 1]: the partner of each region.
+        recurrence: float32 [1, height', width', 1] in [0, 1]: how often the style image shows again elsewhere what it
+            shows here.
+    """
+
+    content: tf.Tensor
+    style: tf.Tensor
+    recurrence: tf.Tensor
+
+
+def find_regions(network: VGG, content: tf.Tensor, style: tf.Tensor, *, count: int, seed: int = 0) -> Regions:
+    """Finds regions that two images share.
+
+    Deep features, luma and height in the picture are standardized for each image by itself, so that a painted sky and
+    a photographed one become alike; k-means then groups the positions of both images together.
+
+    Args:
+        network: a network that returns `LAYERS`.
+        content, style: float32 [1, height, width, 3] in [0, 1].
+        count: number of regions, at least 1.
+        seed: seed of k-means.
+
+    Returns:
+        The `Regions`, of which `count` are defined; regions without positions in the content image are 0 everywhere.
+
+    Raises:
+        InputError: if an image is too small for the network.
+
+    Differs from the sources: Gatys et al. take masks drawn by hand, with one style target for each.
+
+    References:
+        Gatys, Ecker, Bethge, Hertzmann, Shechtman: Controlling Perceptual Factors in Neural Style Transfer (CVPR 2017),
+        section 4. Halko, Martinsson, Tropp: Finding Structure with Randomness (2011), for the principal components.
+    """
+    pictures = [_reduced(image) for image in (content, style)]
+    features = [{layer: found.numpy() for layer, found in network(picture).items()} for picture in pictures]
+    described = [_describe(found, picture) for found, picture in zip(features, pictures, strict=True)]
+    grids = [sides(found[LAYERS[0]]) for found in features]
+    rng = np.random.default_rng(seed)
+    points = _principal_components(np.concatenate(described), rng)
+    of_content, of_style = np.split(points, [len(described[0])])
+    centers = _cluster(points, count, rng)
+    shares = np.bincount(_squared_distances(of_content, centers).argmin(1), minlength=count) / len(of_content)
+    used = shares >= min(SMALLEST_SHARE, shares.max())
+    masks = [np.where(used, _memberships(part, centers, used), 0.0) for part in (of_content, of_style)]
+    masks[1] = np.where(masks[1].mean(0) < SMALLEST_SHARE, 1.0, masks[1])
+    of_grids = [tf.constant(mask.reshape(1, *grid, count), tf.float32) for mask, grid in zip(masks, grids, strict=True)]
+    return Regions(*of_grids, tf.constant(recurrence(features[1][LAYERS[1]])))
+
+
+def recurrence(features: np.ndarray) -> np.ndarray:
+    """Computes how often an image shows again elsewhere what it shows at a position.
+
+    Brush strokes and waves recur all over a painting, a face does not: a position's value is the mean cosine of its
+    centered feature to the eight most similar ones farther away than an eighth of the long side, as a rank: 0 for the
+    lowest twentieth of all positions, 1 from 60 % on; then reduced to the minimum around each position, because a
+    feature sees its neighborhood.
+
+    Args:
+        features: float [1, height, width, channels] of a deep layer.
+
+    Returns:
+        float32 [1, height, width, 1] in [0, 1]; 1 everywhere if no position is so far from another.
+    """
+    height, width = sides(features)
+    flat = features.reshape(height * width, -1).astype(np.float32)
+    flat = flat - flat.mean(0)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
+    rows, columns = (axis.reshape(-1) for axis in np.mgrid[:height, :width])
+    apart = np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns)) > max(height, width) // 8
+    nearest = min(_NEIGHBORS, int(apart.sum(1).min()))
+    if not nearest:
+        return np.ones((1, height, width, 1), np.float32)
+    similar = np.sort(np.where(apart, flat @ flat.T, -1.0), axis=1)[:, -nearest:].mean(1)
+    smooth = tf.nn.avg_pool2d(similar.reshape(1, height, width, 1).astype(np.float32), 3, 1, "SAME")
+    low, high = np.percentile(smooth, _RANKS)
+    if high - low < 1e-6:
+        return np.ones((1, height, width, 1), np.float32)
+    ranked = tf.clip_by_value((smooth - low) / (high - low), 0.0, 1.0)
+    eroded: np.ndarray = -tf.nn.max_pool2d(-ranked, 3, 1, "SAME").numpy()
+    return eroded
+
+
+def _reduced(image: tf.Tensor) -> tf.Tensor:
+    """Reduces an image to a long side of 256 pixels, or more if the short side would be very short."""
+    long, short = max(sides(image)), min(sides(image))
+    return images.fit(image, min(long, max(_LONG_SIDE, round(_SHORT_SIDE * long / short))))
+
+
+def _describe(features: dict[str, np.ndarray], picture: tf.Tensor) -> np.ndarray:
+    """Returns a standardized description of every position of the first layer's grid, [positions, dimensions]."""
+    height, width = sides(features[LAYERS[0]])
+    luma = tf.image.rgb_to_yuv(picture)[..., :1]
+    parts = []
+    for values, weight in (*((features[layer], 1.0) for layer in LAYERS), (luma, _LUMA_WEIGHT)):
+        resized = tf.image.resize(values, (height, width), antialias=True).numpy().reshape(height * width, -1)
+        standard = (resized - resized.mean(0)) / (resized.std(0) + 1e-3)
+        parts.append(weight / np.sqrt(standard.shape[1]) * standard)
+    rows = np.repeat(np.linspace(-1.0, 1.0, height), width)[:, None]
+    return np.concatenate([*parts, _HEIGHT_WEIGHT * np.sqrt(3.0) * rows], axis=1).astype(np.float32)
+
+
+def _principal_components(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Projects points on their first principal components, found by subspace iteration."""
+    centered = points - points.mean(0)
+    axes = rng.normal(size=(points.shape[1], _DIMENSIONS)).astype(np.float32)
+    for _ in range(6):
+        axes = np.linalg.qr(centered.T @ (centered @ axes))[0]
+    projected: np.ndarray = centered @ axes
+    return projected
+
+
+def _cluster(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns the centers that k-means finds: the best of several trials from random points."""
+    best, least = points[:1], np.inf
+    for _ in range(_TRIALS):
+        centers = points[rng.choice(len(points), count, replace=len(points) < count)]
+        for _ in range(_ITERATIONS):
+            nearest = _squared_distances(points, centers).argmin(1)
+            members = [points[nearest == number] for number in range(count)]
+            centers = np.stack([m.mean(0) if len(m) else c for m, c in zip(members, centers, strict=True)])
+        error = _squared_distances(points, centers).min(1).sum()
+        if error < least:
+            best, least = centers, error
+    return best
+
+
+def _squared_distances(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Computes the squared distance of every point to every center."""
+    distances: np.ndarray = np.stack([((points - center) ** 2).sum(1) for center in centers], axis=1)
+    return distances
+
+
+def _memberships(points: np.ndarray, centers: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Assigns points softly to the centers in use; the weights of each point sum to 1."""
+    distances = _squared_distances(points, centers)
+    distances = np.where(used, distances / max(distances.mean(), 1e-12), np.inf)
+    weights = np.exp((distances.min(1, keepdims=True) - distances) / _SOFTNESS)
+    memberships: np.ndarray = weights / weights.sum(1, keepdims=True)
+    return memberships
+
+
+def on_grid(mask: tf.Tensor, features: Any) -> tf.Tensor:
+    """Resizes a mask [1, height, width, regions] to the grid of features."""
+    return tf.image.resize(mask, tf.shape(features)[1:3], antialias=True)
