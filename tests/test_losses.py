@@ -1,5 +1,7 @@
 """Losses against definitions, worked numbers, and the functions they were published as."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -73,11 +75,12 @@ def test_relative_losses_worked_by_hand_and_free_of_scale():
     assert np.isfinite(nothing)
 
 
-def random_gaussians(rng, channels=6, batch=2):
+def random_gaussians(rng, channels=6, batch=2, height=5, size=1.0):
     """ "mean_gram" statistics of random features, and their means and covariances."""
-    features = rng.normal(size=(batch, 5, 8, channels)) * rng.uniform(0.5, 2.0, size=channels) + rng.normal(
+    features = rng.normal(size=(batch, height, 8, channels)) * rng.uniform(0.5, 2.0, size=channels) + rng.normal(
         size=channels
     )
+    features *= size
     statistic = statistics.mean_gram(sufficient_statistics(tf.constant(features)))
     flat = features.reshape(batch, -1, channels)
     return statistic, flat.mean(1), [np.cov(f.T, bias=True) + 1e-4 * np.eye(channels) for f in flat]
@@ -134,14 +137,45 @@ def test_newton_schulz_is_the_published_iteration(rng):
     np.testing.assert_allclose(found_inverse[0], inverse / np.linalg.norm(matrix) ** 0.5, atol=1e-6)
 
 
-def test_the_wasserstein_distance_is_its_definition(rng):
-    (one, means, covariances), (other, means2, covariances2) = random_gaussians(rng), random_gaussians(rng)
+@pytest.mark.parametrize("height", [5, 1])  # 40 positions, or 8 for the 12 channels.
+def test_the_factor_of_a_covariance_has_its_rank(height, rng):
+    statistic, _, covariances = random_gaussians(rng, channels=12, height=height, size=10.0)
+    factor = wasserstein.principal_gaussian(statistic).factor.numpy()
+    assert factor.shape == (2, 12, min(12, 8 * height - 1))
+    np.testing.assert_allclose(factor @ factor.transpose(0, 2, 1), covariances, atol=1.01e-4)  # The ridge.
+
+
+def test_the_rank_is_that_of_the_most_varied_of_a_batch(rng):
+    flat, varied = (random_gaussians(rng, channels=12, batch=1, height=height, size=10.0)[0] for height in (1, 5))
+    factor = wasserstein.principal_gaussian(tf.concat([flat, varied], 0)).factor
+    assert factor.shape == (2, 12, 12)
+    np.testing.assert_allclose(factor[1], wasserstein.principal_gaussian(varied).factor[0], atol=1e-12)
+
+
+def test_variances_too_small_for_the_number_of_channels_are_left_out(rng):
+    variances = np.concatenate([np.full(2, 2e-5), np.geomspace(1e-4, 1.0, 98)])  # The limit is 4e-5.
+    statistic = tf.concat([tf.zeros((1, 1, 100)), spectrum(1e3 * variances, rng)], axis=1)
+    factor = wasserstein.principal_gaussian(statistic).factor[0].numpy()
+    np.testing.assert_allclose((factor**2).sum(0), 1e3 * variances[2:] + 1e-4, rtol=1e-2)
+
+
+def test_a_style_that_is_not_finite_has_a_distance_that_is_not(rng):
+    statistic = random_gaussians(rng)[0]
+    target = wasserstein.principal_gaussian(tf.concat([statistic[:, :-1], np.inf + statistic[:, -1:]], axis=1))
+    assert not np.isfinite(wasserstein.distance(statistic, target))
+
+
+@pytest.mark.parametrize("prepare", [wasserstein.gaussian, wasserstein.principal_gaussian])
+@pytest.mark.parametrize("height", [5, 1])
+def test_the_wasserstein_distance_is_its_definition(prepare, height, rng):
+    one, means, covariances = random_gaussians(rng, channels=12, size=10.0)
+    other, means2, covariances2 = random_gaussians(rng, channels=12, height=height, size=10.0)
     expected = []
     for m, c, m2, c2 in zip(means, covariances, means2, covariances2, strict=True):
         root = scipy.linalg.sqrtm(c2)
         expected.append(np.sum((m - m2) ** 2) + np.trace(c + c2 - 2 * scipy.linalg.sqrtm(root @ c @ root).real))
-    found = wasserstein.distance(one, wasserstein.gaussian(other))
-    assert float(found) == pytest.approx(np.mean(expected) / 6, rel=1e-3)
+    found = wasserstein.distance(one, prepare(other))
+    assert float(found) == pytest.approx(np.mean(expected) / 12, rel=2e-3)
 
 
 def test_the_wasserstein_distance_of_one_dimension_worked_by_hand():
@@ -154,8 +188,9 @@ def test_the_wasserstein_distance_of_one_dimension_worked_by_hand():
 
 def test_the_wasserstein_distance_vanishes_only_between_equals(rng):
     one, other = random_gaussians(rng)[0], random_gaussians(rng)[0]
-    assert abs(float(wasserstein.distance(one, wasserstein.gaussian(one)))) < 1e-5
-    assert float(wasserstein.distance(one, wasserstein.gaussian(other))) > 0.1
+    for prepare in (wasserstein.gaussian, wasserstein.principal_gaussian):
+        assert abs(float(wasserstein.distance(one, prepare(one)))) < 1e-5
+        assert float(wasserstein.distance(one, prepare(other))) > 0.1
 
 
 def test_the_gradient_of_the_trace_of_a_root_agrees_with_finite_differences(rng):
@@ -214,9 +249,10 @@ def test_a_color_difference_worked_by_hand():
 def test_the_wasserstein_distance_of_flat_pictures_is_finite(rng):
     flat, varied = np.full((1, 40, 60, 8), rng.uniform(1.0, 5.0, size=8)), rng.uniform(size=(1, 40, 60, 8))
     one, other = (statistics.mean_gram(sufficient_statistics(tf.constant(f, tf.float32))) for f in (flat, varied))
-    for statistic, target in ((one, other), (other, one), (one, one)):
+    prepares = (wasserstein.gaussian, wasserstein.principal_gaussian)
+    for prepare, (statistic, target) in itertools.product(prepares, ((one, other), (other, one), (one, one))):
         with tf.GradientTape() as tape:
             tape.watch(statistic)
-            value = wasserstein.distance(statistic, wasserstein.gaussian(target))
+            value = wasserstein.distance(statistic, prepare(target))
         assert -1e-3 < float(value) < 100.0
         assert np.isfinite(tape.gradient(value, statistic)).all()

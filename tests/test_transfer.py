@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import images, total_variation, transfer
+from tfstyle import images, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.pixel_range import to_space
 from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
@@ -346,6 +346,20 @@ def test_nothing_of_a_transfer_stays_when_it_is_gone(mini_transfer, rng):
     del painter
     gc.collect()
     assert [thing() for thing in gone] == [None] * 4
+
+
+def test_the_principal_axes_change_no_loss_along_a_run(mini_transfer, rng):
+    """The style image is so small that its covariances have less than full rank."""
+
+    def by_the_root(statistic, target):
+        return wasserstein.distance(statistic, wasserstein.gaussian(target))
+
+    content, style, found = image(rng), image(rng, 32, 36), []
+    for distance in ("wasserstein", by_the_root):
+        recipe = mini_recipe(optimizer=LBFGS(), statistic="mean_gram", distance=distance, scale_steps=(8,))
+        found.append([step.losses["total"] for step in mini_transfer(recipe).steps(content, style)])
+    np.testing.assert_allclose(*found, rtol=1e-3)
+    assert found[0][-1] < 0.9 * found[0][0]
 
 
 def test_new_weights_of_the_network_have_gradients_of_their_own(mini_transfer, rng):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError, lookup, unknown_name
-from tfstyle.wasserstein import NEWTON_SCHULZ, gaussian
+from tfstyle.wasserstein import NEWTON_SCHULZ, gaussian, principal_gaussian
 from tfstyle.wasserstein import distance as wasserstein_distance
 
 Tensors = Mapping[str, tf.Tensor]
@@ -107,7 +107,7 @@ class Distance(NamedTuple):
 DISTANCES: Mapping[str, Distance] = MappingProxyType(
     {
         "squared_error": Distance(tf.identity, squared_error),
-        "wasserstein": Distance(gaussian, wasserstein_distance),
+        "wasserstein": Distance(principal_gaussian, wasserstein_distance),
         "wasserstein_newton_schulz": Distance(
             gaussian, functools.partial(wasserstein_distance, polynomials=NEWTON_SCHULZ)
         ),

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tfstyle.environment import tf
+from tfstyle.tensors import static_shape
 
 
 class Gaussian(NamedTuple):
-    """A normal distribution of features, and the square root of its covariance.
+    """A normal distribution of features, and a factor of its covariance.
 
     Attributes:
         mean: [batch, channels].
-        covariance, root: [batch, channels, channels].
+        covariance: [batch, channels, channels].
+        factor: [batch, channels, rank], F with F Fᵀ = covariance.
     """
 
     mean: tf.Tensor
     covariance: tf.Tensor
-    root: tf.Tensor
+    factor: tf.Tensor
 
 
 def _gaussian_parts(statistic: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -51,8 +53,31 @@ FAST_ROOT: Polynomials = (
 for the range that the previous one leaves; after the last it is 4e-8. `scripts/fit_root.py` computes them."""
 
 
+SMALLEST_VARIANCE = 4e-7
+"""Smallest variance along a principal axis that `principal_gaussian` keeps, divided by the largest and by the number of
+channels, as in `numpy.linalg.matrix_rank`. The other axes change the style loss of a VGG-19 by less than 2e-3."""
+
+
+def principal_gaussian(statistic: tf.Tensor) -> Gaussian:
+    """Returns the normal distribution described by a "mean_gram" statistic, with its principal axes as the factor.
+
+    A small style image has fewer positions than the deep layers have channels. Axes without variance add nothing to the
+    distance, and the matrix whose root is computed at every step has only as many rows as axes are kept.
+
+    Args:
+        statistic: [batch, channels + 1, channels].
+    """
+    mean, covariance = _gaussian_parts(statistic)
+    finite = tf.reduce_all(tf.math.is_finite(covariance), axis=(1, 2), keepdims=True)  # Otherwise eigh would raise.
+    variances, axes = tf.linalg.eigh(tf.where(finite, covariance, 0.0))  # In ascending order.
+    smallest = SMALLEST_VARIANCE * static_shape(variances)[-1] * variances[:, -1:]
+    kept = tf.reduce_any(variances > smallest, axis=0)
+    factor = tf.boolean_mask(axes * tf.sqrt(tf.maximum(variances, 0.0))[:, None], kept, axis=2)
+    return Gaussian(mean, covariance, factor)
+
+
 def gaussian(statistic: tf.Tensor) -> Gaussian:
-    """Returns the normal distribution described by a "mean_gram" statistic [batch, channels + 1, channels]."""
+    """Returns the same normal distribution with the root of the covariance as the factor, as style-transfer-pytorch."""
     mean, covariance = _gaussian_parts(statistic)
     # Newton's own polynomials tolerate the negative eigenvalues from rounding in a flat style image's covariance.
     return Gaussian(mean, covariance, matrix_roots(covariance, polynomials=NEWTON_SCHULZ)[0])
@@ -118,5 +143,7 @@ def distance(statistic: tf.Tensor, target: Gaussian, *, polynomials: Polynomials
     mean, covariance = _gaussian_parts(statistic)
     channels = tf.cast(tf.shape(mean)[-1], mean.dtype)
     traces = tf.linalg.trace(covariance) + tf.linalg.trace(target.covariance)
-    traces -= 2.0 * trace_of_root(target.root @ covariance @ target.root, polynomials=polynomials)
+    # The root of FᵀΣF has the trace of that of √Σ' Σ √Σ' for every factor F of Σ', since the eigenvalues are the same.
+    inner = tf.linalg.matmul(target.factor, covariance, transpose_a=True) @ target.factor
+    traces -= 2.0 * trace_of_root(inner, polynomials=polynomials)
     return tf.reduce_mean(tf.math.squared_difference(mean, target.mean)) + tf.reduce_mean(traces) / channels
