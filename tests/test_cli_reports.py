@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from importlib import metadata
 
 import numpy as np
@@ -86,13 +87,20 @@ def test_doctor_finds_damaged_weights(monkeypatch, tmp_path, capsys):
 def test_compare_says_which_direction_is_better(pair, capsys):
     assert cli.main(["compare", *pair, pair[0]]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["gram", "moments", "sliced", "wasserstein", "colors", "content", "ssim"]
-    assert lines[1].startswith(pair[0])
-    assert lines[1].endswith("0.000               1.000")
+    names = ["gram", "moments", "sliced wasserstein", "colors", "content", "ssim", "grain", "matched share", "semantic"]
+    assert re.split("  +", lines[0].strip()) == names
+    path, *figures = lines[1].split()
+    assert path == pair[0]
+    assert figures[4:6] == ["0.000", "1.000"]
+    assert len(figures) == len(names)
+    assert len(lines[0]) == len(lines[1])
     legend = " ".join(lines[2:])
     assert "Distances from the style image, lower is better: between Gram matrices (gram)" in legend
     assert "Distance from the content image, lower is better: between the features (content)." in legend
     assert "Structural similarity to the content image, higher is better, 1 if equal: ssim." in legend
+    assert "best near 1, engraved above 1.5: grain." in legend
+    assert "whatever the result (matched share)" in legend
+    assert "content image there, higher is better (semantic)." in legend
 
 
 def test_compare_reads_content_and_style_no_larger_than_the_results_need(pair, tmp_path, rng, capsys, monkeypatch):
@@ -100,5 +108,5 @@ def test_compare_reads_content_and_style_no_larger_than_the_results_need(pair, t
     images.write(image(rng, 300, 400), huge)
     monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
     assert cli.main(["compare", huge, huge, *pair]) == 0
-    assert capsys.readouterr().out.count("\n") == 3 + 5
+    assert capsys.readouterr().out.count("\n") == 3 + 8
     assert_one_line(capsys, cli.main(["compare", *pair, huge]), 3, "400x300 is more than the limit")

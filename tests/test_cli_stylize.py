@@ -128,6 +128,18 @@ def test_saved_steps_lie_beside_the_result(pair, tmp_path, mini_network, capsys)
     assert_one_line(capsys, cli.main(arguments), 4, "out-steps: exists")
 
 
+def test_the_picture_written_and_the_last_step_have_the_colors_of_the_palette(pair, tmp_path, mini_network, capsys):
+    plain, recolored = (str(tmp_path / name) for name in ("plain.png", "recolored.png"))
+    assert cli.main(["stylize", *pair, "-o", plain]) == 0
+    assert cli.main(["stylize", *pair, "-o", recolored, "--palette", "1", "--save-every", "3"]) == 0
+    first, second = (images.read(path).image for path in (plain, recolored))
+    assert np.abs(first - second).mean() > 0.01
+    np.testing.assert_array_equal(images.read(tmp_path / "recolored-steps" / "0003.png").image, second)
+    capsys.readouterr()
+    code = cli.main(["stylize", *pair, "--palette", "1.5"])
+    assert_one_line(capsys, code, 2, "--palette should be at most 1, not 1.5")
+
+
 def test_options_reach_the_recipe(pair, mini_network, monkeypatch):
     seen = {}
 

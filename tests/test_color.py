@@ -1,11 +1,14 @@
-"""Colors of the content image kept, against TensorFlow's YUV and by hand."""
+"""Colors kept and matched, against TensorFlow's YUV, NumPy, SciPy, published values and by hand."""
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.ndimage
 import tensorflow as tf
 from conftest import image
 
 from tfstyle import color
+from tfstyle.graphs import compile_once
 
 
 def test_luma_is_the_images_and_color_differences_are_the_contents(rng):
@@ -37,3 +40,217 @@ def test_values_outside_the_range_are_clipped():
 def test_an_image_keeps_its_own_colors(rng):
     picture = image(rng)
     np.testing.assert_allclose(color.keep_colors(picture, picture), picture, atol=1e-6)
+
+
+def oklab(picture):
+    """OKLab of an sRGB image, in NumPy and float64, pixel for pixel."""
+    picture = np.asarray(picture, np.float64)
+    light = np.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055) ** 2.4)
+    cones = np.cbrt(light @ color._TO_CONES.T)
+    return cones @ color._TO_LAB.T
+
+
+def moments(picture):
+    """Mean and covariance of an image's pixels in OKLab."""
+    pixels = oklab(picture).reshape(-1, 3)
+    return pixels.mean(axis=0), np.cov(pixels.T, bias=True)
+
+
+def colorful(rng, height, width, *, mean, scale):
+    """An image far from 0 and 1, with correlated channels."""
+    pixels = rng.uniform(-1.0, 1.0, size=(1, height, width, 3)) @ (np.eye(3) + rng.uniform(-0.5, 0.5, size=(3, 3)))
+    return (np.array(mean) + scale * pixels).astype("float32")
+
+
+@pytest.fixture
+def photo(rng):
+    return colorful(rng, 33, 47, mean=(0.5, 0.55, 0.6), scale=0.08)
+
+
+@pytest.fixture
+def painting(rng):
+    return colorful(rng, 40, 29, mean=(0.6, 0.5, 0.35), scale=0.06)
+
+
+@pytest.mark.parametrize(
+    ("srgb", "lab"),
+    [  # Published, for example in CSS Color Module Level 4, to the digits here.
+        ((1.0, 1.0, 1.0), (1.0, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+        ((1.0, 0.0, 0.0), (0.62796, 0.22486, 0.12585)),
+        ((0.0, 1.0, 0.0), (0.86644, -0.23389, 0.17950)),
+        ((0.0, 0.0, 1.0), (0.45201, -0.03246, -0.31153)),
+    ],
+)
+def test_published_values_of_oklab(srgb, lab):
+    np.testing.assert_allclose(color.to_oklab(color.to_linear(tf.constant([[srgb]]))), [[lab]], atol=2e-5)
+
+
+def test_oklab_of_middle_gray_worked_by_hand():
+    # sRGB 0.5 is ((0.555) / 1.055)^2.4 = 0.21404 of linear light; L of a gray is its cube root, 0.59818.
+    np.testing.assert_allclose(color.to_linear(tf.constant([0.5, 0.04])), [0.21404, 0.04 / 12.92], rtol=1e-4)
+    np.testing.assert_allclose(color.to_oklab(color.to_linear(tf.fill([1, 3], 0.5))), [[0.59818, 0.0, 0.0]], atol=1e-5)
+
+
+def test_every_color_comes_back_from_oklab():
+    steps = np.linspace(0.0, 1.0, 18)
+    colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1)
+    for given, tolerance in ((colors, 1e-9), (colors.astype("float32"), 2e-5)):
+        back = color.from_linear(color.from_oklab(color.to_oklab(color.to_linear(given))))
+        np.testing.assert_allclose(back, colors, atol=tolerance)
+        np.testing.assert_allclose(color.to_oklab(color.to_linear(given)), oklab(colors), atol=tolerance)
+
+
+def test_a_color_outside_the_gamut_comes_back_as_well():
+    light = tf.constant([[-0.05, 0.4, 1.2]])
+    assert np.isfinite(color.to_oklab(light)).all()
+    np.testing.assert_allclose(color.from_oklab(color.to_oklab(light)), light, atol=1e-5)
+    np.testing.assert_allclose(color.to_linear(color.from_linear(light)), light, atol=1e-5)
+
+
+def test_matched_colors_have_the_targets_mean_and_covariance(photo, painting):
+    found = color.match_colors(photo, painting, strength=1.0)
+    mean, covariance = moments(painting)
+    np.testing.assert_allclose(moments(found)[0], mean, atol=1e-5)
+    np.testing.assert_allclose(moments(found)[1], covariance, atol=5e-4 * np.trace(covariance))  # The ridge.
+    assert np.abs(moments(photo)[1] - covariance).max() > 0.1 * np.trace(covariance)
+
+
+def test_matched_colors_against_scipy(photo, painting):
+    (mean, covariance), (wanted, target) = moments(photo), moments(painting)
+    covariance, target = (c + 1e-4 * np.trace(c) * np.eye(3) for c in (covariance, target))
+    root = scipy.linalg.sqrtm(covariance)
+    inverse = np.linalg.inv(root)
+    matrix = inverse @ scipy.linalg.sqrtm(root @ target @ root) @ inverse
+    expected = (oklab(photo) - mean) @ matrix + wanted
+    np.testing.assert_allclose(oklab(color.match_colors(photo, painting, strength=1.0)), expected, atol=1e-5)
+    half = 0.5 * (oklab(photo) + expected)
+    np.testing.assert_allclose(oklab(color.match_colors(photo, painting, strength=0.5)), half, atol=1e-5)
+
+
+def test_an_image_matched_to_itself_stays(photo):
+    np.testing.assert_allclose(color.match_colors(photo, photo, strength=1.0), photo, atol=1e-5)
+    np.testing.assert_allclose(color.finish_colors(photo, photo, strength=1.0), photo, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [color.match_colors, color.finish_colors])
+def test_strength_0_returns_the_image_itself(function, painting, rng):
+    unclipped = rng.normal(size=(1, 33, 47, 3)).astype("float32")
+    np.testing.assert_array_equal(function(unclipped, painting, strength=0.0), unclipped)
+
+
+def test_of_two_images_each_is_matched_to_the_one_target(photo, painting):
+    both = np.concatenate([photo, photo[:, ::-1] ** 2])
+    found = color.match_colors(both, painting, strength=1.0)
+    for one, matched in zip(both, found, strict=True):
+        np.testing.assert_allclose(color.match_colors(one[None], painting, strength=1.0)[0], matched, atol=1e-6)
+
+
+def flat(*values, height=16, width=16):
+    return np.broadcast_to(np.array(values, "float32"), (1, height, width, 3))
+
+
+def gray(picture):
+    return np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1)
+
+
+def test_a_gray_photograph_takes_the_mean_color_and_lightness_of_a_painting(photo, painting):
+    found = color.match_colors(gray(photo), painting, strength=1.0)
+    (mean, covariance), (wanted, target) = moments(found), moments(painting)
+    np.testing.assert_allclose(mean, wanted, atol=1e-4)
+    assert covariance[0, 0] == pytest.approx(target[0, 0], rel=1e-3)
+    assert np.abs(covariance[1:, 1:]).max() < 1e-9  # Rounding does not become color.
+
+
+def test_a_gray_painting_makes_a_photograph_gray(photo, painting):
+    found = color.match_colors(photo, gray(painting), strength=1.0)
+    assert np.abs(oklab(found)[..., 1:]).max() < 2e-4
+    assert np.std(oklab(found)[..., 0]) == pytest.approx(np.std(oklab(gray(painting))[..., 0]), rel=1e-3)
+
+
+def test_noise_is_moved_but_never_stretched(painting, rng):
+    noisy = flat(0.5, 0.5, 0.5) + rng.uniform(-0.5, 0.5, size=(1, 16, 16, 3)).astype("float32") / 255.0
+    for function in (color.match_colors, color.finish_colors):
+        found = function(noisy, painting, strength=1.0)
+        assert np.all(oklab(found).std(axis=(0, 1, 2)) <= 1.01 * oklab(noisy).std(axis=(0, 1, 2)))
+    np.testing.assert_allclose(
+        moments(color.match_colors(noisy, painting, strength=1.0))[0], moments(painting)[0], atol=1e-4
+    )
+
+
+def test_a_faint_variation_is_stretched_four_times_at_most(rng):
+    faint = colorful(rng, 33, 47, mean=(0.5, 0.5, 0.5), scale=0.02)
+    strong = 0.5 + 12.0 * (faint - 0.5)
+    found = color.match_colors(faint, strong, strength=1.0)
+    ratio = oklab(found).std(axis=(0, 1, 2)) / oklab(faint).std(axis=(0, 1, 2))
+    np.testing.assert_allclose(ratio, color.MAX_GAIN, rtol=0.02)
+
+
+def test_pictures_of_one_color_stay_finite(photo):
+    red, blue = flat(0.8, 0.1, 0.1), flat(0.1, 0.2, 0.7, height=20)
+    np.testing.assert_allclose(color.match_colors(red, blue, strength=1.0), flat(0.1, 0.2, 0.7), atol=1e-4)
+    np.testing.assert_allclose(color.match_colors(photo, blue, strength=1.0)[0, 0, 0], [0.1, 0.2, 0.7], atol=1e-4)
+    for given in (red, flat(0.0, 0.0, 0.0), flat(1.0, 1.0, 1.0)):
+        for function in (color.match_colors, color.finish_colors):
+            for found in (function(given, photo, strength=1.0), function(photo, given, strength=1.0)):
+                assert np.isfinite(found).all()
+                assert 0.0 <= np.min(found) <= np.max(found) <= 1.0
+
+
+def test_colors_outside_the_gamut_are_clipped(rng):
+    vivid = rng.uniform(size=(1, 16, 16, 3)).astype("float32")
+    found = color.match_colors(vivid, np.round(vivid[:, ::-1]), strength=1.0)
+    assert (np.min(found), np.max(found)) == (0.0, 1.0)
+
+
+def test_a_blur_is_scipys_with_the_edges_normalized(rng):
+    picture = rng.normal(size=(2, 33, 47, 2)).astype("float32")
+
+    def blurred(values):
+        return scipy.ndimage.gaussian_filter(values, (0, 2.5, 2.5, 0), mode="constant", truncate=30.0)
+
+    expected = blurred(picture.astype("float64")) / blurred(np.ones(picture.shape))
+    np.testing.assert_allclose(color.blur(picture, 2.5), expected, atol=1e-5)
+    np.testing.assert_allclose(color.blur(np.ones_like(picture), 0.25), 1.0, atol=1e-5)
+
+
+def test_finished_colors_against_scipy(photo, painting):
+    lab, wanted = oklab(photo), oklab(painting)
+    low = np.asarray(color.blur(lab[..., 1:].astype("float32"), 47 / 64), np.float64)
+    (mean, covariance), (target_mean, target) = moments(photo), moments(painting)
+    covariance, target = (c[1:, 1:] + 1e-4 * np.trace(c[1:, 1:]) * np.eye(2) for c in (covariance, target))
+    root = scipy.linalg.sqrtm(covariance)
+    matrix = np.linalg.inv(root) @ scipy.linalg.sqrtm(root @ target @ root) @ np.linalg.inv(root)
+    moved = lab[..., 1:] + 0.75 * ((low - mean[1:]) @ matrix + target_mean[1:] - low)
+    found = oklab(color.finish_colors(photo, painting, strength=0.75))
+    np.testing.assert_allclose(found[..., 1:], moved, atol=1e-5)
+    np.testing.assert_allclose(found[..., 0], lab[..., 0], atol=1e-5)
+    assert np.abs(moved - lab[..., 1:]).max() > 0.02
+    assert wanted.shape != lab.shape
+
+
+def test_finished_colors_keep_the_strokes(photo):
+    # Chroma of two pixels' period is gone from the low band of a large picture: it stays, whatever the target.
+    stripes = np.tile(flat(0.6, 0.5, 0.45, height=96, width=2), (1, 1, 64, 1))
+    stripes[:, :, ::2] = (0.45, 0.55, 0.5)
+    target = np.clip(photo * np.array([1.3, 1.0, 0.7]), 0.0, 1.0).astype("float32")
+    found = oklab(color.finish_colors(stripes, target, strength=1.0))
+    given = oklab(stripes)
+    np.testing.assert_allclose(np.diff(found, axis=2), np.diff(given, axis=2), atol=2e-3)
+    np.testing.assert_allclose(found.mean(axis=(0, 1, 2))[1:], moments(target)[0][1:], atol=1e-3)
+
+
+@pytest.mark.parametrize("function", [color.match_colors, color.finish_colors])
+def test_one_graph_serves_every_size(function, photo, painting):
+    any_size = tf.TensorSpec([1, None, None, 3])
+    graph = compile_once(
+        lambda image, target, strength: function(image, target, strength=strength),
+        any_size,
+        any_size,
+        tf.TensorSpec([]),
+    )
+    for given, target, strength in ((photo, painting, 1.0), (painting, photo, 0.3), (photo, photo[:, :5], 0.0)):
+        expected = function(given, target, strength=strength)
+        np.testing.assert_allclose(
+            graph(tf.constant(given), tf.constant(target), tf.constant(strength)), expected, atol=1e-6
+        )

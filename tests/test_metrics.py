@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import scipy.ndimage
+import scipy.special
 import scipy.stats
 from conftest import MINI_BLOCKS, SAMPLES, image
+from PIL import Image
 
 from tfstyle import cli, images, metrics, vgg
 from tfstyle.vgg19 import STYLE_LAYERS
@@ -96,6 +99,115 @@ def test_noise_on_the_content_image_worsens_the_content_scores(network, rng):
     assert little.ssim > much.ssim
 
 
+def checkerboard(height, width, amplitude):
+    """Gray ± amplitude, pixel by pixel."""
+    signs = (-1.0) ** np.add.outer(np.arange(height), np.arange(width))
+    return np.broadcast_to(0.5 + amplitude * signs[None, ..., None], (1, height, width, 3)).astype("float32")
+
+
+def test_the_grain_of_checkerboards_worked_by_hand():
+    # All of a checkerboard is finest detail, and a gray content image is flat everywhere: 0.3 / 0.12.
+    gray = np.full((1, 48, 72, 3), 0.5, "float32")
+    found = metrics.grain(gray, checkerboard(48, 72, 0.12), checkerboard(48, 72, 0.3))
+    assert found == pytest.approx(2.5, rel=1e-4)
+    assert metrics.grain(gray, checkerboard(48, 72, 0.12), gray) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_grain_against_scipy_and_pillow(rng):
+    content, style, result = picture("chelsea", 49, 66), picture("harvest", 40, 51), image(rng, 49, 66)
+
+    def luma(picture):
+        return np.asarray(picture[0], np.float64) @ [0.299, 0.587, 0.114]
+
+    def detail(picture):
+        given = Image.fromarray(luma(picture).astype("float32"))
+        half = given.resize([(side + 1) // 2 for side in given.size], Image.Resampling.BICUBIC)
+        half = Image.fromarray(np.clip(half, 0.0, 1.0))
+        return np.asarray(given) - np.clip(half.resize(given.size, Image.Resampling.BICUBIC), 0.0, 1.0)
+
+    def smoothed(values):
+        return scipy.ndimage.gaussian_filter(values, 66 / 128, mode="constant", truncate=20.0)
+
+    gradients = np.gradient(smoothed(luma(content)) / smoothed(np.ones((49, 66))))
+    order = np.argsort(np.sqrt(gradients[0] ** 2 + gradients[1] ** 2), axis=None)
+    flattest = detail(result).ravel()[order[: len(order) // 5]]
+    assert metrics.grain(content, style, result) == pytest.approx(flattest.std() / detail(style).std(), rel=5e-3)
+
+
+def test_grain_is_looked_for_where_the_content_image_is_flat(rng):
+    ramp = np.maximum(np.arange(72) - 40, 0) / 40.0  # Flat in the left half.
+    content = np.broadcast_to(ramp[None, None, :, None], (1, 48, 72, 3)).astype("float32")
+    noise = 0.2 * rng.normal(size=(1, 48, 72, 3)).astype("float32")
+    left, right = (0.5 + noise * place for place in (np.arange(72)[:, None] < 36, np.arange(72)[:, None] >= 44))
+    style = 0.5 + noise
+    assert metrics.grain(content, style, left) == pytest.approx(1.0, rel=0.1)
+    assert metrics.grain(content, style, right) < 0.01
+
+
+def test_more_noise_is_more_grain(rng):
+    content, style = picture("neuschwanstein", 48, 72), picture("harvest", 48, 60)
+    noise = rng.normal(size=content.shape).astype("float32")
+    grains = [metrics.grain(content, style, content + strength * noise) for strength in (0.0, 0.05, 0.1)]
+    assert grains == sorted(grains)
+    assert grains[2] > 1.5 * grains[1] > 2.0 * grains[0]
+
+
+def vectors(*rows):
+    """Features [1, 1, positions, channels]."""
+    return np.array(rows, "float32")[None, None]
+
+
+X, Y = np.eye(2)
+
+
+def test_matched_positions_worked_by_hand():
+    # Cosines 1, 0 and -1 give the weights 1, e^-20 and e^-40: each position is matched with its equals alone.
+    content, style = vectors(X, -X), vectors(X, -X, Y, -Y)
+    # X and -X of the style image are used once, Y and -Y never: min(1, 2), min(1, 2), 0, 0.
+    assert metrics.match_positions(content, style, content) == (pytest.approx(0.5), pytest.approx(1.0))
+    assert metrics.match_positions(content, style, -content)[1] == pytest.approx(-1.0)
+    assert metrics.match_positions(content, style, vectors(X, Y))[1] == pytest.approx(0.5)
+    assert metrics.match_positions(style, style, style) == (pytest.approx(1.0), pytest.approx(1.0))
+    # Means do not matter to the matches; the result is compared around the style image's.
+    moved = content + 5.0, style - 3.0, content - 3.0
+    assert metrics.match_positions(*moved) == (pytest.approx(0.5), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("pairs", [2**23, 60, 1])
+def test_matched_positions_against_a_plain_loop_in_bands_of_any_height(pairs, rng, monkeypatch):
+    monkeypatch.setattr(metrics, "_MATCHES_AT_ONCE", pairs)
+    content, style, result = (rng.normal(size=(1, *size, 6)).astype("f4") for size in ((5, 8), (7, 4), (5, 8)))
+    (c, s, r), mean = (f.reshape(-1, 6).astype("f8") for f in (content, style, result)), style.mean((0, 1, 2))
+    usage, similarity = np.zeros(28), []
+    for here, feature in zip(c - c.mean(0), r - mean, strict=True):
+        cosines = [here @ there / np.linalg.norm(here) / np.linalg.norm(there) for there in s - mean]
+        weights = scipy.special.softmax(np.array(cosines) / 0.1)
+        usage += weights
+        chosen = weights @ (s - mean)
+        similarity.append(feature @ chosen / np.linalg.norm(feature) / np.linalg.norm(chosen))
+    share, semantic = metrics.match_positions(content, style, result, temperature=0.1)
+    assert share == pytest.approx(np.minimum(1.0, usage / usage.mean()).mean(), rel=1e-4)
+    assert semantic == pytest.approx(np.mean(similarity), abs=1e-5)
+
+
+def test_features_that_do_not_vary_give_finite_figures():
+    even = np.full((1, 3, 4, 5), 0.5, "float32")
+    share, semantic = metrics.match_positions(even, even, even)
+    assert (share, semantic) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-6))
+
+
+def test_parts_of_the_style_image_in_their_place_are_told_from_those_in_the_wrong_one(network):
+    harvest, night = picture("harvest", 64, 128), picture("starry_night", 64, 128)
+    content = np.concatenate([harvest[:, :, :64], night[:, :, :64]], axis=2)
+    fields, sky = harvest[:, :, 64:], night[:, :, 64:]
+    style, right = np.concatenate([sky, fields], axis=2), np.concatenate([fields, sky], axis=2)
+    found, other = (metrics.compare(network, content, style, result) for result in (right, style))
+    assert found.semantic > other.semantic + 0.2
+    assert found.matched_share == pytest.approx(other.matched_share, rel=1e-5)
+    alone = metrics.compare(network, np.concatenate([harvest[:, :, :64]] * 2, axis=2), style, right)
+    assert alone.matched_share < 0.9 * found.matched_share
+
+
 def test_a_picture_too_small_is_refused(network, rng):
     with pytest.raises(ValueError, match="the result is 47x12 where the network needs 16"):
         metrics.compare(network, image(rng), image(rng), image(rng, 12, 47))
@@ -108,12 +220,13 @@ def test_the_command_prints_a_line_a_picture(tmp_path, capsys):
     assert cli.main(["compare", *pair, *paths]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     lines = [line for line in lines if line.startswith(str(tmp_path))]  # Before the legend.
-    assert head.split() == ["gram", "moments", "sliced", "wasserstein", "colors", "content", "ssim"]
+    assert head.replace(" ", "") == "".join(metrics.Scores._fields).replace("_", "")
     assert [line.split()[0] for line in lines] == paths
     assert cli.main(["compare", *pair, *paths, "--json"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [record["result"] for record in records] == paths
     assert records[0]["gram"] == pytest.approx(float(lines[0].split()[1]), abs=1e-3)
+    assert records[0]["semantic"] == pytest.approx(float(lines[0].split()[-1]), abs=1e-3)
     assert cli.main(["compare", *pair, "none.png"]) == 3
     images.write(picture("harvest", 8, 72), tmp_path / "thin.png")
     capsys.readouterr()

@@ -83,6 +83,7 @@ def test_options_of_the_command_line_are_fields_with_a_help():
         ({"size": 99, "steps": 5, "seed": 4, "init": "noise", "noise": 0.5}, True),
         ({"style_weight": 3.0, "content_weight": 9.0, "tv_weight": 0.1}, True),
         ({"style_crop": 0.1, "style_scale": 2.0, "style_resize": "width"}, True),
+        ({"palette": 0.5}, True),
         (
             {"scale_start": 0, "warm_start": False, "add_detail": False, "name": "mine", "departures": ["It is new."]},
             True,
@@ -145,6 +146,7 @@ def test_a_record_names_functions_and_objects_by_their_qualified_names():
     assert record["loss"]["total_variation"] == f"{__name__}.mean_square"
     assert record["loss"]["content_layers"] == {"block4_conv2": 1.0}
     assert record["pyramid"]["scale_steps"] == [60, 40, 28]
+    assert record["color_transfer"] == {"palette": 0.0}
     assert get_recipe("balanced", optimizer=Momentum()).record()["optimizer"] == f"{__name__}.Momentum"
     assert plain({"a": (1, None)}) == {"a": [1, None]}
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import images, total_variation, transfer, wasserstein
+from tfstyle import color, images, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.pixel_range import to_space
 from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
@@ -174,6 +174,43 @@ def test_a_warm_start_carries_the_optimizer_to_the_next_scale(optimizer, name, m
     assert not np.any(getattr(found[False], name))
     assert np.any(getattr(found[True], name))
     assert getattr(found[True], name).shape[1:3] == (68, 90)
+
+
+def tinted(rng, height, width, tint):
+    return image(rng, height, width) * np.array(tint, "float32")
+
+
+def test_with_a_palette_a_run_is_that_of_the_recolored_photograph(mini_transfer, rng):
+    content, style = tinted(rng, 68, 90, (0.9, 0.8, 0.6)), tinted(rng, 100, 130, (0.5, 0.7, 0.9))
+    options = {"scale_start": 40, "scale_steps": (2, 2), "add_detail": True, "style_crop": 0.1}
+    cropped = style[:, 10:90, 10:120]
+    recolored = color.match_colors(content, cropped, strength=0.6)
+    found = list(mini_transfer(mini_recipe(palette=0.6, **options)).steps(content, style))
+    expected = list(mini_transfer(mini_recipe(**options)).steps(recolored, style))
+    for step, other in zip(found, expected, strict=True):
+        wanted = other.image if step.index < 4 else color.finish_colors(other.image, cropped, strength=0.6)
+        np.testing.assert_allclose(step.image, wanted, atol=1e-4)
+        assert step.losses == pytest.approx(other.losses, rel=1e-3)
+    assert np.abs(found[-1].image - expected[-1].image).max() > 0.01
+    assert np.abs(recolored - content).max() > 0.05
+
+
+def test_the_photograph_takes_the_mean_color_of_the_painting(mini_transfer, rng):
+    content, style = tinted(rng, 33, 47, (0.9, 0.8, 0.6)), tinted(rng, 30, 41, (0.5, 0.7, 0.9))
+    recipe = mini_recipe(palette=1.0, scale_steps=(2,), learning_rate=1e-6)
+    last = list(mini_transfer(recipe).steps(content, style))[-1].image
+    np.testing.assert_allclose(np.mean(last, axis=(0, 1, 2)), np.mean(style, axis=(0, 1, 2)), atol=0.03)
+
+
+def test_a_palette_needs_no_graph_of_its_own_and_0_is_a_run_without(mini_transfer, rng, traced, monkeypatch):
+    content, style = image(rng), image(rng, 30, 41)
+    recipe = mini_recipe(learning_rate=1e-6)
+    painter = mini_transfer(recipe)
+    list(painter.steps(content, style, recipe=get_recipe(recipe, palette=0.5)))
+    monkeypatch.setattr(transfer, "_compiled", None)  # With 0, no colors are computed at all.
+    last = list(painter.steps(content, style))[-1]
+    np.testing.assert_allclose(last.image, content, atol=1e-5)
+    assert len(traced) == 1
 
 
 @pytest.mark.parametrize("space", ["torch", "caffe"])

@@ -6,6 +6,7 @@ generator that owns the state of its run; progress bars and writers consume its 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfstyle import images
+from tfstyle.color import finish_colors, match_colors
 from tfstyle.environment import dtype_policy, tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.model import build_model
 from tfstyle.objective import Targets, make_objective, make_targets
-from tfstyle.recipes.parts import LBFGS, Network
+from tfstyle.recipes.parts import LBFGS, Network, Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.tensors import sides
@@ -41,7 +43,8 @@ class Step:
         index: number of the step, from 1.
         total: number of steps in all.
         level, levels: number of this level of the pyramid, coarse to fine, from 1, and number of levels.
-        image: float32 [1, height, width, 3] after the step.
+        image: float32 [1, height, width, 3] after the step; after the last one, with its colors finished if the recipe
+            has a `palette`.
         losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
             "content/LAYER" and "style/LAYER" for each layer.
         seconds: seconds since the run began.
@@ -139,6 +142,7 @@ class Transfer:
         began = time.perf_counter()
         height, width = sides(content)
         cropped = _crop(style, recipe.style_size.style_crop)
+        content = _recolored(match_colors, content, cropped, recipe.color_transfer)
         levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
         total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
@@ -154,6 +158,8 @@ class Transfer:
                     state, terms = self._step(targets, factors, kernels, state)
                     done += size**2
                     values, image = _checked(_to_floats(terms), index), self._iterate.image(state)
+                    if index == total:
+                        image = _recolored(finish_colors, image, cropped, recipe.color_transfer)
                     seconds = time.perf_counter() - began
                     place = (index, total, level, len(levels))
                     yield Step(*place, image, values, seconds, done / work, self.settings)
@@ -226,6 +232,26 @@ class Transfer:
         state = self._iterate.update(state, evaluation.gradient)
         finite = tf.cast(tf.reduce_all(tf.math.is_finite(state.image)), tf.float32)
         return state, evaluation.terms | {_FINITE: finite}
+
+
+def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, style: tf.Tensor, palette: Palette) -> tf.Tensor:
+    """Moves the colors of an image to those of the style image, with `match_colors` or `finish_colors`."""
+    if not palette.palette:
+        return image
+    recolored: tf.Tensor = _compiled(function)(image, style, tf.constant(palette.palette))
+    return recolored
+
+
+@functools.cache
+def _compiled(function: Callable[..., tf.Tensor]) -> Any:
+    """Compiles a function of image, target and strength once for all sizes and runs, when a run first needs it."""
+    any_size = tf.TensorSpec([1, None, None, 3])
+    return compile_once(
+        lambda image, target, strength: function(image, target, strength=strength),
+        any_size,
+        any_size,
+        tf.TensorSpec([]),
+    )
 
 
 def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:

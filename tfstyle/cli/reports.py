@@ -55,7 +55,10 @@ _LEGEND = """
 Distances from the style image, lower is better: between Gram matrices (gram), means and standard deviations (moments)
 and distributions (sliced wasserstein) of the features, and between the colors (colors).
 Distance from the content image, lower is better: between the features (content).
-Structural similarity to the content image, higher is better, 1 if equal: ssim."""
+Structural similarity to the content image, higher is better, 1 if equal: ssim.
+Finest detail where the content image is flat, relative to the style image's, best near 1, engraved above 1.5: grain.
+Share of the style image that the content image has use for, whatever the result (matched share), and how far each place
+looks like the parts of the style image that resemble the content image there, higher is better (semantic)."""
 """Printed below the table of `compare`."""
 
 
@@ -71,9 +74,9 @@ def compare(options: argparse.Namespace) -> None:
     results = [images.read(path, background=options.background).image for path in options.results]
     network = vgg.load_vgg(metrics.LAYERS)
     names = metrics.Scores._fields
-    width = max(len(path) for path in options.results)
+    width, widths = max(len(path) for path in options.results), [max(len(name), 6) + 2 for name in names]
     if not options.json:
-        print(f"{'':<{width}}" + "".join(f"{name.replace('_', ' '):>20}" for name in names))
+        print(" " * width + "".join(f"{name.replace('_', ' '):>{w}}" for name, w in zip(names, widths, strict=True)))
     for path, result in zip(options.results, results, strict=True):
         try:
             figures = metrics.compare(network, content, style, result)
@@ -82,7 +85,7 @@ def compare(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps({"result": path} | {name: round(value, 5) for name, value in figures._asdict().items()}))
         else:
-            print(f"{path:<{width}}" + "".join(f"{value:20.3f}" for value in figures))
+            print(f"{path:<{width}}" + "".join(f"{value:{w}.3f}" for value, w in zip(figures, widths, strict=True)))
     if not options.json:
         print(_LEGEND)
 

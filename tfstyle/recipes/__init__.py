@@ -10,6 +10,7 @@ from tfstyle.recipes.parts import SGD as SGD
 from tfstyle.recipes.parts import Adam as Adam
 from tfstyle.recipes.parts import Decay as Decay
 from tfstyle.recipes.parts import Network as Network
+from tfstyle.recipes.parts import Palette as Palette
 from tfstyle.recipes.parts import Parametrization as Parametrization
 from tfstyle.recipes.parts import Start as Start
 from tfstyle.recipes.parts import StyleSize as StyleSize

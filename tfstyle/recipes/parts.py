@@ -1,4 +1,4 @@
-"""Parts of a recipe, frozen self-validating values: network, optimizer, parametrization, start, style size.
+"""Parts of a recipe, frozen self-validating values: network, optimizer, parametrization, start, style size, palette.
 
 Each part is passed as a whole to the module that uses it. Fields made by `option` are also command-line options.
 Imports no TensorFlow.
@@ -236,3 +236,20 @@ class StyleSize(CheckedFields):
             aspect = max(height, width) / min(height, width)
             longest = min(longest, math.sqrt(2 * math.prod(result) * aspect))
         return (height, width), round(longest * self.style_scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Palette(CheckedFields):
+    """How far the colors of the result are moved to those of the style image, before and after the optimization.
+
+    Before, the content image is recolored by `color.match_colors`: the start image, the detail added at each level and
+    the content features are those of the recolored one. After, `color.finish_colors` moves the broad colors of the
+    last step's image, and of no other; a run that ends early is not finished so.
+
+    Attributes:
+        palette: share of the way, 0 to 1, both before and after; 0 changes nothing.
+    """
+
+    palette: float = option(
+        0.0, "how far colors are moved to the painting's, before the run and at its end: 0 to 1", low=0.0, high=1.0
+    )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import check_fields, option_fields
 from tfstyle.recipes.loss import Loss, Term, TermWeights
-from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Parametrization, Start, StyleSize
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Palette, Parametrization, Start, StyleSize
 from tfstyle.recipes.pyramid import Pyramid
 
 
@@ -42,6 +42,7 @@ class Recipe:
         pyramid: levels, coarse to fine, and the number of steps at each.
         start: the image a run starts from.
         style_size: the size of the style image.
+        color_transfer: how far colors are moved to the style image's.
 
     Raises:
         UsageError: if a value is not valid, or two parts are incompatible.
@@ -59,6 +60,7 @@ class Recipe:
     pyramid: Pyramid = field(default_factory=Pyramid)
     start: Start = field(default_factory=Start)
     style_size: StyleSize = field(default_factory=StyleSize)
+    color_transfer: Palette = field(default_factory=Palette)
 
     def __post_init__(self) -> None:
         """Checks that each part has the right type, and that the parts are compatible."""
@@ -106,6 +108,7 @@ PARTS: Mapping[str, type] = MappingProxyType(
         "pyramid": Pyramid,
         "start": Start,
         "style_size": StyleSize,
+        "color_transfer": Palette,
     }
 )
 """Field of `Recipe` → type of the part; without `optimizer`, which may also be a custom object."""
@@ -116,7 +119,7 @@ OPTIMIZERS = (LBFGS, Adam, SGD)
 OPTIONS: Mapping[str, dataclasses.Field] = MappingProxyType(
     {
         item.name: item
-        for part in (Pyramid, TermWeights, Loss, StyleSize, Start, Network)
+        for part in (Pyramid, TermWeights, Loss, StyleSize, Palette, Start, Network)
         for item in option_fields(part)
     }
 )
@@ -138,6 +141,7 @@ class Overrides(TypedDict, total=False):
     pyramid: Pyramid
     start: Start
     style_size: StyleSize
+    color_transfer: Palette
 
     content_layers: Mapping[str, float] | tuple[str, ...] | list[str]
     style_layers: Mapping[str, float] | tuple[str, ...] | list[str]
@@ -193,6 +197,8 @@ class Overrides(TypedDict, total=False):
     style_scale: float
     style_resize: str
     style_crop: float
+
+    palette: float
 
 
 def replace(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
