@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py steps --size 512                  # seconds per step, memory, one-pass networks
     python scripts/benchmark.py pictures --size 256 --pairs 10    # complete runs; continues where it was stopped
+    python scripts/benchmark.py fast --size 1024 --repeats 3 --against CHECKOUT    # one pass, in turn with another one
 
 Methods: `plain`, a TensorFlow tutorial loop in plain Keras, 100 steps; `johnson`, 500 evaluations of the recipe;
 `johnson-content`, the same objective started at the content image; `crowson`, the complete recipe; and tfstyle's own
@@ -91,10 +92,11 @@ def memory_row(job):
     return {"memory": peak() - library}
 
 
-def in_child(job):
-    """Measures a row in a process of its own."""
+def in_child(job, checkout=None):
+    """Measures a row in a process of its own, with the tfstyle of another checkout if one is given."""
     command = [sys.executable, __file__, "row", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | ({"PYTHONPATH": str(checkout)} if checkout else {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
@@ -344,10 +346,40 @@ def again(pair, size):
         print(f"one pass, {side:<14}{time.perf_counter() - began:8.3f} s")
 
 
+def fast_row(job):
+    """Returns the seconds of a second pass of AdaIN's network, whose graphs the first has made, and the peak memory."""
+    from tfstyle.feedforward.adain import load_adain
+
+    content, style = read_pair(job["pair"], job["size"])
+    library = peak()
+    for _ in range(2):
+        began = time.perf_counter()
+        load_adain().stylize(content, [style], **job["stylize"]).numpy()
+    return {"seconds": time.perf_counter() - began, "memory": peak() - library}
+
+
+def fast(options):
+    """Measures one pass with each transform and precision, in turn with another checkout's if one is given."""
+    from tfstyle import images
+    from tfstyle.feedforward.options import TRANSFORMS
+
+    pair = [str(images.SAMPLES / f"{name}.jpg") for name in SAMPLE_PAIRS[0]]
+    cases = {"other checkout": (options.against, {})} if options.against else {}
+    cases |= {name: (None, {"transform": name}) for name in TRANSFORMS}
+    cases["adain, float32"] = (None, {"precision": "float32"})
+    rows = {name: [] for name in cases}
+    for _ in range(options.repeats):
+        for name, (checkout, keywords) in cases.items():
+            rows[name].append(in_child({"pair": pair, "size": options.size, "stylize": keywords}, checkout))
+    for name, own in rows.items():
+        seconds, memory = (statistics.median(row[key] for row in own) for key in ("seconds", "memory"))
+        print(f"{name:<24}{seconds:8.3f} s{memory / 1e9:8.2f} GB beyond the library")
+
+
 def main():
     """Reads the options and runs a part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("steps", "pictures", "row"), help="row: one run, called by the others")
+    parser.add_argument("part", choices=("steps", "pictures", "fast", "row"), help="row: one run, called by the others")
     parser.add_argument("job", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=256, help="long side in pixels [256]")
     parser.add_argument("--pairs", type=int, default=10, help="number of pairs [10; the samples have 12]")
@@ -356,14 +388,16 @@ def main():
     parser.add_argument("--repeats", type=int, default=1, help="measured steps, or runs of each picture [1]")
     parser.add_argument("--device", default="", help="device, such as CPU:0 or GPU:0 [TensorFlow's choice]")
     parser.add_argument("--methods", default=",".join(METHODS), help="methods to run, separated by commas [all]")
+    parser.add_argument("--against", metavar="DIR", help="root of another checkout, to run `fast` in turn with")
     parser.add_argument("--output", default="benchmark", help="folder for pictures, errors and curves [benchmark]")
     options = parser.parse_args()
     if options.part == "row":
         job = json.loads(options.job)
-        measure = memory_row if "optimizer" in job else first_step if "began" in job else picture_row
+        measures = {"optimizer": memory_row, "began": first_step, "stylize": fast_row}
+        measure = next((measure for key, measure in measures.items() if key in job), picture_row)
         print(json.dumps(measure(job)))
     else:
-        {"steps": steps, "pictures": pictures}[options.part](options)
+        {"steps": steps, "pictures": pictures, "fast": fast}[options.part](options)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from conftest import SAMPLES, embedded_decoder, image
 
-from tfstyle import images, metrics, statistics, vgg, weights
+from tfstyle import environment, images, metrics, statistics, vgg, weights
 from tfstyle.errors import InputError, UsageError
 from tfstyle.feedforward import adain, layers
-from tfstyle.feedforward.inference import Options
+from tfstyle.feedforward.options import TRANSFORMS, Options
 from tfstyle.statistics import sufficient_statistics
 
 
@@ -66,7 +66,7 @@ def encode_by_numpy(pixels):
 
 def test_the_encoder_is_its_plain_forward_pass(network, rng):
     pixels = image(rng, 16, 24)
-    found = network.encode(pixels)
+    found = network.coder().encode(pixels)
     assert found.shape == (1, 2, 3, 512)
     np.testing.assert_allclose(found[0], encode_by_numpy(pixels), rtol=1e-3, atol=1e-3)
 
@@ -81,15 +81,19 @@ def test_a_decoder_stylizes_as_its_network(network, rng):
     content, style = image(rng, 33, 47), image(rng, 40, 26)
     found = embedded_decoder().stylize(content, [style], alpha=0.5)
     np.testing.assert_allclose(found, network.stylize(content, [style], alpha=0.5), atol=1e-5)
-    assert embedded_decoder().memory_needed((33, 47), tile=64) == network.memory_needed((33, 47), tile=64)
-    with pytest.raises(UsageError, match="`alpha` should be"):
-        embedded_decoder().check_options(1, Options(alpha=2.0))
+    options = Options(tile=64)
+    assert embedded_decoder().memory_needed((33, 47), options=options) == network.memory_needed(
+        (33, 47), options=options
+    )
+    with pytest.raises(UsageError, match="`seed` is for a generator"):
+        embedded_decoder().check_options(1, Options(seed=2))
 
 
 def test_any_style_as_one_model_is_adain(network, rng):
     pictures = image(rng, 33, 47), image(rng, 40, 26)
     found = adain.ArbitraryStyle(embedded_decoder())(pictures)
-    np.testing.assert_allclose(found, network.stylize(pictures[0], [pictures[1]]), atol=1e-4)
+    expected = network.stylize(pictures[0], [pictures[1]], precision="float32")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 47), (50, 121), (16, 16)])
@@ -100,29 +104,57 @@ def test_any_size_comes_back_at_its_own(size, network, rng):
     assert found.max() <= 1.0
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("size", [(150, 210), (300, 70), (131, 97)])
-def test_tiles_give_the_image_of_a_single_tile(size, network, rng):
+def test_tiles_give_the_image_of_a_single_tile(size, transform, network, rng):
     content, style = image(rng, *size), image(rng, 90, 140)
-    whole, tiled = (network.stylize(content, [style], tile=tile) for tile in (4096, 64))
-    np.testing.assert_allclose(tiled, whole, atol=2e-4)
+    options = {"transform": transform, "precision": "float32", "alpha": 0.9}
+    whole, tiled = (network.stylize(content, [style], tile=tile, **options) for tile in (4096, 64))
+    # Fewer positions than channels make `monge` sensitive to rounding, and a low temperature `attention`.
+    np.testing.assert_allclose(tiled, whole, atol=1e-3 if transform in ("monge", "attention") else 2e-4)
 
 
-def test_an_image_of_one_tile_is_encoded_once_and_a_tile_of_a_larger_one_twice(network, rng, monkeypatch):
-    encode, sizes = network.encode, []
+def test_every_tile_is_encoded_once(network, rng, monkeypatch):
+    coder, sizes = network.coder(), []
     content, style = image(rng, 50, 121), image(rng, 40, 57)
-    monkeypatch.setattr(network, "encode", lambda part: sizes.append(tuple(part.shape[1:3])) or encode(part))
-    stylized = network.stylize(content, [style])
-    assert sizes == [(40, 64), (56, 128)]
+
+    def encode(part):
+        sizes.append(tuple(part.shape[1:3]))
+        return coder.encode(part)
+
+    monkeypatch.setitem(network._coders, "float32", coder._replace(encode=encode))
+    stylized = network.stylize(content, [style], precision="float32")
+    assert sizes == [(56, 128), (40, 64)]
     own, target = (
-        statistics.mean_std(sufficient_statistics(encode(layers.pad_to_multiple(whole, 8))))
+        statistics.mean_std(sufficient_statistics(coder.encode(layers.pad_to_multiple(whole, 8))))
         for whole in (content, style)
     )
-    features = encode(layers.pad_to_multiple(content, 8))
-    plain = network.decode(layers.adaptive_instance_normalization(features, own, target))[:, :50, :121]
+    features = coder.encode(layers.pad_to_multiple(content, 8))
+    plain = coder.decode(layers.adaptive_instance_normalization(features, own, target))[:, :50, :121]
     np.testing.assert_array_equal(stylized, tf.clip_by_value(plain, 0.0, 1.0))
     sizes.clear()
-    network.stylize(content, [style], tile=64)
-    assert len(sizes) == 1 + 2 * 2  # One style; two tiles, for their statistics and with their surroundings.
+    network.stylize(content, [style], precision="float32", alpha=0.5, tile=64)
+    assert sizes == [(56, 96), (56, 96), (40, 64)]  # Two tiles with their surroundings, and the style.
+
+
+@pytest.mark.parametrize(("transform", "most"), [("adain", 0.005), ("monge", 0.005), ("attention", 0.01)])
+def test_bfloat16_moves_pixels_a_little(transform, most, network):
+    """On these samples by 0.003, 0.003 and 0.006; `decorate` may choose other patches."""
+    content, style = (images.fit(images.read(SAMPLES / f"{n}.jpg").image, 200) for n in ("chelsea", "starry_night"))
+    exact, half = (
+        network.stylize(content, [style], transform=transform, precision=name).numpy()
+        for name in ("float32", "bfloat16")
+    )
+    assert 0 < np.sqrt(np.mean((half - exact) ** 2)) < most
+    assert len(np.unique(half[half > 0.5])) > 1000  # The image itself is not rounded.
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_is_what_is_fast_on_the_machine(fast, network, rng, monkeypatch):
+    monkeypatch.setattr(environment, "bfloat16_is_fast", lambda: fast)
+    assert network.coder("auto") is network.coder("bfloat16" if fast else "float32")
+    assert network.coder("auto").dtype == (tf.bfloat16 if fast else tf.float32)
+    assert network.coder("auto").encode(image(rng, 16, 24)).dtype == network.coder("auto").dtype
 
 
 def test_it_brings_the_style_and_keeps_the_content(network):
@@ -135,12 +167,27 @@ def test_it_brings_the_style_and_keeps_the_content(network):
     assert after.content < metrics.compare(judge, content, style, images.resize(style, 106, 160)).content
 
 
-def test_alpha_goes_from_the_content_to_the_style(network, rng):
-    content, style = image(rng, 48, 64), image(rng, 40, 57)
-    none, half, whole = (network.stylize(content, [style], alpha=alpha).numpy() for alpha in (0.0, 0.5, 1.0))
-    np.testing.assert_allclose(none, network.stylize(content, [content], alpha=1.0), atol=1e-3)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_alpha_goes_from_exactly_the_content_to_the_style(transform, network, rng):
+    content, style = image(rng, 49, 62), image(rng, 40, 57)
+    none, little, half, whole = (
+        network.stylize(content, [style], alpha=alpha, transform=transform).numpy() for alpha in (0.0, 0.01, 0.5, 1.0)
+    )
+    np.testing.assert_array_equal(none, content)
+    assert np.abs(little - none).mean() < 0.1 * np.abs(whole - none).mean()
     assert np.abs(half - none).mean() < np.abs(whole - none).mean()
     assert np.abs(half - whole).mean() < np.abs(none - whole).mean()
+
+
+def test_what_the_decoder_loses_is_added_as_alpha_decreases(network, rng):
+    content, style = image(rng, 48, 64), image(rng, 40, 56)
+    coder = network.coder()
+    own, target = (coder.encode(picture) for picture in (content, style))
+    own_statistics, target_statistics = (layers.mean_std(features) for features in (own, target))
+    mixed = 0.25 * layers.adaptive_instance_normalization(own, own_statistics, target_statistics) + 0.75 * own
+    expected = coder.decode(mixed) + 0.75 * (content - coder.decode(own))
+    found = network.stylize(content, [style], alpha=0.25, precision="float32")
+    np.testing.assert_allclose(found, np.clip(expected, 0.0, 1.0), atol=1e-4)
 
 
 def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(network, rng):
@@ -154,7 +201,9 @@ def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(network, rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 1.5}, "`alpha` should be from 0 to 1"),
+        ({"alpha": 1.5}, "`alpha` should be at most 1, not 1.5"),
+        ({"transform": "mongo"}, "unknown transform 'mongo'; did you mean 'monge'"),
+        ({"precision": "half"}, "unknown precision 'half'"),
         ({"tile": 10}, "`tile` should be at least 64"),
         ({"blend": [1.0, 1.0]}, "one weight of 0 or more for each of 1 styles"),
         ({"blend": [0.0]}, "one weight of 0 or more"),
@@ -190,4 +239,6 @@ def test_an_image_too_small_is_refused(network, rng):
 )
 def test_memory_of_adain_grows_with_the_largest_tile_and_the_pixels(sizes, tile, tile_pixels, network):
     whole = sum(height * width for height, width in sizes)
-    assert network.memory_needed(*sizes, tile=tile) == 230_000_000 + 1000 * tile_pixels + 60 * whole
+    found = [network.memory_needed(*sizes, options=Options(tile=tile, transform=name)) for name in TRANSFORMS]
+    expected = 230_000_000 + 1000 * tile_pixels + (60 + 32) * whole
+    assert found == [expected, expected, expected + 200_000_000, expected + 400_000_000]

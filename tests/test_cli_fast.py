@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 from conftest import assert_one_line, image
 
@@ -16,6 +17,14 @@ def test_fast_stylizes_one_content_image(pair, tmp_path, capsys):
     output = tmp_path / "photo.painting.png"
     assert capsys.readouterr().out == f"{output}\n"
     assert images.read(output).image.shape == (1, 60, 90, 3)
+
+
+def test_fast_passes_transform_precision_and_alpha_on(pair, tmp_path):
+    output = str(tmp_path / "out.png")
+    words = ["--transform", "monge", "--precision", "float32", "--alpha", "0.7", "--tile", "64", "-o", output]
+    assert cli.main(["fast", *pair, *words]) == 0
+    expected = one_pass.stylize_fast(*pair, transform="monge", precision="float32", alpha=0.7, tile=64)
+    np.testing.assert_allclose(images.read(output).image, expected, atol=0.6 / 255)
 
 
 def test_fast_stylizes_a_folder_and_skips_what_it_cannot_read(pair, tmp_path, rng, capsys):
@@ -110,7 +119,7 @@ def test_fast_skips_content_images_too_large_for_memory_or_for_one_pass(pair, tm
         images.write(image(rng, *size), folder / f"{name}.png")
     monkeypatch.setattr(one_pass, "MAX_PIXELS", 1000)
 
-    monkeypatch.setattr(AdaIN, "memory_needed", lambda network, content, *styles, tile: content[0])
+    monkeypatch.setattr(AdaIN, "memory_needed", lambda network, content, *styles, options: content[0])
     monkeypatch.setattr("tfstyle.environment.check_free_memory", lambda needed: 0 if needed == 25 else None)
     words = ["fast", str(folder), pair[1], "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
@@ -151,15 +160,16 @@ def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path
         (["none.jpg", "PHOTO"], 3, "no such file"),
         (["PHOTO", "none.jpg"], 3, "no such file"),
         (["EMPTY", "PHOTO"], 3, "holds no picture that can be read"),
-        (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be from 0 to 1"),
+        (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be at most 1, not 2"),
         (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "--blend should be numbers"),
+        (["PHOTO", "--model", "starry-night", "--transform", "monge"], 2, "--transform and --precision are for AdaIN"),
         (["PHOTO", "PHOTO", "--quality", "500"], 2, "--quality should be from 1 to 100"),
         (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
         (["PHOTO", "PHOTO", "-o", "none/in/x.png"], 4, "there is no folder"),
         (["PHOTO", "PHOTO", "-o", f"{'x' * 300}/x.png"], 4, "has a name of more than 255 bytes"),
         (["PHOTOS", "PHOTO", "-o", f"{'x/' * 2500}"], 4, "is a path of more than 4000 bytes"),
         (["PHOTO", "PHOTO", "--size", "1000000"], 2, "more than the limit of 50 million pixels"),
-        (["PHOTOS", "PHOTO", "--alpha", "3"], 2, "alpha should be from 0 to 1"),
+        (["PHOTOS", "PHOTO", "--alpha", "3"], 2, "alpha should be at most 1, not 3"),
         (["PHOTO", "PHOTO", "--size", "6"], 3, "the content image is 6x4"),
     ],
 )

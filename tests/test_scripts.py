@@ -200,6 +200,18 @@ def test_a_benchmark_waits_for_a_process_from_nothing(benchmark):
     assert 0.2 < found["imported"] < found["seconds"]
 
 
+def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_path, capsys):
+    package = tmp_path / "tfstyle" / "feedforward"
+    package.mkdir(parents=True)
+    (package / "adain.py").write_text("raise SystemExit('this is the other checkout')")
+    job = {"pair": [str(SAMPLES / "chelsea.jpg")] * 2, "size": 48, "stylize": {"transform": "monge"}}
+    found = benchmark.in_child(job)
+    assert found["seconds"] > 0
+    assert found["memory"] > 0
+    with pytest.raises(SystemExit, match="this is the other checkout"):
+        benchmark.in_child(job, tmp_path)
+
+
 def test_the_pairs_of_a_benchmark_are_all_different(benchmark):
     assert len(set(benchmark.SAMPLE_PAIRS)) == 12
 

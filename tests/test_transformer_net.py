@@ -12,6 +12,7 @@ from conftest import image, small_generator, small_transformer
 from tfstyle import images
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import serialization, transformer_net
+from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 
 
@@ -178,6 +179,8 @@ def test_a_size_or_tile_too_small_is_refused_in_one_line(size, tile, message, rn
         ({"styles": [0]}, "a network of one style takes no style image"),
         ({"blend": [1.0]}, "takes no style image, `blend` or `alpha`"),
         ({"alpha": 0.5}, "takes no style image, `blend` or `alpha`"),
+        ({"transform": "monge"}, "`transform` and `precision` are for AdaIN's network"),
+        ({"precision": "bfloat16"}, "`transform` and `precision` are for AdaIN's network"),
         ({"seed": 0}, "`seed` is for a generator"),
     ],
 )
@@ -192,5 +195,5 @@ def test_an_option_it_does_not_take_is_refused(options, message, rng):
 )
 def test_memory_grows_with_the_largest_tile_and_the_pixels(size, tile, tile_pixels):
     """Style images count by their pixels alone: a generator encodes reduced ones."""
-    needed = small_transformer().memory_needed(size, (3000, 3000), tile=tile)
+    needed = small_transformer().memory_needed(size, (3000, 3000), options=Options(tile=tile))
     assert needed == 20_000_000 + 650 * tile_pixels + 60 * (size[0] * size[1] + 9_000_000)

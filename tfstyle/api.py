@@ -91,7 +91,7 @@ def stylize(
     content_sides = images.fit_size(height, width, long_side)
     needed_side = chosen.style_size.needed_side(content_sides)
     style_picture = images.read_and_log(style, background=background, long_side=needed_side)
-    init: Any = _stylize_once if start == "adain" else None
+    init: Any = functools.partial(_stylize_once, precision=chosen.network.precision) if start == "adain" else None
     if start not in STARTS:
         init = images.read_and_log(start, background=background, long_side=max(content_sides)).image
     proportions, longest = chosen.style_size.sides(style_picture.full_size, content_sides)
@@ -200,9 +200,9 @@ def clear_cache() -> None:
     gc.collect()  # Networks and graphs refer to each other.
 
 
-def _stylize_once(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
+def _stylize_once(content: tf.Tensor, style: tf.Tensor, *, precision: str) -> tf.Tensor:
     """Stylizes the content image in one pass with AdaIN."""
-    return load_adain().stylize(content, [style])
+    return load_adain().stylize(content, [style], precision=precision)
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:

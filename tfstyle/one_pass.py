@@ -16,7 +16,8 @@ from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.adain import AdaINDecoder, load_adain
-from tfstyle.feedforward.inference import OnePassNetwork, Options
+from tfstyle.feedforward.inference import OnePassNetwork
+from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.pictures.decoding import Picture
@@ -31,6 +32,8 @@ def stylize_fast(
     blend: Sequence[float] | None = None,
     alpha: float = 1.0,
     seed: int | None = None,
+    transform: str = "adain",
+    precision: str = "auto",
     preserve_color: bool = False,
     size: int = 0,
     tile: int = 1024,
@@ -51,8 +54,8 @@ def stylize_fast(
             some for a generator.
         model: a network from `tfstyle train`, or its name, as for `feedforward.serialization.load`; None selects AdaIN
             with the embedded decoder.
-        blend, alpha, tile: as for `feedforward.inference.OnePassNetwork.stylize`; no `blend` and `alpha` for a network
-            of one style, no `alpha` for a generator.
+        blend, alpha, transform, precision, tile: as for `feedforward.inference.OnePassNetwork.stylize`; no `blend` for
+            a network of one style, no `alpha`, `transform` and `precision` for that and a generator.
         seed: seed of the random style if a generator receives no style image; 0 if None.
         preserve_color: keep the colors of the content image and change only its luminance.
         size: long side of the result in pixels; 0 is the content image's own.
@@ -71,7 +74,7 @@ def stylize_fast(
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
     network = _network(model)
     styles = _as_list(styles)
-    options = Options(blend, alpha, seed, tile)
+    options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)
     if size < 0:
         raise UsageError(f"`size` should be at least 0, not {size!r}.")
@@ -109,14 +112,14 @@ def _stylize(network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarra
         MemoryLimitError: if it is not.
     """
     height, width = sides(content)
-    needed = network.memory_needed((height, width), *(sides(style) for style in styles), tile=options.tile)
+    needed = network.memory_needed((height, width), *(sides(style) for style in styles), options=options)
     if (free := environment.check_free_memory(needed)) is not None:
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
             "choose a smaller `tile` or `size`."
         )
     try:
-        result = network.stylize(content, styles, **options._asdict())
+        result = network.stylize(content, styles, **vars(options))
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {width}x{height}; choose a smaller `tile` or `size`.") from error
     environment.record_memory(needed)

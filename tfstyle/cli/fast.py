@@ -94,6 +94,8 @@ def _stylize(
         blend=blend,
         alpha=options.alpha,
         seed=options.seed,
+        transform=options.transform,
+        precision=options.precision,
         preserve_color=options.preserve_color,
         size=options.size,
         tile=options.tile,

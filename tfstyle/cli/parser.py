@@ -12,6 +12,7 @@ from typing import Any
 import tfstyle
 from tfstyle import serving
 from tfstyle.cli import options
+from tfstyle.feedforward.options import Options
 from tfstyle.fields import option_fields
 from tfstyle.recipes.recipe import OPTIONS
 from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions
@@ -160,7 +161,6 @@ def _add_fast(commands: Any) -> None:
     help = "the network: starry-night, or a .keras file from tfstyle train [AdaIN, for any style]"
     common.add_argument("--model", metavar="NAME", help=help)
     common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [that of CONTENT]")
-    common.add_argument("--alpha", type=float, default=1.0, metavar="X", help="strength of the style, 0 to 1 [1]")
     common.add_argument("--blend", metavar="A,B", help="weight of each STYLE [equal]")
     common.add_argument("--preserve-color", action="store_true", help="keep the colors of CONTENT")
     files = fast.add_argument_group("files")
@@ -168,7 +168,7 @@ def _add_fast(commands: Any) -> None:
     options.add_quality(files)
     options.add_background(files)
     network = fast.add_argument_group("network")
-    network.add_argument("--tile", type=int, default=1024, metavar="N", help="side of a tile in pixels [1024]")
+    options.add_fields(network, option_fields(Options), elsewhere={"alpha": common}, defaults=True)
     help = "seed of the random style of a network from tfstyle train gan [0]"
     network.add_argument("--seed", type=int, metavar="N", help=help)
     options.add_messages(fast)

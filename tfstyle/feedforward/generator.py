@@ -11,7 +11,7 @@ from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.inference import Options
+from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import ENCODER_LAYERS, FILTERS, SMALLEST, Modulation, TransformerNet
 from tfstyle.tensors import sides, static_shape
 
@@ -164,6 +164,7 @@ class Generator(TransformerNet):
 
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
+        inference.refuse_adain_options(options)
         if options.seed is not None and styles:
             raise UsageError("`seed` is for a generator without style images; leave it out.")
         if options.alpha != 1.0 or (options.blend is not None and not styles):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from tfstyle.environment import keras, tf
 from tfstyle.errors import InputError, UsageError
+from tfstyle.feedforward.options import Options
 from tfstyle.tensors import sides
 
 CELL = 8
@@ -24,13 +25,7 @@ BYTES_PER_PIXEL = 60
 slope of a process's peak memory on images in tiles of 512 pixels."""
 
 
-class Options(NamedTuple):
-    """The options of `OnePassNetwork.stylize`, described there."""
-
-    blend: Sequence[float] | None = None
-    alpha: float = 1.0
-    seed: int | None = None
-    tile: int = 1024
+_Array = TypeVar("_Array", tf.Tensor, np.ndarray)
 
 
 class OnePassNetwork(abc.ABC):
@@ -47,6 +42,8 @@ class OnePassNetwork(abc.ABC):
         blend: Sequence[float] | None = None,
         alpha: float = 1.0,
         seed: int | None = None,
+        transform: str = "adain",
+        precision: str = "auto",
         tile: int = 1024,
     ) -> tf.Tensor:
         """Stylizes an image.
@@ -55,8 +52,12 @@ class OnePassNetwork(abc.ABC):
             content: float32 [1, height, width, 3] in [0, 1], of any size.
             styles: style images, each like `content`, of any size.
             blend: a weight of 0 or more for each style image, not all 0; None gives them equal weights.
-            alpha: strength of the style: 1 is the full style, 0 the content image as the decoder reconstructs it.
+            alpha: strength of the style: 1 is the full style, 0 exactly the content image.
             seed: seed of the random style when a generator gets no style image; 0 if None.
+            transform: how AdaIN's network gives the features of the content image the look of the style: "adain",
+                "monge", "attention" or "decorate", functions of `feedforward.transforms`.
+            precision: of the convolutions of AdaIN's network: "float32", "bfloat16", or "auto": bfloat16 where it is
+                faster.
             tile: side of the tiles that a larger image is stylized in, in pixels, at least `SMALLEST_TILE`.
 
         Returns:
@@ -66,7 +67,7 @@ class OnePassNetwork(abc.ABC):
             UsageError: as `check_options`.
             InputError: if an image is too small.
         """
-        options = Options(blend, alpha, seed, tile)
+        options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
         self.check_options(len(styles), options)
         return self._stylize(content, styles, options)
 
@@ -80,13 +81,13 @@ class OnePassNetwork(abc.ABC):
         self._check_options(styles, options)
 
     @abc.abstractmethod
-    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
+    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], options: Options) -> int:
         """Estimates how many bytes `stylize` takes beyond the imported library, on a CPU.
 
         Args:
             content: (height, width) of the content image.
             *styles: (height, width) of each style image.
-            tile: as for `stylize`.
+            options: those of `stylize`.
         """
 
     @abc.abstractmethod
@@ -115,7 +116,7 @@ class Tile(NamedTuple):
             min(self.right + halo, width),
         )
 
-    def crop(self, array: tf.Tensor, *, outer: Tile, cell: int = 1) -> tf.Tensor:
+    def crop(self, array: _Array, *, outer: Tile, cell: int = 1) -> _Array:
         """Crops this tile out of an array that covers `outer`, with `cell` pixels per entry."""
         top, left = (self.top - outer.top) // cell, (self.left - outer.left) // cell
         height, width = (self.bottom - self.top) // cell, (self.right - self.left) // cell
@@ -191,6 +192,14 @@ def check_sides(image: tf.Tensor | np.ndarray, smallest: int, name: str) -> None
     height, width = sides(image)
     if min(height, width) < smallest:
         raise InputError(f"{name} is {width}x{height}; at least {smallest} pixels are needed on each side.")
+
+
+def refuse_adain_options(options: Options) -> None:
+    """Raises UsageError if an option is set that only AdaIN's network has."""
+    if options.transform != "adain" or options.precision == "bfloat16":
+        raise UsageError(
+            "`transform` and `precision` are for AdaIN's network, without `model` or with a decoder's file."
+        )
 
 
 def check_tile(tile: int) -> None:

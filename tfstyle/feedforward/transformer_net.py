@@ -13,8 +13,9 @@ from tfstyle import images
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.feedforward import inference
-from tfstyle.feedforward.inference import OnePassNetwork, Options, Tile
+from tfstyle.feedforward.inference import OnePassNetwork, Tile
 from tfstyle.feedforward.layers import InstanceNormalization, mean_std, pad_to_multiple, reflect_pad, upsample_bilinear
+from tfstyle.feedforward.options import Options
 from tfstyle.tensors import sides
 
 FILTERS = {"slim": (16, 32, 64), "full": (32, 64, 128)}
@@ -159,6 +160,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
 
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
+        inference.refuse_adain_options(options)
         if styles or options.blend is not None or options.alpha != 1.0:
             raise UsageError("a network of one style takes no style image, `blend` or `alpha`; leave them out.")
         if options.seed is not None:
@@ -208,14 +210,14 @@ class TransformerNet(OnePassNetwork, keras.Model):
 
         return inference.map_tiles(stylize_tile, padded, tile=tile, halo=HALO)[:, :height, :width]
 
-    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], tile: int) -> int:
+    def memory_needed(self, content: tuple[int, int], *styles: tuple[int, int], options: Options) -> int:
         """Estimates the memory of `stylize` in bytes; see `inference.OnePassNetwork`.
 
         For style images only the pixels themselves are counted, because a generator encodes them at a reduced size.
         """
         pixels = math.prod(content)
-        if pixels > tile**2:
-            pixels = inference.largest_tile(*content, tile=tile, halo=HALO)
+        if pixels > options.tile**2:
+            pixels = inference.largest_tile(*content, tile=options.tile, halo=HALO)
         whole = sum(height * width for height, width in (content, *styles))
         return FIXED_BYTES + BYTES_PER_TILE_PIXEL * pixels + inference.BYTES_PER_PIXEL * whole
 
