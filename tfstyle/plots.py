@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfstyle import images
+from tfstyle.regions import Regions
 from tfstyle.tensors import sides
 
 Row = Mapping[str, float]
@@ -150,6 +151,56 @@ def draw_feature_map(features: Any) -> np.ndarray:
     mean = np.asarray(features, np.float32).mean(axis=-1, keepdims=True)
     low, high = mean.min(), mean.max()
     return np.repeat((mean - low) / max(high - low, 1e-12), 3, axis=-1)
+
+
+REGION_COLORS = np.array(
+    [
+        [0.90, 0.62, 0.00],
+        [0.34, 0.71, 0.91],
+        [0.00, 0.62, 0.45],
+        [0.94, 0.89, 0.26],
+        [0.00, 0.45, 0.70],
+        [0.84, 0.37, 0.00],
+        [0.80, 0.47, 0.65],
+        [0.20, 0.20, 0.20],
+    ]
+)
+"""Colors that people with color blindness can tell apart as well.
+
+References:
+    Okabe, Ito: Color Universal Design (2008).
+"""
+
+
+def draw_regions(content: Any, style: Any, regions: Regions) -> np.ndarray:
+    """Draws the regions of two images: each image, its regions in colors, and what recurs in the style image.
+
+    A region has one color in both images. Where the style image's masks overlap, their colors are mixed.
+
+    Args:
+        content, style: float [1, height, width, 3] in [0, 1].
+        regions: those of the two images, at most 8.
+
+    Returns:
+        uint8 [height, width, 3]: a grid of five labeled pictures.
+    """
+    pictures, labels = [], []
+    for name, image, mask in (("content", content, regions.content), ("style", style, regions.style)):
+        weights = np.asarray(mask, np.float64)[0]
+        colors = weights @ REGION_COLORS[: weights.shape[-1]] / np.maximum(weights.sum(-1, keepdims=True), 1e-12)
+        gray = np.asarray(image, np.float32).mean(-1, keepdims=True)
+        pictures += [image, 0.35 * gray + 0.65 * _enlarge(colors[None], image)]
+        labels += [name, f"regions of {name}"]
+    recurring = np.asarray(regions.recurrence, np.float64).repeat(3, axis=-1)
+    grid = [*pictures, _enlarge(recurring, style)]
+    return draw_grid(grid, [*labels, "recurs in style (white)"], columns=2)
+
+
+def _enlarge(map: np.ndarray, image: Any) -> np.ndarray:
+    """Enlarges a map [1, height, width, 3] to the size of an image, with sharp edges."""
+    rows, columns = (np.arange(whole) * part // whole for whole, part in zip(sides(image), map.shape[1:3], strict=True))
+    enlarged: np.ndarray = map[:, rows][:, :, columns].astype(np.float32)
+    return enlarged
 
 
 def draw_strongest_channels(features: Any, *, count: int = 16) -> np.ndarray:

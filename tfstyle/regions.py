@@ -30,7 +30,7 @@ _DIMENSIONS = 24
 _SOFTNESS = 0.1
 _TRIALS, _ITERATIONS = 6, 30
 _NEIGHBORS = 8
-_RANKS = (5.0, 60.0)
+_ONCE, _OFTEN = 0.22, 0.35
 
 
 class Regions(NamedTuple):
@@ -84,17 +84,18 @@ def find_regions(network: VGG, content: tf.Tensor, style: tf.Tensor, *, count: i
     used = shares >= min(SMALLEST_SHARE, shares.max())
     masks = [np.where(used, _memberships(part, centers, used), 0.0) for part in (of_content, of_style)]
     masks[1] = np.where(masks[1].mean(0) < SMALLEST_SHARE, 1.0, masks[1])
-    of_grids = [tf.constant(mask.reshape(1, *grid, count), tf.float32) for mask, grid in zip(masks, grids, strict=True)]
-    return Regions(*of_grids, tf.constant(recurrence(features[1][LAYERS[1]])))
+    resized = [mask.reshape(1, *grid, count) for mask, grid in zip(masks, grids, strict=True)]
+    recurring = recurrence(features[1][LAYERS[1]])
+    return Regions._make(tf.constant(mask, tf.float32) for mask in (*resized, recurring))
 
 
 def recurrence(features: np.ndarray) -> np.ndarray:
     """Computes how often an image shows again elsewhere what it shows at a position.
 
-    Brush strokes and waves recur all over a painting, a face does not: a position's value is the mean cosine of its
-    centered feature to the eight most similar ones farther away than an eighth of the long side, as a rank: 0 for the
-    lowest twentieth of all positions, 1 from 60 % on; then reduced to the minimum around each position, because a
-    feature sees its neighborhood.
+    Brush strokes and waves recur all over a painting, a face does not: a position's value depends on the mean cosine of
+    its centered feature to the eight most similar ones farther away than an eighth of the long side: 0 up to 0.22, as
+    at the faces of portraits, 1 from 0.35 on, as in skies and fields; then reduced to the minimum around each position,
+    because a feature sees its neighborhood.
 
     Args:
         features: float [1, height, width, channels] of a deep layer.
@@ -105,7 +106,10 @@ def recurrence(features: np.ndarray) -> np.ndarray:
     height, width = sides(features)
     flat = features.reshape(height * width, -1).astype(np.float32)
     flat = flat - flat.mean(0)
-    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    if norms.max() < 1e-6:
+        return np.ones((1, height, width, 1), np.float32)
+    flat /= norms + 1e-6
     rows, columns = (axis.reshape(-1) for axis in np.mgrid[:height, :width])
     apart = np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns)) > max(height, width) // 8
     nearest = min(_NEIGHBORS, int(apart.sum(1).min()))
@@ -113,11 +117,8 @@ def recurrence(features: np.ndarray) -> np.ndarray:
         return np.ones((1, height, width, 1), np.float32)
     similar = np.sort(np.where(apart, flat @ flat.T, -1.0), axis=1)[:, -nearest:].mean(1)
     smooth = tf.nn.avg_pool2d(similar.reshape(1, height, width, 1).astype(np.float32), 3, 1, "SAME")
-    low, high = np.percentile(smooth, _RANKS)
-    if high - low < 1e-6:
-        return np.ones((1, height, width, 1), np.float32)
-    ranked = tf.clip_by_value((smooth - low) / (high - low), 0.0, 1.0)
-    eroded: np.ndarray = -tf.nn.max_pool2d(-ranked, 3, 1, "SAME").numpy()
+    recurring = tf.clip_by_value((smooth - _ONCE) / (_OFTEN - _ONCE), 0.0, 1.0)
+    eroded: np.ndarray = -tf.nn.max_pool2d(-recurring, 3, 1, "SAME").numpy()
     return eroded
 
 
@@ -182,4 +183,5 @@ def _memberships(points: np.ndarray, centers: np.ndarray, used: np.ndarray) -> n
 
 def on_grid(mask: tf.Tensor, features: Any) -> tf.Tensor:
     """Resizes a mask [1, height, width, regions] to the grid of features."""
-    return tf.image.resize(mask, tf.shape(features)[1:3], antialias=True)
+    resized: tf.Tensor = tf.image.resize(mask, tf.shape(features)[1:3], antialias=True)
+    return resized

@@ -92,7 +92,7 @@ class Transfer:
         self._iterate = make_iterate(optimizer, parametrization)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
         masks = tf.TensorSpec([1, None, None, loss.regions])
-        regions = Regions(masks, masks, tf.TensorSpec([1, None, None, 1])) if loss.finds_regions() else None
+        regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1]))) if loss.finds_regions() else None
         self._targets = compile_once(
             lambda content, style, regions=None: make_targets(self.model, loss, content, style, regions=regions),
             *(any_size, any_size) if regions is None else (any_size, any_size, regions),

@@ -1,4 +1,4 @@
-"""Runs `tfstyle recipes`, `features`, `sweep` and `export`."""
+"""Runs `tfstyle recipes`, `features`, `regions`, `sweep` and `export`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.cli.stylize import check_pictures, make_step_callbacks, start, typed_recipe
+from tfstyle.cli.stylize import check_pictures, make_step_callbacks, result_path, start, typed_recipe
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import RECIPES, get_recipe
@@ -104,6 +106,33 @@ def features(options: argparse.Namespace) -> None:
             sheet = images.encode(plots.draw_strongest_channels(found), "PNG")
             files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=options.overwrite)
     events.result(options, folder)
+
+
+def regions(options: argparse.Namespace) -> None:
+    """Runs `tfstyle regions`: draws the regions that two pictures share."""
+    recipe = get_recipe("default", regions=options.regions, recurrence=1.0)
+    content, style = check_pictures(options, recipe)
+    output = result_path(options, content, f"{style.stem}.regions")
+    images.check_output(output, overwrite=options.overwrite)
+    events.start(options, content=str(content), style=str(style), regions=options.regions)
+    with quiet_tensorflow(options.debug):
+        from tfstyle import plots
+        from tfstyle.model import build_model
+        from tfstyle.regions import find_regions
+    photograph, painting = (
+        images.as_image(images.read_and_log(path, long_side=_REGIONS_SIZE, background=options.background).image, name)
+        for path, name in ((content, "content"), (style, "style"))
+    )
+    network = build_model(recipe.network, recipe.loss).vgg
+    for picture, path in ((photograph, content), (painting, style)):
+        network.check_size(picture, str(path))
+    found = find_regions(network, photograph, painting, count=options.regions)
+    sheet = plots.draw_regions(photograph, painting, found)
+    images.write_result(np.float32(sheet / 255.0), output, overwrite=options.overwrite)
+    events.result(options, Path(output))
+
+
+_REGIONS_SIZE = 512
 
 
 def _varied(words: list[str]) -> dict[str, list[Any]]:

@@ -64,7 +64,16 @@ def make_parser() -> options.Parser:
         metavar="COMMAND",
         prog="tfstyle",
     )
-    for add in (_add_stylize, _add_demo, _add_recipes, _add_fast, _add_sweep, _add_compare, _add_features):
+    for add in (
+        _add_stylize,
+        _add_demo,
+        _add_recipes,
+        _add_fast,
+        _add_sweep,
+        _add_compare,
+        _add_features,
+        _add_regions,
+    ):
         add(commands)
     for add in (_add_train, _add_export, _add_inspect, _add_doctor):
         add(commands)
@@ -234,6 +243,26 @@ def _add_features(commands: Any) -> None:
     options.add_fields(network, [OPTIONS["weights"]], defaults=True)
     options.add_overwrite(features.add_argument_group("files"), "write into a folder that is not empty")
     options.add_messages(features)
+
+
+def _add_regions(commands: Any) -> None:
+    regions = options.add_command(
+        commands,
+        "regions",
+        "CONTENT STYLE",
+        "tfstyle regions photo.jpg painting.jpg",
+        help="show which parts of photograph and painting belong together",
+        run="explore.regions",
+        epilog=_EVENTS,
+    )
+    options.add_pictures(regions)
+    common = regions.add_argument_group("common options")
+    options.add_output(common, "FILE", "the result [CONTENT.STYLE.regions.png]")
+    common.add_argument("--regions", type=int, default=3, metavar="N", help="number of regions, 1 to 8 [3]")
+    files = regions.add_argument_group("files")
+    options.add_overwrite(files, "replace an existing file")
+    options.add_background(files)
+    options.add_messages(regions)
 
 
 def _add_train(commands: Any) -> None:
