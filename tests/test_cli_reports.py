@@ -98,7 +98,7 @@ def test_compare_says_which_direction_is_better(pair, capsys):
     assert "Distances from the style image, lower is better: between Gram matrices (gram)" in legend
     assert "Distance from the content image, lower is better: between the features (content)." in legend
     assert "Structural similarity to the content image, higher is better, 1 if equal: ssim." in legend
-    assert "best near 1, engraved above 1.5: grain." in legend
+    assert "best about 0.5 to 1.1, engraved from 1.5: grain." in legend
     assert "whatever the result (matched share)" in legend
     assert "content image there, higher is better (semantic)." in legend
 

@@ -208,6 +208,13 @@ def test_parts_of_the_style_image_in_their_place_are_told_from_those_in_the_wron
     assert alone.matched_share < 0.9 * found.matched_share
 
 
+def test_a_painting_beside_itself_is_matched_with_itself(network):
+    painting = picture("harvest", 64, 96)
+    found = metrics.compare(network, painting, painting, painting)
+    assert 0.95 < found.matched_share <= 1.0
+    assert 0.95 < found.semantic <= 1.0
+
+
 def test_a_picture_too_small_is_refused(network, rng):
     with pytest.raises(ValueError, match="the result is 47x12 where the network needs 16"):
         metrics.compare(network, image(rng), image(rng), image(rng, 12, 47))

@@ -41,7 +41,7 @@ class Scores(NamedTuple):
     """Figures of a result.
 
     Distances, of which lower is better, are `gram` to `content`; of `ssim` and `semantic`, higher is better. `grain`
-    is best near 1, and `matched_share` does not depend on the result.
+    is best from about 0.5 to 1.1, and `matched_share` does not depend on the result.
 
     Attributes:
         gram: relative error of the Gram matrices, ‖G − G'‖ / ‖G'‖ with G' of the style image, averaged over the five
@@ -53,7 +53,8 @@ class Scores(NamedTuple):
         ssim: structural similarity (SSIM) to the content image, at most 1, for equal images.
         grain: `grain` where the content image is flat; above about 1.5, such regions look engraved.
         matched_share: share of the style image that the content image has use for, as `match_positions` finds it; at
-            most 1. Below about 0.5, the style image shows much that has no place in the content image.
+            most 1. It was 0.45 to 0.79 for 25 pairs of photographs and paintings at 256 pixels, and least for people
+            who have no place beside a statue before an empty sky.
         semantic: how far each position looks like the parts of the style image that resemble the content image there,
             as `match_positions` finds it; at most 1. A content image without any style scores high, so compare it
             between results of similar style distances.

@@ -56,7 +56,7 @@ Distances from the style image, lower is better: between Gram matrices (gram), m
 and distributions (sliced wasserstein) of the features, and between the colors (colors).
 Distance from the content image, lower is better: between the features (content).
 Structural similarity to the content image, higher is better, 1 if equal: ssim.
-Finest detail where the content image is flat, relative to the style image's, best near 1, engraved above 1.5: grain.
+Finest detail where the content image is flat, over the style image's, best about 0.5 to 1.1, engraved from 1.5: grain.
 Share of the style image that the content image has use for, whatever the result (matched share), and how far each place
 looks like the parts of the style image that resemble the content image there, higher is better (semantic)."""
 """Printed below the table of `compare`."""
