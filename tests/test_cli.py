@@ -132,3 +132,14 @@ def test_a_closed_pipe_is_no_traceback(pair):
     result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert json.loads(result.stdout)["event"] == "start"
     assert "Traceback" not in result.stderr
+
+
+def test_nothing_is_searched_for_garbage_when_a_command_exits():
+    code = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count() > 0))  # Called after what `main` registers.
+from tfstyle.cli import main
+main(["recipes"])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "True"

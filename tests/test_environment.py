@@ -48,6 +48,19 @@ def test_importing_tfstyle_loads_nothing_heavy():
     assert run(code)[:2] == (0, "[]")
 
 
+def test_the_import_leaves_garbage_collection_as_it_was():
+    code = """
+import gc, importlib
+gc.disable()
+from tfstyle import environment
+found = [gc.isenabled()]
+gc.enable()
+importlib.reload(environment)
+print(found + [gc.isenabled()])
+"""
+    assert run(code)[:2] == (0, "[False, True]")
+
+
 def test_using_tfstyle_changes_no_setting():
     code = """
 import logging, os

@@ -8,6 +8,7 @@ setting.
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -58,11 +59,17 @@ def _read_configured_backend() -> tuple[str, str | None]:
 
 
 _require_tensorflow_backend()
+_collecting = gc.isenabled()
+gc.disable()  # Modules are no garbage, and searching them again and again takes a quarter of the import.
 try:
     import tensorflow as tf
 except ImportError as error:
     raise SetupError(f"TensorFlow cannot be imported ({error}); run pip install tensorflow.") from error
-import keras  # noqa: E402  It follows the check.
+else:
+    import keras  # It follows the check.
+finally:
+    if _collecting:
+        gc.enable()
 
 
 def require_channels_last() -> None:

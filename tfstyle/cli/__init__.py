@@ -5,7 +5,9 @@ Exit codes are listed in `parser.EXIT_CODES`, the events of --json in `events`.
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import importlib
 import logging
 import re
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: on a usage error and after `--help` and `--version`, as argparse does.
     """
     streams.prepare()
+    atexit.register(gc.freeze)  # Searching TensorFlow for garbage when the interpreter exits would take a second.
     options = parse(arguments)
     _set_up_logging(options)
     try:
