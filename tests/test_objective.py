@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import objective, statistics, total_variation
+from tfstyle import losses, objective, statistics, total_variation
 from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes import Term
+from tfstyle.regions import Regions
 
 WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
 LOSS = mini_recipe().loss
@@ -195,3 +196,91 @@ def test_a_term_without_weight_is_not_computed(rng):
     targets = objective.make_targets(model, loss, content, content)
     assert targets["terms"] == {}
     assert "masked" not in objective.make_objective(model, loss, targets, weights=WEIGHTS)(content).terms
+
+
+def masks(content, style, recurrence):
+    """Regions from masks [height, width, regions]."""
+    return Regions._make(tf.constant(mask[None], tf.float32) for mask in (content, style, recurrence))
+
+
+def both_losses(loss, content, style, found, **options):
+    """The losses of an image, without regions and with them."""
+    model, start = miniature(statistic=loss.statistic, **options), content[:, :, ::-1]
+    without = objective.make_targets(model, loss, content, style)
+    within = objective.make_targets(model, loss, content, style, regions=found)
+    return [objective.make_objective(model, loss, each, weights=WEIGHTS)(start) for each in (without, within)]
+
+
+@pytest.mark.parametrize(("statistic", "distance"), [("gram", "squared_error"), ("mean_gram", "wasserstein")])
+def test_masks_that_sum_to_one_over_equal_parts_give_the_loss_without_masks(statistic, distance, rng):
+    loss = mini_recipe(statistic=statistic, distance=distance, regions=2).loss
+    content, style = tf.constant(image(rng, 24, 40)), tf.constant(image(rng, 30, 22))
+    shares = np.full((3, 5, 2), (0.3, 0.7), "float32")  # Each region is the whole image, in parts.
+    found = masks(shares, shares, np.ones((3, 5, 1), "float32"))
+    without, within = both_losses(loss, content, style, found)
+    for name, value in without.terms.items():
+        assert float(within.terms[name]) == pytest.approx(float(value), rel=2e-4), name
+    np.testing.assert_allclose(within.gradient, without.gradient, rtol=5e-3, atol=1e-4)
+
+
+def test_each_half_gets_its_own_texture(rng):
+    fine, even = image(rng, 24, 32), np.full((1, 24, 32, 3), 0.4, "float32")
+    halves = [np.concatenate(pair, axis=2) for pair in ((fine, even), (even, fine))]
+    left = np.zeros((3, 8, 2), "float32")
+    left[:, :4, 0], left[:, 4:, 1] = 1.0, 1.0
+    loss, model = mini_recipe(regions=2).loss, miniature()
+    found = masks(left, left, np.ones((3, 8, 1), "float32"))
+    swapped = []
+    for regions in (None, found):
+        targets = objective.make_targets(model, loss, *map(tf.constant, (halves[0], halves[0])), regions=regions)
+        function = objective.make_objective(model, loss, targets, weights={"style": 1.0})
+        assert float(function(tf.constant(halves[0])).loss) == pytest.approx(0.0, abs=1e-6)
+        swapped.append(float(function(tf.constant(halves[1])).loss))
+    assert swapped[1] > 20.0 * swapped[0]  # Without regions, only the border between the halves differs.
+
+
+def test_large_regions_count_more(rng):
+    loss, model, content = mini_recipe(regions=2).loss, miniature(), tf.constant(image(rng, 24, 40))
+    uneven = np.full((3, 5, 2), (0.1, 0.9), "float32")
+    found = masks(uneven, uneven, np.ones((3, 5, 1), "float32"))
+    target = objective.make_targets(model, loss, content, content, regions=found)["style"]["block1_conv1"]
+    np.testing.assert_allclose(target.shares, [0.1, 0.9], rtol=1e-4)
+    statistic = tf.stack([part[0] for part in target.targets]) + tf.constant([2.0, 0.0])[:, None, None]
+    found = objective._compare_regions(losses.squared_error, statistic, target)
+    assert float(found) == pytest.approx(0.1 * 4.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("distance", ["squared_error", "wasserstein"])
+def test_the_gradient_of_regions_agrees_with_finite_differences(distance, rng):
+    statistic = "mean_gram" if distance == "wasserstein" else "gram"
+    loss = mini_recipe(statistic=statistic, distance=distance, regions=2, recurrence=0.8).loss
+    content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
+    uneven = rng.dirichlet((1.0, 1.0), size=(4, 5)).astype("float32")
+    found = masks(uneven, uneven[:3], rng.uniform(size=(3, 5, 1)))
+    model = miniature(statistic=statistic, dtype="float64")
+    targets = objective.make_targets(model, loss, content, style, regions=found)
+    weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
+    function = objective.make_objective(model, loss, targets, weights=weights)
+    start += rng.uniform(0, 0.2, size=start.shape)
+    gradient = function(start).gradient.numpy()
+    for _ in range(3):
+        direction, h = rng.normal(size=start.shape), 1e-6
+        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
+        rel = 1e-5 if distance == "squared_error" else 5e-3
+        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=rel, abs=1e-6)
+
+
+def test_what_does_not_recur_counts_less_at_layers_that_show_objects(rng):
+    layers = ("block2_conv1", "block3_conv1")
+    loss = mini_recipe(style_layers=layers, regions=1, recurrence=1.0).loss
+    model = miniature(style_layers=layers)
+    parts = [image(rng, 24, 32), np.full((1, 24, 32, 3), 0.4, "float32")]
+    style = tf.constant(np.concatenate(parts, axis=2))
+    ones, left = np.ones((3, 8, 1), "float32"), np.zeros((3, 8, 1), "float32")
+    left[:, :4] = 1.0
+    of_all, of_left = (
+        objective.make_targets(model, loss, style, style, regions=masks(ones, ones, recurring))["style"]
+        for recurring in (ones, left)
+    )
+    np.testing.assert_allclose(of_left[layers[0]].targets[0], of_all[layers[0]].targets[0], rtol=1e-5)
+    assert np.trace(of_left[layers[1]].targets[0][0]) > 1.2 * np.trace(of_all[layers[1]].targets[0][0])

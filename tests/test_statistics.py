@@ -143,3 +143,40 @@ def test_an_unknown_statistic_is_answered_with_the_nearest():
 def test_a_flat_picture_has_no_variance_in_float32(rng):
     features = tf.constant(np.broadcast_to(rng.uniform(1.0, 4.0, size=5), (1, 300, 410, 5)).astype("float32"))
     assert np.abs(statistics.covariance(sufficient_statistics(features))).max() < 1e-4 * 16.0
+
+
+def test_weighted_sums_are_those_of_a_plain_loop(rng):
+    features, weights = rng.normal(size=(1, 3, 5, 4)), rng.uniform(size=(1, 3, 5, 2))
+    found = sufficient_statistics(tf.constant(features), weights=tf.constant(weights))
+    for region in range(2):
+        count, total, products = 0.0, np.zeros(4), np.zeros((4, 4))
+        for y, x in np.ndindex(3, 5):
+            f, w = features[0, y, x], weights[0, y, x, region]
+            count, total, products = count + w, total + w * f, products + w * np.outer(f, f)
+        for value, expected in zip(found, (count, total, products), strict=True):
+            np.testing.assert_allclose(value[region], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_of_one_change_nothing_and_regions_add_up(rng, dtype):
+    features = tf.cast(rng.normal(size=(1, 6, 7, 5)), dtype)
+    part = tf.constant(rng.uniform(size=(1, 6, 7, 1)), tf.float32)
+    whole = sufficient_statistics(features)
+    ones = sufficient_statistics(features, weights=tf.ones([1, 6, 7, 1]))
+    parts = sufficient_statistics(features, weights=tf.concat([part, 1.0 - part], axis=-1))
+    for value, one, two in zip(whole, ones, parts, strict=True):
+        np.testing.assert_allclose(one, value, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(tf.reduce_sum(two, axis=0), value[0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_gradient_of_weighted_sums_is_tensorflows_own(rng):
+    features, weights = tf.constant(rng.normal(size=(1, 4, 6, 3))), tf.constant(rng.uniform(size=(1, 4, 6, 2)))
+    upstream = statistics.SufficientStatistics(
+        tf.zeros(2, tf.float64), tf.constant(rng.normal(size=(2, 3))), tf.constant(rng.normal(size=(2, 3, 3)))
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        sums = sufficient_statistics(features, weights=weights)
+        value = tf.reduce_sum(sums.total * upstream.total) + tf.reduce_sum(sums.products * upstream.products)
+    found = statistics.sums_gradient(features, upstream, weights=weights)
+    np.testing.assert_allclose(found, tape.gradient(value, features), rtol=1e-10)
