@@ -100,11 +100,21 @@ _NO_POSITION = 1e-6
 
 
 def _style_weights(regions: Regions, loss: Loss, layer: str, features: tf.Tensor) -> tf.Tensor:
-    """Computes the weights of the style image's positions in each region at a layer."""
+    """Computes the weights of the style image's positions in each region at a layer.
+
+    At layers that show objects, what recurs counts more, and a region of which less than half recurs, such as a
+    person, is mixed with the whole style image.
+    """
     weights = on_grid(regions.style, features)
-    if layer.startswith(OBJECT_LAYERS):
-        weights *= 1.0 - loss.recurrence + loss.recurrence * on_grid(regions.recurrence, features)
-    return weights + _NO_POSITION
+    if not layer.startswith(OBJECT_LAYERS):
+        return weights + _NO_POSITION
+    recurring = on_grid(regions.recurrence, regions.style)
+    shares, recur = (
+        tf.reduce_mean(part, axis=(1, 2), keepdims=True) for part in (regions.style, regions.style * recurring)
+    )
+    lacking = loss.recurrence * tf.maximum(1.0 - 2.0 * recur / (shares + _NO_POSITION), 0.0)
+    weights = (1.0 - lacking) * weights + lacking * shares
+    return weights * (1.0 - loss.recurrence * (1.0 - on_grid(regions.recurrence, features))) + _NO_POSITION
 
 
 def _compare_regions(compare: Callable[..., tf.Tensor], statistic: tf.Tensor, target: RegionTargets) -> tf.Tensor:

@@ -7,7 +7,7 @@ once, which is an object rather than a texture, counts for less.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -30,11 +30,12 @@ _DIMENSIONS = 24
 _SOFTNESS = 0.1
 _TRIALS, _ITERATIONS = 6, 30
 _NEIGHBORS = 8
+_FILTER_RADIUS, _FILTER_EPSILON = 16, 1e-3
 _ONCE, _OFTEN = 0.22, 0.35
 
 
 class Regions(NamedTuple):
-    """Soft masks of the regions of two images, on coarse grids, to be resized to that of a layer.
+    """Soft masks of the regions of two images reduced to some 256 pixels, to be resized to the grid of a layer.
 
     Attributes:
         content: float32 [1, height, width, regions] in [0, 1]; the sum over regions is 1.
@@ -84,9 +85,46 @@ def find_regions(network: VGG, content: tf.Tensor, style: tf.Tensor, *, count: i
     used = shares >= min(SMALLEST_SHARE, shares.max())
     masks = [np.where(used, _memberships(part, centers, used), 0.0) for part in (of_content, of_style)]
     masks[1] = np.where(masks[1].mean(0) < SMALLEST_SHARE, 1.0, masks[1])
-    resized = [mask.reshape(1, *grid, count) for mask, grid in zip(masks, grids, strict=True)]
-    recurring = recurrence(features[1][LAYERS[1]])
-    return Regions._make(tf.constant(mask, tf.float32) for mask in (*resized, recurring))
+    sharpened = [
+        sharpen(tf.constant(mask.reshape(1, *grid, count), tf.float32), picture)
+        for mask, grid, picture in zip(masks, grids, pictures, strict=True)
+    ]
+    return Regions._make((*sharpened, tf.constant(recurrence(features[1][LAYERS[1]]))))
+
+
+def sharpen(masks: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Makes coarse masks follow the edges of their image, by a guided filter.
+
+    Args:
+        masks: float32 [1, height, width, regions] in [0, 1], on a coarse grid.
+        image: float32 [1, height', width', 3] in [0, 1].
+
+    Returns:
+        float32 [1, height', width', regions] in [0, 1]; masks that sum to 1 still do.
+
+    References:
+        He, Sun, Tang: Guided Image Filtering (TPAMI 2013), section 3.4, with a color image as the guide.
+    """
+    height, width = sides(image)
+    enlarged = tf.image.resize(masks, (height, width))
+
+    def average(values: tf.Tensor) -> tf.Tensor:  # Of what is inside the image, of values of any rank.
+        flat = tf.reshape(values, [1, height, width, -1])
+        averages = tf.nn.avg_pool2d(flat, 2 * _FILTER_RADIUS + 1, 1, "SAME")
+        return cast(tf.Tensor, tf.reshape(averages, values.shape))
+
+    def covariance(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        products = average(tf.einsum("bhwi,bhwj->bhwij", one, other))
+        return cast(tf.Tensor, products - tf.einsum("bhwi,bhwj->bhwij", average(one), average(other)))
+
+    of_image = covariance(image, image) + _FILTER_EPSILON * tf.eye(3)
+    slope = tf.linalg.solve(of_image, covariance(image, enlarged))
+    offset = average(average(enlarged) - tf.einsum("bhwi,bhwir->bhwr", average(image), slope))
+    slope = average(slope)
+    filtered = tf.clip_by_value(tf.einsum("bhwi,bhwir->bhwr", image, slope) + offset, 0.0, 1.0)
+    total = tf.reduce_sum(filtered, axis=-1, keepdims=True) / tf.reduce_sum(enlarged, axis=-1, keepdims=True)
+    sharpened: tf.Tensor = filtered / tf.maximum(total, 1e-3)
+    return tf.minimum(sharpened, 1.0)
 
 
 def recurrence(features: np.ndarray) -> np.ndarray:
