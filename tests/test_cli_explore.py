@@ -53,6 +53,18 @@ def test_features_saves_a_map_and_a_sheet_for_each_layer(pair, tmp_path, capsys)
     assert_one_line(capsys, cli.main(words), 4, "is not empty")
 
 
+def test_regions_draws_both_pictures_and_their_regions(pair, tmp_path, capsys):
+    output = tmp_path / "seen.png"
+    words = ["regions", *pair, "--regions", "2", "-o", str(output)]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+    assert images.read(output).image.shape[2] > 2 * 100
+    assert_one_line(capsys, cli.main(words), 4, "exists")
+    assert cli.main([*words, "--overwrite", "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["start", "result"]
+
+
 def test_sweep_makes_a_picture_for_each_value_a_grid_and_curves(pair, tmp_path, mini_network, capsys):
     folder = tmp_path / "grid"
     words = ["--vary", "style_weight=1,10", "--vary", "init=content,noise", "-o", str(folder), "-q"]
@@ -118,6 +130,9 @@ def test_export_writes_a_serving_folder_once(tmp_path, capsys):
         (["features", "PHOTO", "--size", "0"], 2, "--size should be at least 1, not 0"),
         (["features", "PHOTO", "-o", "none/seen"], 4, "there is no folder"),
         (["features", "PHOTO", "--size", "12", "-o", "OUT"], 3, "needs 16 pixels"),
+        (["regions", "PHOTO", "none.jpg"], 3, "no such file"),
+        (["regions", "PHOTO", "PHOTO", "--regions", "9"], 2, "--regions should be 2 to 8, not 9"),
+        (["regions", "PHOTO", "PHOTO", "-o", "none/seen.png"], 4, "there is no folder"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "stile_weight=1"], 2, "did you mean 'style_weight'"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "style_layers=a,b"], 2, "style_layers cannot be varied, only"),
         (["sweep", "PHOTO", "PHOTO", "--vary", "style_weight=a,b"], 2, "expected style_weight=A,B with float values"),

@@ -313,3 +313,12 @@ def test_the_pictures_of_a_folder_are_found_in_order_of_name(rng, tmp_path, capl
     assert f"{tmp_path / 'notes.txt'}: is not a picture." in caplog.text
     with pytest.raises(InputError, match="is not a folder that can be read"):
         list(images.find_pictures(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("size", "reduced"),
+    [((300, 600), (128, 256)), ((1000, 100), (480, 48)), ((60, 40), (60, 40)), ((20, 300), (20, 300))],
+)
+def test_an_image_is_reduced_but_not_below_a_short_side(size, reduced, rng):
+    picture = tf.constant(rng.uniform(size=(1, *size, 3)), tf.float32)
+    assert images.reduce(picture, 256, short_side=48).shape[1:3] == reduced

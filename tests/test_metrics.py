@@ -239,3 +239,16 @@ def test_the_command_prints_a_line_a_picture(tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["compare", *pair, str(tmp_path / "thin.png"), "--json"]) == 3
     assert f"{tmp_path / 'thin.png'}: cannot be measured: the result is 72x8" in capsys.readouterr().err
+
+
+def test_the_matched_share_of_two_images_is_that_of_compare(network):
+    content, style = picture("chelsea", 60, 90), picture("starry_night", 70, 56)
+    share = metrics.matched_share(network, content, style)
+    assert share == pytest.approx(
+        metrics.compare(network, content, picture("starry_night", 90, 72), content).matched_share, abs=0.15
+    )
+    assert share < metrics.matched_share(network, style, style)
+    large = images.resize(content, 600, 900)  # Reduced to 256 pixels.
+    assert metrics.matched_share(network, large, style) == pytest.approx(
+        metrics.matched_share(network, images.fit(large, 256), style), abs=1e-6
+    )

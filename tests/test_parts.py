@@ -195,3 +195,19 @@ def test_a_recipe_tells_when_its_network_is_another_than_the_published_one(name,
 @pytest.mark.parametrize(("options", "side"), [({}, 48), ({"style_scale": 0.51}, 25), ({"style_resize": "width"}, 0)])
 def test_the_side_that_is_enough_to_read_of_the_style_image(options, side):
     assert StyleSize(**options).needed_side((32, 48)) == side
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "count"), [(1, "none", 1), ("none", "none", 1), ("auto", "auto", 1), (3, "3", 3), ("8", "8", 8)]
+)
+def test_the_number_of_regions_may_be_a_word_or_a_number(given, kept, count):
+    loss = Loss(content_layers=["block1_conv1"], regions=given)
+    assert (loss.regions, loss.region_count, loss.finds_regions()) == (kept, count, count > 1)
+    assert "block5_conv1" in loss.layers()
+    assert ("block4_conv4" in loss.layers()) == (count > 1)
+
+
+@pytest.mark.parametrize("given", [0, 9, "three", 2.5])
+def test_another_number_of_regions_is_refused(given):
+    with pytest.raises(UsageError, match="unknown regions"):
+        Loss(content_layers=["block1_conv1"], regions=given)

@@ -8,6 +8,7 @@ from conftest import image
 from PIL import Image
 
 from tfstyle import plots
+from tfstyle.regions import Regions
 
 ROWS = [
     {"step": k, "level": 1 + k // 4, "style": 100.0 / k, "content": 0.0 if k == 1 else 0.1 * k} for k in range(1, 8)
@@ -95,3 +96,19 @@ def test_the_strongest_channels_come_first(rng):
     middle = plots.LABEL_HEIGHT + cell * 6 // 20
     assert sheet[middle, cell - 5, 0] == 255 > sheet[middle, 5, 0] == 0  # Channel 4: the right half.
     assert sheet[plots.LABEL_HEIGHT + 5, cell + 4 + 9, 0] == 255 > sheet[-5, cell + 4 + 9, 0] == 0  # Channel 1.
+
+
+def test_regions_have_one_color_in_both_images():
+    content, style = np.full((1, 60, 90, 3), 0.5, "float32"), np.full((1, 40, 60, 3), 0.5, "float32")
+    left, right = np.zeros((1, 4, 6, 2), "float32"), np.zeros((1, 2, 2, 2), "float32")
+    left[:, :, :3, 0], left[:, :, 3:, 1] = 1.0, 1.0
+    right[:, :, :1, 1], right[:, :, 1:, 0] = 1.0, 1.0  # The other way round.
+    recurring = np.array([0.0, 1.0], "float32").reshape(1, 1, 2, 1)
+    sheet = plots.draw_regions(content, style, Regions(left, right, recurring))
+    width, label = (sheet.shape[1] - 4) // 2, plots.LABEL_HEIGHT
+    first, second, third = (label + 20 + row * (width * 2 // 3 + label + 4) for row in range(3))
+    near, far = width // 4, width - width // 4
+    one, two = (255 * (0.35 * 0.5 + 0.65 * color) for color in plots.REGION_COLORS[:2])
+    for row, column, color in ((first, near, one), (first, far, two), (second, near, two), (second, far, one)):
+        np.testing.assert_allclose(sheet[row, width + 4 + column], color, atol=1.0)
+    assert (sheet[third, near].max(), sheet[third, far].min()) == (0, 255)

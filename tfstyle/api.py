@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tfstyle import environment, images, one_pass
+from tfstyle import environment, images, metrics, one_pass
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
@@ -22,8 +22,10 @@ from tfstyle.feedforward.adain import load_adain
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
-from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe
+from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
+from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
 from tfstyle.transfer import Step, Transfer, memory_needed
+from tfstyle.vgg import VGG, load_vgg
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -99,11 +101,12 @@ def stylize(
     for picture, size in ((content_picture, content_sides), (style_picture, style_sides)):
         _check_size(picture, size, chosen.loss.smallest_side())
     needed = _check_memory(chosen, content_sides, style_sides)
+    content_image = images.resize(content_picture.image, *content_sides)
+    style_image = images.resize(style_picture.image, *style_sides)
+    chosen = _decide_regions(chosen, content_image, style_image)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
-    content_image = images.resize(content_picture.image, *content_sides)
-    style_image = images.resize(style_picture.image, *style_sides)
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
@@ -183,11 +186,33 @@ def _cached_transfer(key: GraphKey, _weights_modified: int) -> Transfer:
 
 def _transfer(recipe: Recipe) -> Transfer:
     """Returns network and compiled step of a recipe; those of the last recipes are kept for the next picture."""
-    file = Path(recipe.network.weights)
     with _building:  # Two threads would otherwise both build it.
-        transfer = _cached_transfer(recipe.graph_key, file.stat().st_mtime_ns if file.is_file() else 0)
+        transfer = _cached_transfer(recipe.graph_key, _modified(recipe.network.weights))
     _log.info("computes in %(precision)s; gradients by flipped kernels: %(flip_kernels)s.", transfer.settings)
     return transfer
+
+
+@functools.lru_cache(maxsize=1)
+def _matching_network(weights: str, _weights_modified: int) -> VGG:
+    return load_vgg((metrics.MATCHING_LAYER,), weights=weights)
+
+
+def _decide_regions(recipe: Recipe, content: tf.Tensor, style: tf.Tensor) -> Recipe:
+    """Returns the recipe with a decision for `regions` "auto", by the share of the style image that is matched."""
+    if recipe.loss.regions != "auto":
+        return recipe
+    with _building:
+        network = _matching_network(recipe.network.weights, _modified(recipe.network.weights))
+    share = metrics.matched_share(network, content, style)
+    few = share < ENOUGH_MATCHED
+    _log.info("the photograph matches %.2f of the painting: %s.", share, "3 regions" if few else "no regions")
+    return with_regions(recipe) if few else replace(recipe, {"regions": "none"})
+
+
+def _modified(weights: str) -> int:
+    """Returns when a weights file was modified, 0 for a network that is named."""
+    file = Path(weights)
+    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def clear_cache() -> None:
@@ -196,6 +221,7 @@ def clear_cache() -> None:
     Active runs keep theirs until they end.
     """
     _cached_transfer.cache_clear()
+    _matching_network.cache_clear()
     one_pass.clear_cache()
     gc.collect()  # Networks and graphs refer to each other.
 

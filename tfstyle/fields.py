@@ -58,7 +58,9 @@ def check_fields(instance: Any) -> None:
     """
     for item in dataclasses.fields(instance):
         value, kind = getattr(instance, item.name), str(item.type)
-        if kind.startswith("str | Callable"):
+        if kind == "str | int":
+            checked = _checked(item, value, "str")
+        elif kind.startswith("str | Callable"):
             checked = value if callable(value) else _checked(item, value, "str")
         elif kind.startswith("tuple[") and (kind := kind.removeprefix("tuple[").removesuffix(", ...]")) in _KINDS:
             if isinstance(value, str) or not isinstance(value, Iterable):

@@ -131,6 +131,17 @@ def parse_color(text: str) -> tuple[int, int, int]:
         raise UsageError(f"`background` should be a color such as white or #203040, not {text!r}.") from None
 
 
+def reduce(image: Any, long_side: int, *, short_side: int) -> Any:
+    """Reduces an image to a length of the long side, or to a greater one that leaves the short side as long as asked.
+
+    Args:
+        image: float32 [1, height, width, channels]; a smaller one is returned as it is.
+        long_side, short_side: lengths in pixels.
+    """
+    long, short = max(sides(image)), min(sides(image))
+    return fit(image, min(long, max(long_side, round(short_side * long / short))))
+
+
 def as_image(value: Any, name: str) -> tf.Tensor:
     """Checks an image and converts it to a tensor.
 

@@ -25,6 +25,8 @@ CONTENT_LAYER = "block4_conv2"
 MATCHING_LAYER = "block4_conv1"
 """Style layer in which positions of the content image are matched with positions of the style image."""
 
+_MATCHING_SIZE, _SHORT_SIDE = 256, 48
+
 LAYERS = (*STYLE_LAYERS, CONTENT_LAYER)
 """Layers that the network given to `compare` must return."""
 
@@ -188,6 +190,21 @@ def _finest_detail(image: Any) -> np.ndarray:
     reduced = images.resize(luma, (height + 1) // 2, (width + 1) // 2)
     detail: np.ndarray = (luma - images.resize(reduced, height, width)).numpy()[0, ..., 0]
     return detail
+
+
+def matched_share(network: VGG, content: tf.Tensor, style: tf.Tensor) -> float:
+    """Computes the share of the style image that the content image matches, as `match_positions`, at 256 pixels.
+
+    Args:
+        network: a network that returns `MATCHING_LAYER`.
+        content, style: float32 [1, height, width, 3] in [0, 1].
+
+    Raises:
+        InputError: if an image is too small for the network.
+    """
+    pictures = (images.reduce(image, _MATCHING_SIZE, short_side=_SHORT_SIDE) for image in (content, style))
+    of_content, of_style = (network(picture)[MATCHING_LAYER] for picture in pictures)
+    return match_positions(of_content, of_style, of_content)[0]
 
 
 def match_positions(content: Any, style: Any, result: Any, *, temperature: float = 0.05) -> tuple[float, float]:

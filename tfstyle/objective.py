@@ -88,7 +88,7 @@ def make_targets(
     of_regions = {
         layer: RegionTargets(
             tf.reduce_mean(masks[layer], axis=(0, 1, 2)),
-            tuple(prepare(found[number : number + 1]) for number in range(loss.regions)),
+            tuple(prepare(found[number : number + 1]) for number in range(loss.region_count)),
         )
         for layer, found in model.statistics(sums).items()
     }

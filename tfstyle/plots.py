@@ -9,14 +9,16 @@ import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfstyle import images
-from tfstyle.regions import Regions
 from tfstyle.tensors import sides
+
+if TYPE_CHECKING:
+    from tfstyle.regions import Regions
 
 Row = Mapping[str, float]
 """One row of `callbacks.History`: name of a number → number."""

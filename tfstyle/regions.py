@@ -7,7 +7,7 @@ once, which is an object rather than a texture, counts for less.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def find_regions(network: VGG, content: tf.Tensor, style: tf.Tensor, *, count: i
         Gatys, Ecker, Bethge, Hertzmann, Shechtman: Controlling Perceptual Factors in Neural Style Transfer (CVPR 2017),
         section 4. Halko, Martinsson, Tropp: Finding Structure with Randomness (2011), for the principal components.
     """
-    pictures = [_reduced(image) for image in (content, style)]
+    pictures = [images.reduce(image, _LONG_SIDE, short_side=_SHORT_SIDE) for image in (content, style)]
     features = [{layer: found.numpy() for layer, found in network(picture).items()} for picture in pictures]
     described = [_describe(found, picture) for found, picture in zip(features, pictures, strict=True)]
     grids = [sides(found[LAYERS[0]]) for found in features]
@@ -111,11 +111,11 @@ def sharpen(masks: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     def average(values: tf.Tensor) -> tf.Tensor:  # Of what is inside the image, of values of any rank.
         flat = tf.reshape(values, [1, height, width, -1])
         averages = tf.nn.avg_pool2d(flat, 2 * _FILTER_RADIUS + 1, 1, "SAME")
-        return cast(tf.Tensor, tf.reshape(averages, values.shape))
+        return tf.reshape(averages, values.shape)
 
-    def covariance(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    def covariance(one: tf.Tensor, other: tf.Tensor) -> Any:
         products = average(tf.einsum("bhwi,bhwj->bhwij", one, other))
-        return cast(tf.Tensor, products - tf.einsum("bhwi,bhwj->bhwij", average(one), average(other)))
+        return products - tf.einsum("bhwi,bhwj->bhwij", average(one), average(other))
 
     of_image = covariance(image, image) + _FILTER_EPSILON * tf.eye(3)
     slope = tf.linalg.solve(of_image, covariance(image, enlarged))
@@ -158,12 +158,6 @@ def recurrence(features: np.ndarray) -> np.ndarray:
     recurring = tf.clip_by_value((smooth - _ONCE) / (_OFTEN - _ONCE), 0.0, 1.0)
     eroded: np.ndarray = -tf.nn.max_pool2d(-recurring, 3, 1, "SAME").numpy()
     return eroded
-
-
-def _reduced(image: tf.Tensor) -> tf.Tensor:
-    """Reduces an image to a long side of 256 pixels, or more if the short side would be very short."""
-    long, short = max(sides(image)), min(sides(image))
-    return images.fit(image, min(long, max(_LONG_SIDE, round(_SHORT_SIDE * long / short))))
 
 
 def _describe(features: dict[str, np.ndarray], picture: tf.Tensor) -> np.ndarray:

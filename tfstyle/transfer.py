@@ -91,7 +91,7 @@ class Transfer:
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
-        masks = tf.TensorSpec([1, None, None, loss.regions])
+        masks = tf.TensorSpec([1, None, None, loss.region_count])
         regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1]))) if loss.finds_regions() else None
         self._targets = compile_once(
             lambda content, style, regions=None: make_targets(self.model, loss, content, style, regions=regions),
@@ -194,7 +194,7 @@ class Transfer:
         """Finds the regions of two images, if the loss compares regions or weighs what recurs (`find_regions`)."""
         loss = self.graph_key.loss
         self._check_sizes(content, style)
-        return find_regions(self.model.vgg, content, style, count=loss.regions) if loss.finds_regions() else None
+        return find_regions(self.model.vgg, content, style, count=loss.region_count) if loss.finds_regions() else None
 
     def targets(self, content: tf.Tensor, style: tf.Tensor, *, regions: Regions | None = None) -> Targets:
         """Computes the targets that the image is compared with, like `objective.make_targets`.

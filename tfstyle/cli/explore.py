@@ -110,7 +110,9 @@ def features(options: argparse.Namespace) -> None:
 
 def regions(options: argparse.Namespace) -> None:
     """Runs `tfstyle regions`: draws the regions that two pictures share."""
-    recipe = get_recipe("default", regions=options.regions, recurrence=1.0)
+    if not 2 <= options.regions <= 8:
+        raise UsageError(f"--regions should be 2 to 8, not {options.regions}.")
+    recipe = get_recipe("default", regions=options.regions)
     content, style = check_pictures(options, recipe)
     output = result_path(options, content, f"{style.stem}.regions")
     images.check_output(output, overwrite=options.overwrite)
@@ -126,7 +128,7 @@ def regions(options: argparse.Namespace) -> None:
     network = build_model(recipe.network, recipe.loss).vgg
     for picture, path in ((photograph, content), (painting, style)):
         network.check_size(picture, str(path))
-    found = find_regions(network, photograph, painting, count=options.regions)
+    found = find_regions(network, photograph, painting, count=recipe.loss.region_count)
     sheet = plots.draw_regions(photograph, painting, found)
     images.write_result(np.float32(sheet / 255.0), output, overwrite=options.overwrite)
     events.result(options, Path(output))

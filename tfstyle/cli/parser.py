@@ -258,7 +258,7 @@ def _add_regions(commands: Any) -> None:
     options.add_pictures(regions)
     common = regions.add_argument_group("common options")
     options.add_output(common, "FILE", "the result [CONTENT.STYLE.regions.png]")
-    common.add_argument("--regions", type=int, default=3, metavar="N", help="number of regions, 1 to 8 [3]")
+    common.add_argument("--regions", type=int, default=3, metavar="N", help="number of regions, 2 to 8 [3]")
     files = regions.add_argument_group("files")
     options.add_overwrite(files, "replace an existing file")
     options.add_background(files)

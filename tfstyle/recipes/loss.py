@@ -118,8 +118,8 @@ class Loss:
         reduction: "mean" over entries, or "sum" as in Keras' example (`losses.reduction`).
         total_variation: a name in `total_variation.FORMS`, or a function image → scalar.
         terms: custom loss terms.
-        regions: number of regions of which each has a style target of its own (`regions.find_regions`); 1 compares the
-            whole images.
+        regions: number of regions of which each has a style target of its own (`regions.find_regions`), 2 to 8; "none"
+            compares the whole images. "auto" is decided by `api.stylize` for the two images; elsewhere it is "none".
         recurrence: strength of `regions.recurrence`, the weights of the style image's positions; 0 weighs all equally.
     """
 
@@ -134,11 +134,11 @@ class Loss:
         "squared", choices=("squared", "absolute", "power", "absolute_sum", "nine_point")
     )
     terms: tuple[Term, ...] = ()
-    regions: int = option(
-        1,
-        "number of regions, such as sky and ground, that take their style from their own part of the painting",
-        low=1,
-        high=8,
+    regions: str | int = option(
+        "none",
+        "number of regions, such as sky and ground, that take their style from their own part of the painting; auto is "
+        "3 where the photograph has no place for much of what the painting shows, otherwise none",
+        choices=("none", "auto", *map(str, range(2, 9))),
     )
     recurrence: float = option(
         0.0,
@@ -149,6 +149,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         """Checks every field."""
+        object.__setattr__(self, "regions", {"1": "none"}.get(str(self.regions), str(self.regions)))
         check_fields(self)
         for name in ("content_layers", "style_layers"):
             object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
@@ -169,7 +170,12 @@ class Loss:
 
     def finds_regions(self) -> bool:
         """Returns whether the images are analyzed before the run, for regions or for what recurs."""
-        return self.regions > 1 or self.recurrence > 0.0
+        return self.region_count > 1 or self.recurrence > 0.0
+
+    @property
+    def region_count(self) -> int:
+        """The number of regions, 1 for "none" and for "auto"."""
+        return 1 if self.regions in ("none", "auto") else int(self.regions)
 
     def smallest_side(self) -> int:
         """Returns the smallest side in pixels that an image needs to reach the deepest layer."""

@@ -1,4 +1,4 @@
-"""tfstyle's own recipes: `balanced` (the default), `draft` and `best`."""
+"""tfstyle's own recipes: `balanced` (the default), `draft`, `best` and `wasserstein`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tfstyle.vgg19 import STYLE_LAYERS
 WASSERSTEIN_WEIGHTS = {layer: weight / 341 for layer, weight in zip(STYLE_LAYERS, (256, 64, 16, 4, 1), strict=True)}
 """Style layer weights of style-transfer-pytorch, divided by their sum."""
 
-BALANCED = Recipe(
-    name="balanced",
-    summary="ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
+WASSERSTEIN = Recipe(
+    name="wasserstein",
+    summary="ours: the default without its choices for pictures and machine: whole images, in float32",
     # The style loss and its layer weights are those of `crowson`, except for the iteration for the matrix root.
     source="tfstyle, tuned with metrics.compare and by eye on 6 to 12 pairs of images",
     loss=Loss(
@@ -40,12 +40,21 @@ BALANCED = Recipe(
     ),
 )
 
+BALANCED = replace(
+    WASSERSTEIN,
+    {
+        "name": "balanced",
+        "summary": "ours, the default: coarse to fine, distance of mean and covariance, L-BFGS; a minute at 512 px",
+        "precision": "auto",
+        "regions": "auto",
+    },
+)
+
 DRAFT = replace(
     BALANCED,
     {
         "name": "draft",
-        "summary": "ours, a preview: a third of the time, in bfloat16 where that is faster; about 10 s at 512 px",
-        "precision": "auto",
+        "summary": "ours, a preview in a third of the time; about 10 s at 512 px",
         "scale_steps": (20, 12, 8),
         "first_steps": 12,
     },
@@ -61,3 +70,17 @@ BEST = replace(
         "content_weight": 0.0135,
     },
 )
+
+ENOUGH_MATCHED = 0.6
+"""Share of the style image that the content image should match (`metrics.matched_share`) for a loss of whole images;
+below it, results with regions were preferred in blind comparisons, above it mostly those without."""
+
+
+def with_regions(recipe: Recipe) -> Recipe:
+    """Returns the recipe for a content image that has no place for much of what the style image shows.
+
+    Three regions, less weight for what the painting shows once, and more for the content, because each region is
+    drawn to its own target.
+    """
+    weight = 1.6 * recipe.term_weights.content_weight
+    return replace(recipe, {"regions": "3", "recurrence": recipe.loss.recurrence or 1.0, "content_weight": weight})

@@ -150,7 +150,7 @@ class Overrides(TypedDict, total=False):
     reduction: str
     total_variation: str | Callable[..., Any]
     terms: tuple[Term, ...] | list[Term]
-    regions: int
+    regions: str | int
     recurrence: float
 
     content_weight: float

@@ -27,7 +27,7 @@ def fast_recipe(options: FastOptions) -> Recipe:
     cannot be reduced to 0, and it has a smaller weight.
     """
     return get_recipe(
-        "balanced",
+        "wasserstein",
         name="fast",
         content_layers={"block3_conv3": 1.0},
         style_layers=dict(zip(STYLE_LAYERS, (0.3, 0.3, 0.2, 0.18, 0.02), strict=True)),
