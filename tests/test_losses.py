@@ -8,6 +8,7 @@ import scipy.linalg
 import tensorflow as tf
 
 from tfstyle import losses, statistics, total_variation, wasserstein
+from tfstyle.recipes import get_recipe
 from tfstyle.statistics import sufficient_statistics
 
 # A 2x3 picture of one channel:  0 1 3
@@ -256,3 +257,11 @@ def test_the_wasserstein_distance_of_flat_pictures_is_finite(rng):
             value = wasserstein.distance(statistic, prepare(target))
         assert -1e-3 < float(value) < 100.0
         assert np.isfinite(tape.gradient(value, statistic)).all()
+
+
+def test_a_distance_is_a_function_that_a_recipe_accepts():
+    doubled = losses.Distance(lambda statistic: 2.0 * statistic, losses.squared_error)
+    assert float(doubled(tf.constant([3.0, 5.0]), tf.constant([1.0, 2.0]))) == 1.0  # Of 3 and 2, 5 and 4.
+    recipe = get_recipe("wasserstein", distance=doubled)
+    assert losses.find_distance(recipe.loss.distance) is doubled
+    assert recipe.record()["loss"]["distance"][1] == "tfstyle.losses.squared_error"

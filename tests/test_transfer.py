@@ -249,7 +249,7 @@ def test_memory_that_runs_out_is_one_line(mini_transfer, rng, monkeypatch):
     recipe = mini_recipe()
     painter = mini_transfer(recipe)
 
-    def exhausted(*_):
+    def exhausted(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
 
     monkeypatch.setattr(painter, "targets", exhausted)
@@ -421,3 +421,9 @@ def test_a_start_from_a_file_is_the_callers_to_read(mini_transfer, rng):
     recipe = mini_recipe(init="start.png")
     with pytest.raises(UsageError, match=r"starts from .start\.png.; make that image and pass it as `init`"):
         next(mini_transfer(recipe).steps(image(rng), image(rng)))
+
+
+def test_regions_need_more_memory():
+    network, optimizer = (getattr(get_recipe("balanced"), part) for part in ("network", "optimizer"))
+    needed = [transfer.memory_needed(network, optimizer, (600, 800), (300, 400), regions=n) for n in (1, 2, 3)]
+    assert np.diff(needed).tolist() == [2 * 300 * 480_000, 300 * 480_000]

@@ -100,10 +100,10 @@ def stylize(
     style_sides = images.fit_size(*proportions, longest)
     for picture, size in ((content_picture, content_sides), (style_picture, style_sides)):
         _check_size(picture, size, chosen.loss.smallest_side())
-    needed = _check_memory(chosen, content_sides, style_sides)
     content_image = images.resize(content_picture.image, *content_sides)
     style_image = images.resize(style_picture.image, *style_sides)
     chosen = _decide_regions(chosen, content_image, style_image)
+    needed = _check_memory(chosen, content_sides, style_sides)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
@@ -244,7 +244,7 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 def _check_memory(recipe: Recipe, result: tuple[int, int], style: tuple[int, int]) -> int:
     """Refuses a run that would not fit in main memory, before it begins; returns its estimated peak in bytes."""
-    needed = memory_needed(recipe.network, recipe.optimizer, result, style)
+    needed = memory_needed(recipe.network, recipe.optimizer, result, style, regions=recipe.loss.region_count)
     free = environment.check_free_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
         clear_cache()  # Releasing the networks of other recipes can make room.

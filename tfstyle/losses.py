@@ -103,6 +103,10 @@ class Distance(NamedTuple):
     prepare: Callable[[tf.Tensor], Any]
     compare: Callable[[tf.Tensor, Any], tf.Tensor]
 
+    def __call__(self, statistic: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Compares a statistic with that of the style image."""
+        return self.compare(statistic, self.prepare(target))
+
 
 DISTANCES: Mapping[str, Distance] = MappingProxyType(
     {

@@ -25,7 +25,7 @@ CONTENT_LAYER = "block4_conv2"
 MATCHING_LAYER = "block4_conv1"
 """Style layer in which positions of the content image are matched with positions of the style image."""
 
-_MATCHING_SIZE, _SHORT_SIDE = 256, 48
+_MATCHING_SIZE, _SHORT_SIDE = 256, 16
 
 LAYERS = (*STYLE_LAYERS, CONTENT_LAYER)
 """Layers that the network given to `compare` must return."""

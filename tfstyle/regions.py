@@ -24,7 +24,7 @@ SMALLEST_SHARE = 0.03
 """A region of a smaller part of the content image joins the most similar one; one of a smaller part of the style image
 is compared with the whole style image."""
 
-_LONG_SIDE, _SHORT_SIDE = 256, 48
+_LONG_SIDE, _SHORT_SIDE = 256, 16
 _LUMA_WEIGHT, _HEIGHT_WEIGHT = 0.3, 0.4
 _DIMENSIONS = 24
 _SOFTNESS = 0.1

@@ -29,6 +29,9 @@ from tfstyle.tensors import sides
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
 
+BYTES_PER_REGION = 300
+"""Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
+
 BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size, in bytes."""
 
@@ -264,7 +267,7 @@ def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     return images.resize(image, height, width) + content - held
 
 
-def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> int:
+def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int], regions: int = 1) -> int:
     """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
 
     The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, measured as a
@@ -274,13 +277,15 @@ def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int]) -> 
         network: defines the precision.
         optimizer: the recipe's optimizer.
         *sizes: (height, width) of the result first, then of the other images.
+        regions: the number of regions.
 
     Returns:
         Bytes.
     """
     pixels = [height * width for height, width in sizes]
     state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
-    evaluation = BYTES_PER_PIXEL[dtype_policy(network.precision)] * max(pixels) + 72 * pixels[0]
+    of_regions = BYTES_PER_REGION * regions if regions > 1 else 0
+    evaluation = (BYTES_PER_PIXEL[dtype_policy(network.precision)] + of_regions) * max(pixels) + 72 * pixels[0]
     return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
 
 
