@@ -16,6 +16,15 @@ WEIGHTS = {"content": 0.5, "style": 2.0, "total_variation": 3.0}
 LOSS = mini_recipe().loss
 
 
+def check_gradient(function, start, rng, *, rel):
+    """Compares the gradient at an image with finite differences along random directions."""
+    gradient = function(start).gradient.numpy()
+    for _ in range(5):
+        direction, h = rng.normal(size=start.shape), 1e-6
+        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
+        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=rel, abs=1e-6)
+
+
 COMPARED = [(statistic, "squared_error") for statistic in statistics.STATISTICS if statistic != "mean_gram"]
 COMPARED += [("mean_gram", "wasserstein"), ("mean_gram", "wasserstein_newton_schulz")]
 
@@ -32,13 +41,8 @@ def test_the_gradient_agrees_with_finite_differences(statistic, style_loss, tv_f
     )
     # Away from the kinks of the absolute value, of which the blocks of the test image are full.
     start += rng.uniform(0, 0.2, size=start.shape)
-    gradient = function(start).gradient.numpy()
-    for _ in range(5):
-        direction, h = rng.normal(size=start.shape), 1e-6
-        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
-        # Of the fast root, eigenvalues too small to converge have half the gradient of what stands in their place.
-        rel = 5e-3 if style_loss == "wasserstein" else 1e-5
-        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=rel, abs=1e-6)
+    # Of the fast root, eigenvalues too small to converge have half the gradient of what stands in their place.
+    check_gradient(function, start, rng, rel=5e-3 if style_loss == "wasserstein" else 1e-5)
 
 
 @pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
@@ -166,12 +170,7 @@ def test_the_gradient_of_terms_of_ones_own_agrees_with_finite_differences(rng):
     targets = objective.make_targets(model, loss, content, style)
     weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
     function = objective.make_objective(model, loss, targets, weights=weights)
-    start += rng.uniform(0, 0.2, size=start.shape)
-    gradient = function(start).gradient.numpy()
-    for _ in range(3):
-        direction, h = rng.normal(size=start.shape), 1e-6
-        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
-        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=1e-5, abs=1e-6)
+    check_gradient(function, start + rng.uniform(0, 0.2, size=start.shape), rng, rel=1e-5)
 
 
 def cosine(statistic, target):
@@ -261,13 +260,8 @@ def test_the_gradient_of_regions_agrees_with_finite_differences(distance, rng):
     targets = objective.make_targets(model, loss, content, style, regions=found)
     weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
     function = objective.make_objective(model, loss, targets, weights=weights)
-    start += rng.uniform(0, 0.2, size=start.shape)
-    gradient = function(start).gradient.numpy()
-    for _ in range(3):
-        direction, h = rng.normal(size=start.shape), 1e-6
-        ahead, behind = (float(function(start + sign * h * direction).loss) for sign in (1, -1))
-        rel = 1e-5 if distance == "squared_error" else 5e-3
-        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * h), rel=rel, abs=1e-6)
+    rel = 1e-5 if distance == "squared_error" else 5e-3
+    check_gradient(function, start + rng.uniform(0, 0.2, size=start.shape), rng, rel=rel)
 
 
 def test_what_does_not_recur_counts_less_at_layers_that_show_objects(rng):
