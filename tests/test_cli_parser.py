@@ -111,6 +111,7 @@ COMMANDS = [
     "sweep",
     "compare",
     "features",
+    "regions",
     "train",
     "export",
     "inspect",
