@@ -76,7 +76,7 @@ def picture_row(job):
     height, width = content.shape[1:3]
     shown = [(count, seconds, images.resize(image, height, width)) for count, seconds, image in looks]
     measured = [(count, seconds, *metrics.compare(network, content, style, image)) for count, seconds, image in shown]
-    return row | {"curve": measured} | dict(zip(FIGURES, measured[-1][2:], strict=True))
+    return row | {"curve": measured} | dict(zip(FIGURES, measured[-1][2:], strict=False))
 
 
 def memory_row(job):
