@@ -34,7 +34,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 CONTENTS = ("neuschwanstein", "colosseum", "chelsea")
 STYLES = ("starry_night", "cafe_terrace", "harvest", "night_cafe")
 SAMPLE_PAIRS = [(CONTENTS[i % 3], STYLES[i % 4]) for i in range(12)]
-FIGURES = ("gram", "moments", "sliced_wasserstein", "colors", "content", "ssim")
+FIGURES = ("gram", "moments", "sliced_wasserstein", "colors", "content", "ssim", "grain", "matched_share", "semantic")
 LOOKS = [2.0**power for power in range(-1, 11)]
 """Numbers of evaluations, in images of the full size, at which the image is kept and measured after the run."""
 
@@ -76,7 +76,7 @@ def picture_row(job):
     height, width = content.shape[1:3]
     shown = [(count, seconds, images.resize(image, height, width)) for count, seconds, image in looks]
     measured = [(count, seconds, *metrics.compare(network, content, style, image)) for count, seconds, image in shown]
-    return row | {"curve": measured} | dict(zip(FIGURES, measured[-1][2:], strict=False))
+    return row | {"curve": measured} | dict(zip(FIGURES, measured[-1][2:], strict=True))
 
 
 def memory_row(job):
