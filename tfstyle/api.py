@@ -100,13 +100,13 @@ def stylize(
     style_sides = images.fit_size(*proportions, longest)
     for picture, size in ((content_picture, content_sides), (style_picture, style_sides)):
         _check_size(picture, size, chosen.loss.smallest_side())
-    content_image = images.resize(content_picture.image, *content_sides)
-    style_image = images.resize(style_picture.image, *style_sides)
-    chosen = _decide_regions(chosen, content_image, style_image)
+    chosen = _decide_regions(chosen, content_picture.image, style_picture.image)
     needed = _check_memory(chosen, content_sides, style_sides)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
+    content_image = images.resize(content_picture.image, *content_sides)
+    style_image = images.resize(style_picture.image, *style_sides)
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
@@ -197,7 +197,7 @@ def _matching_network(weights: str, _weights_modified: int) -> VGG:
     return load_vgg((metrics.MATCHING_LAYER,), weights=weights)
 
 
-def _decide_regions(recipe: Recipe, content: tf.Tensor, style: tf.Tensor) -> Recipe:
+def _decide_regions(recipe: Recipe, content: Any, style: Any) -> Recipe:
     """Returns the recipe with a decision for `regions` "auto", by the share of the style image that is matched."""
     if recipe.loss.regions != "auto":
         return recipe
@@ -216,7 +216,8 @@ def _modified(weights: str) -> int:
 
 
 def clear_cache() -> None:
-    """Releases what is kept between calls: networks and graphs of the last eight recipes, some 90 MB each, and AdaIN.
+    """Releases what is kept between calls: networks and graphs of the last eight recipes, some 90 MB each, and
+    those of AdaIN and of the decision about regions.
 
     Active runs keep theirs until they end.
     """

@@ -192,7 +192,7 @@ def _finest_detail(image: Any) -> np.ndarray:
     return detail
 
 
-def matched_share(network: VGG, content: tf.Tensor, style: tf.Tensor) -> float:
+def matched_share(network: VGG, content: Any, style: Any) -> float:
     """Computes the share of the style image that the content image matches, as `match_positions`, at 256 pixels.
 
     Args:
