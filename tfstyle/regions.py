@@ -74,9 +74,10 @@ def find_regions(network: VGG, content: tf.Tensor, style: tf.Tensor, *, count: i
         section 4. Halko, Martinsson, Tropp: Finding Structure with Randomness (2011), for the principal components.
     """
     pictures = [images.reduce(image, _LONG_SIDE, short_side=_SHORT_SIDE) for image in (content, style)]
-    features = [{layer: found.numpy() for layer, found in network(picture).items()} for picture in pictures]
-    described = [_describe(found, picture) for found, picture in zip(features, pictures, strict=True)]
-    grids = [sides(found[LAYERS[0]]) for found in features]
+    found = [network(picture) for picture in pictures]
+    features = [{layer: of_picture[layer].numpy() for layer in LAYERS} for of_picture in found]
+    described = [_describe(*pair) for pair in zip(features, pictures, strict=True)]
+    grids = [sides(of_picture[LAYERS[0]]) for of_picture in features]
     rng = np.random.default_rng(seed)
     points = _principal_components(np.concatenate(described), rng)
     of_content, of_style = np.split(points, [len(described[0])])
