@@ -216,10 +216,10 @@ def _modified(weights: str) -> int:
 
 
 def clear_cache() -> None:
-    """Releases what is kept between calls: networks and graphs of the last eight recipes, some 90 MB each, and
-    those of AdaIN and of the decision about regions.
+    """Releases the networks and graphs that are kept between calls.
 
-    Active runs keep theirs until they end.
+    They are those of the last eight recipes, some 90 MB each, of AdaIN, and of the decision about regions. Active runs
+    keep theirs until they end.
     """
     _cached_transfer.cache_clear()
     _matching_network.cache_clear()
