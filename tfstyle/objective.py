@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
-from tfstyle import losses, total_variation
+from tfstyle import losses, neighbors, total_variation
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
@@ -58,7 +58,13 @@ class RegionTargets(NamedTuple):
 
 
 def make_targets(
-    model: StyleContentModel, loss: Loss, content: tf.Tensor, style: tf.Tensor, *, regions: Regions | None = None
+    model: StyleContentModel,
+    loss: Loss,
+    content: tf.Tensor,
+    style: tf.Tensor,
+    *,
+    image: tf.Tensor | None = None,
+    regions: Regions | None = None,
 ) -> Targets:
     """Computes the targets: the features of the content image and the statistics of the style image.
 
@@ -66,17 +72,21 @@ def make_targets(
         model: computes features and statistics.
         loss: defines the distance and custom terms.
         content, style: float32 [1, height, width, 3] in [0, 1].
+        image: the image so far, of the content image's size, for which nearest neighbors are searched; None is the
+            content image.
         regions: the regions to compare; None compares the whole images.
 
     Returns:
         {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
-        "terms": {name: target of a custom term}}, and with regions "masks": {layer: mask on the layer's grid}.
+        "neighbors": {layer: features of the style image, arranged like the content image's}, "terms": {name: target of
+        a custom term}}, and with regions "masks": {layer: mask on the layer's grid}.
     """
     prepare = losses.find_distance(loss.distance).prepare
     of_content, of_style = model.scale(model.vgg(content)), model.vgg(style)
     pictured = Pictured(content, of_content), Pictured(style, model.scale(of_style))
     targets: dict[str, Any] = {
         "content": {layer: of_content[layer] for layer in model.content_layers},
+        "neighbors": _neighbor_targets(model, loss, pictured, image),
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
     if regions is None:
@@ -93,6 +103,19 @@ def make_targets(
         for layer, found in model.statistics(sums).items()
     }
     return targets | {"style": of_regions, "masks": masks}
+
+
+def _neighbor_targets(
+    model: StyleContentModel, loss: Loss, pictured: tuple[Pictured, Pictured], image: tf.Tensor | None
+) -> neighbors.Columns:
+    """Finds the hypercolumns of the style image that the content image and the image so far choose."""
+    if not loss.neighbor_layers:
+        return {}
+    content, style = (neighbors.hypercolumns(each.features, loss.neighbor_layers, each.image) for each in pictured)
+    if image is None:
+        return neighbors.neighbor_targets(content, content, style)
+    so_far = neighbors.hypercolumns(model.scale(model.vgg(image)), loss.neighbor_layers, image)
+    return neighbors.neighbor_targets(content, so_far, style)
 
 
 _NO_POSITION = 1e-6
@@ -131,6 +154,7 @@ def loss_terms(
     image: tf.Tensor,
     targets: Targets,
     weights: Mapping[str, Any],
+    columns: neighbors.Columns | None = None,
 ) -> dict[str, tf.Tensor]:
     """Computes the loss of an image, term by term.
 
@@ -140,11 +164,13 @@ def loss_terms(
         statistics: layer → statistic of the image.
         image: [batch, height, width, 3] in the recipe's space.
         targets: from `make_targets`; one style image's statistics are used for a whole batch.
-        weights: factors of the terms "content", "style" and "total_variation"; a term without one is left out.
+        weights: factors of the terms "content", "style", "neighbors" and "total_variation"; a term without one is left
+            out.
+        columns: hypercolumns of the image, for the term "neighbors".
 
     Returns:
-        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "total_variation", and custom
-        terms under their names.
+        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "neighbors", "total_variation",
+        and custom terms under their names.
     """
     compare_style = losses.find_distance(loss.distance).compare
     if "masks" in targets:
@@ -163,6 +189,8 @@ def loss_terms(
         for layer, value in by_layer.items():
             terms[f"{kind}/{layer}"] = weights[kind] * factor(values[layer]) * value
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
+    if "neighbors" in weights and columns is not None:
+        terms["neighbors"] = weights["neighbors"] * neighbors.neighbor_loss(columns, targets["neighbors"])
     if "total_variation" in weights:
         variation = total_variation.find_form(loss.total_variation)
         terms["total_variation"] = weights["total_variation"] * variation(image)
@@ -210,30 +238,47 @@ def make_objective(
     own = (layer for term in loss.terms if term.weight for layer in term.layers)
     local = tuple(dict.fromkeys((*content, *own)))
     masks = targets.get("masks", {})
+    matched = loss.neighbor_layers if "neighbors" in weights else {}
+
+    def place(image: tf.Tensor, layer: str, found: tf.Tensor) -> tf.Tensor:
+        return neighbors.on_grid(model.scale({layer: found})[layer], image, layer=layer, weights=matched)
 
     def evaluate(variable: tf.Tensor) -> Evaluation:
         image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         kept = {layer: features[layer] for layer in local}
         sums = {layer: sufficient_statistics(features[layer], weights=masks.get(layer)) for layer in style}
+        placed = {
+            layer: with_pullback(functools.partial(place, image, layer), features[layer])
+            for layer in matched
+        }
+        columns = {layer: column for layer, (column, _) in placed.items()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch((variable, kept, sums))
+            tape.watch((variable, kept, sums, columns))
             terms = loss_terms(
-                loss, model.scale(kept), model.statistics(sums), image=variable, targets=targets, weights=weights
+                loss,
+                model.scale(kept),
+                model.statistics(sums),
+                image=variable,
+                targets=targets,
+                weights=weights,
+                columns=columns,
             )
             value = total(terms)
-        of_variable, of_kept, of_sums = cast(  # Gradients have the structure of the variables.
-            tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, SufficientStatistics]],
-            tape.gradient(value, (variable, kept, sums), unconnected_gradients=tf.UnconnectedGradients.ZERO),
+        of_variable, of_kept, of_sums, of_columns = cast(  # Gradients have the structure of the variables.
+            tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, SufficientStatistics], dict[str, tf.Tensor]],
+            tape.gradient(value, (variable, kept, sums, columns), unconnected_gradients=tf.UnconnectedGradients.ZERO),
         )
 
         def gradient_at(layer: str) -> tf.Tensor:
             gradients = [of_kept[layer]] if layer in local else []
             if layer in style:
                 gradients.append(sums_gradient(features[layer], of_sums[layer], weights=masks.get(layer)))
+            if layer in matched:
+                gradients.append(placed[layer][1](of_columns[layer]))
             return tf.add_n(gradients)
 
-        towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *local)}
+        towards = {layer: functools.partial(gradient_at, layer) for layer in (*style, *local, *matched)}
         gradient = image_to_variable(features_to_image(towards))
         if "total_variation" in weights:
             gradient += of_variable

@@ -97,8 +97,10 @@ class Transfer:
         masks = tf.TensorSpec([1, None, None, loss.region_count])
         regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1]))) if loss.finds_regions() else None
         self._targets = compile_once(
-            lambda content, style, regions=None: make_targets(self.model, loss, content, style, regions=regions),
-            *(any_size, any_size) if regions is None else (any_size, any_size, regions),
+            lambda content, style, image, regions=None: make_targets(
+                self.model, loss, content, style, image=image, regions=regions
+            ),
+            *(any_size, any_size, any_size) if regions is None else (any_size, any_size, any_size, regions),
         )
         targets = any_size_specs(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
@@ -182,16 +184,17 @@ class Transfer:
         init: Any,
     ) -> tuple[Targets, RunState]:
         """Returns targets and state at the start of a level; `state` is that at the end of the previous one, if any."""
-        targets = self.targets(content, _crop(style, recipe.style_size.style_crop), regions=regions)
         pyramid = recipe.pyramid
         if state is None:
             image = init(content, style) if callable(init) else init
         else:
             image = self._iterate.image(state)
-            if pyramid.add_detail and recipe.term_weights.content_weight:
+            if pyramid.add_detail and recipe.term_weights.keeps_content():
                 image = _with_detail(image, content)
         variable = self._iterate.start(recipe.start, content, image)
-        return targets, self._iterate.begin(variable, state if pyramid.warm_start else None)
+        state = self._iterate.begin(variable, state if pyramid.warm_start else None)
+        cropped = _crop(style, recipe.style_size.style_crop)
+        return self.targets(content, cropped, image=self._iterate.image(state), regions=regions), state
 
     def regions(self, content: tf.Tensor, style: tf.Tensor) -> Regions | None:
         """Finds the regions of two images, if the loss compares regions or weighs what recurs (`find_regions`)."""
@@ -199,11 +202,19 @@ class Transfer:
         self._check_sizes(content, style)
         return find_regions(self.model.vgg, content, style, count=loss.region_count) if loss.finds_regions() else None
 
-    def targets(self, content: tf.Tensor, style: tf.Tensor, *, regions: Regions | None = None) -> Targets:
+    def targets(
+        self,
+        content: tf.Tensor,
+        style: tf.Tensor,
+        *,
+        image: tf.Tensor | None = None,
+        regions: Regions | None = None,
+    ) -> Targets:
         """Computes the targets that the image is compared with, like `objective.make_targets`.
 
         Args:
             content, style: float32 [1, height, width, 3] in [0, 1].
+            image: the image so far; None is the content image.
             regions: those of the two images; None finds them if the loss needs them.
 
         Raises:
@@ -211,7 +222,7 @@ class Transfer:
         """
         self._check_sizes(content, style)
         regions = regions or self.regions(content, style)
-        targets: Targets = self._targets(content, style) if regions is None else self._targets(content, style, *regions)
+        targets: Targets = self._targets(content, style, content if image is None else image, *(regions or ()))
         return targets
 
     def _check_sizes(self, content: tf.Tensor, style: tf.Tensor) -> None:

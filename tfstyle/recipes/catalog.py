@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tfstyle.errors import UsageError, lookup
-from tfstyle.recipes.presets import BALANCED, BEST, DRAFT, WASSERSTEIN
+from tfstyle.recipes.presets import BALANCED, BEST, DRAFT, NNST, WASSERSTEIN
 from tfstyle.recipes.published import (
     ANISH,
     AVGPOOL_NOISE,
@@ -24,7 +24,7 @@ from tfstyle.recipes.recipe import Overrides, Recipe, replace
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_OURS = (BALANCED, DRAFT, BEST, WASSERSTEIN)
+_OURS = (BALANCED, DRAFT, BEST, WASSERSTEIN, NNST)
 _PUBLISHED = (TENSORFLOW_TUTORIAL, PYTORCH_LBFGS, AVGPOOL_NOISE, D2L, JOHNSON, GATYS, ANISH, KERAS_IO, CROWSON)
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (*_OURS, *_PUBLISHED)})

@@ -11,7 +11,7 @@ from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import CheckedFields, check_fields, check_number, field, option
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
 
-TERMS = ("content", "style", "total_variation")
+TERMS = ("content", "style", "neighbors", "total_variation")
 """Names of the built-in loss terms."""
 
 DISTANCES: Mapping[str, str | None] = MappingProxyType(
@@ -105,12 +105,15 @@ class Term:
 class Loss:
     """The loss of a recipe: what is compared, and how.
 
-    The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `tv_weight` · total variation + Σ w · your
-    own terms, the first two sums over layers. The three factors are in `TermWeights`.
+    The loss is `content_weight` Σ w · content + `style_weight` Σ w · style + `neighbor_weight` · nearest neighbors +
+    `tv_weight` · total variation + Σ w · your own terms, the first two sums over layers. The factors are in
+    `TermWeights`.
 
     Attributes:
         content_layers: layer → w, for the layers whose features should stay close to the content image's.
         style_layers: layer → w, for the layers whose statistic should match the style image's.
+        neighbor_layers: layer → w, for the layers whose features at a place should look like those at some place of
+            the style image (`neighbors`); w multiplies their products. Blocks 1 to 4.
         statistic: what is compared at the style layers: a name in `statistics.STATISTICS`, or a function
             `statistics.SufficientStatistics` → tensor.
         distance: how it is compared: a name in `losses.DISTANCES`, a function (statistic, target statistic) → scalar,
@@ -125,6 +128,7 @@ class Loss:
 
     content_layers: Mapping[str, float]
     style_layers: Mapping[str, float] = LayerWeights(STYLE_LAYERS)
+    neighbor_layers: Mapping[str, float] = LayerWeights(())
     statistic: str | Callable[..., Any] = field(
         "gram", choices=("gram", "summed_gram", "covariance", "mean_std", "mean_gram")
     )
@@ -151,7 +155,7 @@ class Loss:
         """Checks every field."""
         object.__setattr__(self, "regions", {"1": "none"}.get(str(self.regions), str(self.regions)))
         check_fields(self)
-        for name in ("content_layers", "style_layers"):
+        for name in ("content_layers", "style_layers", "neighbor_layers"):
             object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
         needed = DISTANCES[self.distance] if isinstance(self.distance, str) else None
         if needed not in (None, self.statistic):
@@ -166,7 +170,8 @@ class Loss:
         """Returns all layers whose features the loss uses."""
         own = (layer for term in self.terms for layer in term.layers)
         needed = REGION_LAYERS if self.finds_regions() else ()
-        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers, *own, *needed)))
+        named = (*self.style_layers, *self.content_layers, *self.neighbor_layers)
+        return tuple(dict.fromkeys((*named, *own, *needed)))
 
     def finds_regions(self) -> bool:
         """Returns whether the images are analyzed before the run, for regions or for what recurs."""
@@ -188,9 +193,16 @@ class TermWeights(CheckedFields):
 
     content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
     style_weight: float = option(1.0, "weight of the style loss", low=0.0)
+    neighbor_weight: float = option(
+        0.0, "weight of the nearest-neighbor loss, in recipes with `neighbor_layers`, such as nnst", low=0.0
+    )
     tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
+
+    def keeps_content(self) -> bool:
+        """Returns whether a term keeps the result close to the content image."""
+        return bool(self.content_weight or self.neighbor_weight)
 
     def by_term(self) -> dict[str, float]:
         """Returns the factors that are not 0, by the name of the term."""
-        factors = zip(TERMS, (self.content_weight, self.style_weight, self.tv_weight), strict=True)
-        return {name: factor for name, factor in factors if factor}
+        factors = (self.content_weight, self.style_weight, self.neighbor_weight, self.tv_weight)
+        return {name: factor for name, factor in zip(TERMS, factors, strict=True) if factor}

@@ -71,6 +71,27 @@ BEST = replace(
     },
 )
 
+NEIGHBOR_LAYERS = {
+    f"block{block}_conv{number}": 1.0 for block, last in ((1, 2), (2, 2), (3, 4), (4, 3)) for number in range(1, last + 1)
+}
+"""Layers of hypercolumns; the last of block 4 is left out, as is block 5, without a visible difference."""
+
+NNST = replace(
+    BALANCED,
+    {
+        "name": "nnst",
+        "summary": "nearest neighbors: each place looks like some place of the painting; calm, no foreign objects",
+        "source": "Kolkin, Kucera, Paris, Sykora, Shechtman, Shakhnarovich: Neural Neighbor Style Transfer (2022)",
+        "departures": (),
+        "regions": "none",
+        "neighbor_layers": NEIGHBOR_LAYERS,
+        "neighbor_weight": 1.0,
+        "style_weight": 0.0,
+        "content_weight": 0.0,
+        "palette": 1.0,
+    },
+)
+
 ENOUGH_MATCHED = 0.6
 """Share of the style image that the content image should match (`metrics.matched_share`) for a loss of whole images;
 below it, results with regions were preferred in blind comparisons, above it mostly those without."""

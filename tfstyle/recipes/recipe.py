@@ -75,10 +75,10 @@ class Recipe:
                 f"optimizers.Optimizer; received {self.optimizer!r}."
             )
         factors = self.term_weights.by_term()
-        for kind in ("content", "style"):
-            if kind in factors and not getattr(self.loss, f"{kind}_layers"):
-                raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
-        if not factors.keys() & {"content", "style"} and not any(term.weight for term in self.loss.terms):
+        for kind, layers in {"content": "content_layers", "style": "style_layers", "neighbors": "neighbor_layers"}.items():
+            if kind in factors and not getattr(self.loss, layers):
+                raise UsageError(f"`{layers}` is empty; name at least one layer.")
+        if not factors.keys() - {"total_variation"} and not any(term.weight for term in self.loss.terms):
             raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
         try:
             hash(self.graph_key)
@@ -145,6 +145,7 @@ class Overrides(TypedDict, total=False):
 
     content_layers: Mapping[str, float] | tuple[str, ...] | list[str]
     style_layers: Mapping[str, float] | tuple[str, ...] | list[str]
+    neighbor_layers: Mapping[str, float] | tuple[str, ...] | list[str]
     statistic: str | Callable[..., Any]
     distance: str | Callable[..., Any]
     reduction: str
@@ -155,6 +156,7 @@ class Overrides(TypedDict, total=False):
 
     content_weight: float
     style_weight: float
+    neighbor_weight: float
     tv_weight: float
 
     weights: Any
