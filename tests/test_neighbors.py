@@ -120,13 +120,13 @@ def objective_of(weights, rng, *, sizes=((33, 47), (30, 41))):
 
 @pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
 def test_the_gradient_is_that_of_tensorflow(mode, rng):
-    function, model, targets, start = objective_of({"neighbors": 3.0}, rng)
+    function, model, targets, start = objective_of({"neighbor": 3.0}, rng)
     found = mode(function)(start)
     with tf.GradientTape() as tape:
         tape.watch(start)
         of_start = neighbors.hypercolumns(model.vgg(start), LAYERS, start)
-        loss = 3.0 * neighbors.neighbor_loss(of_start, targets["neighbors"])
-    assert set(found.terms) == {"neighbors", "total"}
+        loss = 3.0 * neighbors.neighbor_loss(of_start, targets["neighbor"])
+    assert set(found.terms) == {"neighbor", "total"}
     assert float(found.loss) == pytest.approx(float(loss), rel=1e-5)
     expected = tape.gradient(loss, start).numpy()
     np.testing.assert_allclose(found.gradient, expected, atol=1e-5 * np.abs(expected).max())
@@ -134,7 +134,7 @@ def test_the_gradient_is_that_of_tensorflow(mode, rng):
 
 def test_the_loss_adds_to_the_others(rng):
     alone, *_ = objective_of({"content": 0.5, "style": 2.0}, np.random.default_rng(3))
-    both, _, _, start = objective_of({"content": 0.5, "style": 2.0, "neighbors": 3.0}, np.random.default_rng(3))
+    both, _, _, start = objective_of({"content": 0.5, "style": 2.0, "neighbor": 3.0}, np.random.default_rng(3))
     one, other = alone(start), both(start)
-    assert float(other.loss) == pytest.approx(float(one.loss + other.terms["neighbors"]), rel=1e-5)
-    assert {"neighbors"} == set(other.terms) - set(one.terms)
+    assert float(other.loss) == pytest.approx(float(one.loss + other.terms["neighbor"]), rel=1e-5)
+    assert {"neighbor"} == set(other.terms) - set(one.terms)

@@ -186,4 +186,4 @@ def test_gatys_begins_its_second_scale_at_the_enlarged_image_with_an_optimizer_t
 
 
 def test_every_published_recipe_is_here():
-    assert set(RECIPES) == set(tfstyle.RECIPES) - {"draft", "balanced", "best", "wasserstein"}
+    assert set(RECIPES) == set(tfstyle.RECIPES) - {"draft", "balanced", "best", "wasserstein", "nnst"}

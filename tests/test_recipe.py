@@ -72,7 +72,7 @@ def test_no_two_parts_have_a_field_of_one_name():
 
 
 def test_options_of_the_command_line_are_fields_with_a_help():
-    assert list(OPTIONS)[:5] == ["size", "steps", "content_weight", "style_weight", "tv_weight"]
+    assert list(OPTIONS)[:6] == ["size", "steps", "content_weight", "style_weight", "neighbor_weight", "tv_weight"]
     assert set(OPTIONS) < set(Overrides.__annotations__)
     assert all(item.metadata["help"] for item in OPTIONS.values())
 

@@ -427,3 +427,27 @@ def test_regions_need_more_memory():
     network, optimizer = (getattr(get_recipe("balanced"), part) for part in ("network", "optimizer"))
     needed = [transfer.memory_needed(network, optimizer, (600, 800), (300, 400), regions=n) for n in (1, 2, 3)]
     assert np.diff(needed).tolist() == [2 * 300 * 480_000, 300 * 480_000]
+
+
+def test_neighbors_are_searched_anew_at_every_level_for_the_image_so_far(mini_transfer, rng, monkeypatch):
+    seen, find = [], transfer.make_targets
+
+    def watch(*args, **options):
+        seen.append(options["image"])
+        return find(*args, **options)
+
+    monkeypatch.setattr(transfer, "make_targets", watch)
+    layers = ("block2_conv1", "block3_conv1")
+    recipe = mini_recipe(neighbor_layers=layers, neighbor_weight=2.0, scale_start=40, scale_steps=(2, 2))
+    painter, content, style = mini_transfer(recipe), image(rng, 68, 90), image(rng, 70, 95)
+    steps = list(painter.steps(content, style))
+    assert len(seen) == 1  # Traced once for all levels.
+    assert all(step.losses["neighbor"] > 0.0 for step in steps)
+    targets, reached = painter.targets, []
+    monkeypatch.setattr(
+        painter, "targets", lambda *args, **options: reached.append(options) or targets(*args, **options)
+    )
+    again = list(painter.steps(content, style))
+    np.testing.assert_array_equal(again[-1].image, steps[-1].image)
+    np.testing.assert_array_equal(reached[0]["image"], images.fit(tf.constant(content), 45))
+    np.testing.assert_allclose(reached[1]["image"], images.resize(steps[1].image, 68, 90), atol=1e-6)

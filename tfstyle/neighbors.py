@@ -129,7 +129,8 @@ def nearest(queries: Columns, keys: Columns) -> tf.Tensor:
                 for query, key in zip(of_queries, of_keys, strict=True)
             ]
         )
-        return tf.gather(likely, tf.argmax(exact, axis=1), batch_dims=1)
+        best: tf.Tensor = tf.gather(likely, tf.argmax(exact, axis=1), batch_dims=1)
+        return best
 
     count = tf.shape(short_queries)[0]
     bands = (count + _ROWS - 1) // _ROWS

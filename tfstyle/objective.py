@@ -78,23 +78,25 @@ def make_targets(
 
     Returns:
         {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
-        "neighbors": {layer: features of the style image, arranged like the content image's}, "terms": {name: target of
-        a custom term}}, and with regions "masks": {layer: mask on the layer's grid}.
+        "neighbor": {layer: features of the style image, arranged like the content image's}, "terms": {name: target of
+        a custom term}}, and with several regions "masks": {layer: mask on the layer's grid}.
     """
     prepare = losses.find_distance(loss.distance).prepare
     of_content, of_style = model.scale(model.vgg(content)), model.vgg(style)
     pictured = Pictured(content, of_content), Pictured(style, model.scale(of_style))
     targets: dict[str, Any] = {
         "content": {layer: of_content[layer] for layer in model.content_layers},
-        "neighbors": _neighbor_targets(model, loss, pictured, image),
+        "neighbor": _neighbor_targets(model, loss, pictured, image),
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
-    if regions is None:
-        sums = {layer: sufficient_statistics(of_style[layer]) for layer in model.style_layers}
+    weights = {
+        layer: None if regions is None else _style_weights(regions, loss, layer, of_style[layer])
+        for layer in model.style_layers
+    }
+    sums = {layer: sufficient_statistics(of_style[layer], weights=weight) for layer, weight in weights.items()}
+    if regions is None or loss.region_count == 1:
         return targets | {"style": {layer: prepare(found) for layer, found in model.statistics(sums).items()}}
     masks = {layer: on_grid(regions.content, of_content[layer]) + _NO_POSITION for layer in model.style_layers}
-    weights = {layer: _style_weights(regions, loss, layer, of_style[layer]) for layer in model.style_layers}
-    sums = {layer: sufficient_statistics(of_style[layer], weights=weight) for layer, weight in weights.items()}
     of_regions = {
         layer: RegionTargets(
             tf.reduce_mean(masks[layer], axis=(0, 1, 2)),
@@ -164,12 +166,12 @@ def loss_terms(
         statistics: layer → statistic of the image.
         image: [batch, height, width, 3] in the recipe's space.
         targets: from `make_targets`; one style image's statistics are used for a whole batch.
-        weights: factors of the terms "content", "style", "neighbors" and "total_variation"; a term without one is left
+        weights: factors of the terms "content", "style", "neighbor" and "total_variation"; a term without one is left
             out.
-        columns: hypercolumns of the image, for the term "neighbors".
+        columns: hypercolumns of the image, for the term "neighbor".
 
     Returns:
-        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "neighbors", "total_variation",
+        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "neighbor", "total_variation",
         and custom terms under their names.
     """
     compare_style = losses.find_distance(loss.distance).compare
@@ -189,8 +191,8 @@ def loss_terms(
         for layer, value in by_layer.items():
             terms[f"{kind}/{layer}"] = weights[kind] * factor(values[layer]) * value
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
-    if "neighbors" in weights and columns is not None:
-        terms["neighbors"] = weights["neighbors"] * neighbors.neighbor_loss(columns, targets["neighbors"])
+    if "neighbor" in weights and columns is not None:
+        terms["neighbor"] = weights["neighbor"] * neighbors.neighbor_loss(columns, targets["neighbor"])
     if "total_variation" in weights:
         variation = total_variation.find_form(loss.total_variation)
         terms["total_variation"] = weights["total_variation"] * variation(image)
@@ -238,7 +240,7 @@ def make_objective(
     own = (layer for term in loss.terms if term.weight for layer in term.layers)
     local = tuple(dict.fromkeys((*content, *own)))
     masks = targets.get("masks", {})
-    matched = loss.neighbor_layers if "neighbors" in weights else {}
+    matched = loss.neighbor_layers if "neighbor" in weights else {}
 
     def place(image: tf.Tensor, layer: str, found: tf.Tensor) -> tf.Tensor:
         return neighbors.on_grid(model.scale({layer: found})[layer], image, layer=layer, weights=matched)
@@ -248,10 +250,7 @@ def make_objective(
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         kept = {layer: features[layer] for layer in local}
         sums = {layer: sufficient_statistics(features[layer], weights=masks.get(layer)) for layer in style}
-        placed = {
-            layer: with_pullback(functools.partial(place, image, layer), features[layer])
-            for layer in matched
-        }
+        placed = {layer: with_pullback(functools.partial(place, image, layer), features[layer]) for layer in matched}
         columns = {layer: column for layer, (column, _) in placed.items()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums, columns))

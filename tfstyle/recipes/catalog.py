@@ -24,7 +24,7 @@ from tfstyle.recipes.recipe import Overrides, Recipe, replace
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_OURS = (BALANCED, DRAFT, BEST, WASSERSTEIN, NNST)
+_OURS = (BALANCED, DRAFT, BEST, NNST, WASSERSTEIN)
 _PUBLISHED = (TENSORFLOW_TUTORIAL, PYTORCH_LBFGS, AVGPOOL_NOISE, D2L, JOHNSON, GATYS, ANISH, KERAS_IO, CROWSON)
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (*_OURS, *_PUBLISHED)})

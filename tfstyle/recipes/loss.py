@@ -11,7 +11,7 @@ from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import CheckedFields, check_fields, check_number, field, option
 from tfstyle.vgg19 import STYLE_LAYERS, layer_names, smallest_side
 
-TERMS = ("content", "style", "neighbors", "total_variation")
+TERMS = ("content", "style", "neighbor", "total_variation")
 """Names of the built-in loss terms."""
 
 DISTANCES: Mapping[str, str | None] = MappingProxyType(

@@ -22,7 +22,7 @@ class Pyramid:
             there are fewer, the first numbers are left out.
         first_steps: minimum number of steps at the coarsest level, even if it is the only one.
         add_detail: start each finer level from the image plus the content image's detail that the previous level
-            could not represent; ignored if the content weight is 0.
+            could not represent; ignored if `content_weight` and `neighbor_weight` are 0.
         warm_start: start each level with the resized optimizer state of the previous one.
     """
 

@@ -75,9 +75,9 @@ class Recipe:
                 f"optimizers.Optimizer; received {self.optimizer!r}."
             )
         factors = self.term_weights.by_term()
-        for kind, layers in {"content": "content_layers", "style": "style_layers", "neighbors": "neighbor_layers"}.items():
-            if kind in factors and not getattr(self.loss, layers):
-                raise UsageError(f"`{layers}` is empty; name at least one layer.")
+        for kind in ("content", "style", "neighbor"):
+            if kind in factors and not getattr(self.loss, f"{kind}_layers"):
+                raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
         if not factors.keys() - {"total_variation"} and not any(term.weight for term in self.loss.terms):
             raise UsageError("`content_weight` and `style_weight` are both 0; give at least one a positive weight.")
         try:
