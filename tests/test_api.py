@@ -385,10 +385,10 @@ def test_callbacks_that_are_one_function_are_refused(pair):
 def test_regions_are_decided_by_the_share_of_the_painting_that_is_matched(share, regions, weight, monkeypatch, rng):
     monkeypatch.setattr(api.metrics, "matched_share", lambda network, content, style: share)
     content, style = (tf.constant(image(rng, *size)) for size in ((40, 60), (33, 47)))
-    recipe = tfstyle.get_recipe("balanced", content_weight=2.0)
+    recipe = tfstyle.get_recipe("wasserstein", regions="auto", content_weight=2.0)
     decided = api._decide_regions(recipe, content, style)
     assert (decided.loss.regions, decided.term_weights.content_weight) == (regions, 2.0 * weight)
     assert decided.loss.recurrence == (1.0 if regions == "3" else 0.0)
     for fixed in ("none", "2"):
-        typed = tfstyle.get_recipe("balanced", regions=fixed)
+        typed = tfstyle.get_recipe("wasserstein", regions=fixed)
         assert api._decide_regions(typed, content, style) is typed

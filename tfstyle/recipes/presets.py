@@ -80,13 +80,13 @@ BEST = replace(
 HYPERCOLUMN_LAYERS = {
     layer: 1.0 / VGG19_BLOCKS[int(layer[5]) - 1][0] for layer in layer_names() if layer < "block4_conv4"
 }
-"""Layers of `nnst`, blocks 1 to 4 but for the last; by these weights, the reciprocal of its filters, all count alike."""
+"""Layers of `nnst`: blocks 1 to 4 but for the last; divided by the number of filters, all layers count alike."""
 
 NNST = replace(
     WASSERSTEIN,
     {
         "name": "nnst",
-        "summary": "nearest neighbors: each place looks like some place of the painting; calm and true to the photograph",
+        "summary": "nearest neighbors: each place looks like some place of the painting; calm and crisp",
         "source": "Kolkin, Kucera, Paris, Sykora, Shechtman, Shakhnarovich: Neural Neighbor Style Transfer (2022)",
         "departures": (
             "VGG-19 and L-BFGS instead of VGG-16 and Adam on a Laplacian pyramid.",

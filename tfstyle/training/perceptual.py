@@ -19,7 +19,7 @@ from tfstyle.vgg19 import STYLE_LAYERS
 
 
 def fast_recipe(options: FastOptions) -> Recipe:
-    """Makes the recipe of the network's losses: the default recipe's style loss, with other layers and weights.
+    """Makes the recipe of the network's losses: the style loss of `wasserstein`, with other layers and weights.
 
     A network that stylizes in one pass cannot place strokes as the optimization of pixels does. It needs a content loss
     at a shallower layer, and deep style layers with as much weight as shallow ones; otherwise it learns only fine
