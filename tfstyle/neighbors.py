@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfstyle.environment import tf
 
@@ -30,26 +30,32 @@ Columns = Mapping[str, tf.Tensor]
 """Layer → its part of the hypercolumns, float [1, height, width, channels], on one grid for all layers."""
 
 
-def on_grid(features: tf.Tensor, image: tf.Tensor, *, layer: str, weights: Mapping[str, float]) -> tf.Tensor:
-    """Brings the features of a layer to the grid of the hypercolumns.
+def on_grid(features: tf.Tensor, layer: str, *, like: tf.Tensor, reference: str, weight: float) -> tf.Tensor:
+    """Brings the features of a layer to the grid of the hypercolumns, that of the reference layer.
 
-    The grid is that of the shallowest layer, but not finer than `SMALLEST_STRIDE`. Shallower layers are averaged over
-    whole cells, so that every pixel has a gradient; deeper ones are interpolated.
+    Shallower layers are averaged over whole cells, so that every pixel has a gradient; deeper ones are interpolated.
 
     Args:
         features: float32 [1, height', width', channels].
-        image: [1, height, width, 3].
         layer: their layer; the block in its name gives their stride.
-        weights: layer → its weight in products of hypercolumns.
+        like: features of the reference layer, [1, height, width, channels].
+        reference: the layer with the grid, as from `reference_layer`.
+        weight: weight of the layer in products of hypercolumns.
 
     Returns:
-        float32 [1, height / stride, width / stride, channels], rounded up.
+        float32 [1, height, width, channels].
     """
-    stride = max(SMALLEST_STRIDE, min(map(_stride, weights)))
-    cells = stride // _stride(layer)
-    pooled = tf.nn.avg_pool2d(features, cells, cells, "SAME") if cells > 1 else features
-    placed: tf.Tensor = tf.image.resize(weights[layer] ** 0.5 * pooled, (tf.shape(image)[1:3] + stride - 1) // stride)
+    weighted, cells = weight**0.5 * features, _stride(reference) // _stride(layer)
+    if cells == 1:
+        return weighted
+    pooled = tf.nn.avg_pool2d(weighted, cells, cells, "SAME") if cells else weighted
+    placed: tf.Tensor = tf.image.resize(pooled, tf.shape(like)[1:3])
     return placed
+
+
+def reference_layer(layers: Iterable[str]) -> str:
+    """Returns the layer that has the grid of the hypercolumns: the first of block 3 or, if none is named, deeper."""
+    return min(layer for layer in layers if _stride(layer) >= SMALLEST_STRIDE)
 
 
 def _stride(layer: str) -> int:
@@ -57,15 +63,18 @@ def _stride(layer: str) -> int:
     return int(2 ** (int(layer[len("block")]) - 1))
 
 
-def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float], image: tf.Tensor) -> Columns:
+def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> Columns:
     """Brings the features of several layers to one grid.
 
     Args:
         features: layer → features of the image.
-        weights: layer → weight; its keys are the layers used.
-        image: [1, height, width, 3].
+        weights: layer → weight in products of hypercolumns; its keys are the layers used.
     """
-    return {layer: on_grid(features[layer], image, layer=layer, weights=weights) for layer in weights}
+    reference = reference_layer(weights)
+    return {
+        layer: on_grid(features[layer], layer, like=features[reference], reference=reference, weight=weight)
+        for layer, weight in weights.items()
+    }
 
 
 def neighbor_targets(content: Columns, image: Columns, style: Columns) -> Columns:

@@ -113,10 +113,10 @@ def _neighbor_targets(
     """Finds the hypercolumns of the style image that the content image and the image so far choose."""
     if not loss.neighbor_layers:
         return {}
-    content, style = (neighbors.hypercolumns(each.features, loss.neighbor_layers, each.image) for each in pictured)
+    content, style = (neighbors.hypercolumns(each.features, loss.neighbor_layers) for each in pictured)
     if image is None:
         return neighbors.neighbor_targets(content, content, style)
-    so_far = neighbors.hypercolumns(model.scale(model.vgg(image)), loss.neighbor_layers, image)
+    so_far = neighbors.hypercolumns(model.scale(model.vgg(image)), loss.neighbor_layers)
     return neighbors.neighbor_targets(content, so_far, style)
 
 
@@ -241,16 +241,21 @@ def make_objective(
     local = tuple(dict.fromkeys((*content, *own)))
     masks = targets.get("masks", {})
     matched = loss.neighbor_layers if "neighbor" in weights else {}
+    reference = neighbors.reference_layer(matched) if matched else ""
 
-    def place(image: tf.Tensor, layer: str, found: tf.Tensor) -> tf.Tensor:
-        return neighbors.on_grid(model.scale({layer: found})[layer], image, layer=layer, weights=matched)
+    def place(layer: str, like: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+        scaled = model.scale({layer: found})[layer]
+        return neighbors.on_grid(scaled, layer, like=like, reference=reference, weight=matched[layer])
 
     def evaluate(variable: tf.Tensor) -> Evaluation:
         image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         kept = {layer: features[layer] for layer in local}
         sums = {layer: sufficient_statistics(features[layer], weights=masks.get(layer)) for layer in style}
-        placed = {layer: with_pullback(functools.partial(place, image, layer), features[layer]) for layer in matched}
+        placed = {
+            layer: with_pullback(functools.partial(place, layer, features[reference]), features[layer])
+            for layer in matched
+        }
         columns = {layer: column for layer, (column, _) in placed.items()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums, columns))

@@ -37,6 +37,8 @@ _ONCE, _OFTEN = 0.22, 0.35
 class Regions(NamedTuple):
     """Soft masks of the regions of two images reduced to some 256 pixels, to be resized to the grid of a layer.
 
+    The masks of a single region have one position.
+
     Attributes:
         content: float32 [1, height, width, regions] in [0, 1]; the sum over regions is 1.
         style: float32 [1, height', width', regions] in [0, 1]: the partner of each region.
@@ -73,6 +75,10 @@ def find_regions(network: VGG, content: tf.Tensor, style: tf.Tensor, *, count: i
         Gatys, Ecker, Bethge, Hertzmann, Shechtman: Controlling Perceptual Factors in Neural Style Transfer (CVPR 2017),
         section 4. Halko, Martinsson, Tropp: Finding Structure with Randomness (2011), for the principal components.
     """
+    if count == 1:
+        seen = network(images.reduce(style, _LONG_SIDE, short_side=_SHORT_SIDE))
+        everywhere = tf.ones([1, 1, 1, 1])
+        return Regions(everywhere, everywhere, tf.constant(recurrence(seen[LAYERS[1]].numpy())))
     pictures = [images.reduce(image, _LONG_SIDE, short_side=_SHORT_SIDE) for image in (content, style)]
     found = [network(picture) for picture in pictures]
     features = [{layer: of_picture[layer].numpy() for layer in LAYERS} for of_picture in found]

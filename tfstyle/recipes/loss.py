@@ -113,7 +113,7 @@ class Loss:
         content_layers: layer → w, for the layers whose features should stay close to the content image's.
         style_layers: layer → w, for the layers whose statistic should match the style image's.
         neighbor_layers: layer → w, for the layers whose features at a place should look like those at some place of
-            the style image (`neighbors`); w multiplies their products. Blocks 1 to 4.
+            the style image (`neighbors`); w multiplies their products. At least one of block 3 or deeper.
         statistic: what is compared at the style layers: a name in `statistics.STATISTICS`, or a function
             `statistics.SufficientStatistics` → tensor.
         distance: how it is compared: a name in `losses.DISTANCES`, a function (statistic, target statistic) → scalar,
@@ -157,6 +157,8 @@ class Loss:
         check_fields(self)
         for name in ("content_layers", "style_layers", "neighbor_layers"):
             object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
+        if self.neighbor_layers and max(self.neighbor_layers) < "block3":
+            raise UsageError("`neighbor_layers` names no layer of block 3 or deeper; name at least one.")
         needed = DISTANCES[self.distance] if isinstance(self.distance, str) else None
         if needed not in (None, self.statistic):
             message = f"`distance` {self.distance!r} needs the `statistic` {needed!r}, not {self.statistic!r}."

@@ -79,7 +79,9 @@ class Recipe:
             if kind in factors and not getattr(self.loss, f"{kind}_layers"):
                 raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
         if not factors.keys() - {"total_variation"} and not any(term.weight for term in self.loss.terms):
-            raise UsageError("`content_weight`, `style_weight` and `neighbor_weight` are all 0; give one a positive weight.")
+            raise UsageError(
+                "`content_weight`, `style_weight` and `neighbor_weight` are all 0; give one a positive weight."
+            )
         try:
             hash(self.graph_key)
         except TypeError as error:
