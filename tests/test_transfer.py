@@ -265,17 +265,12 @@ def test_a_recipe_of_another_graph_is_refused(mini_transfer, rng):
 
 def test_memory_grows_with_the_picture_and_the_history():
     small, large = mini_recipe(), mini_recipe(optimizer=LBFGS(history=100))
-    assert transfer.memory_needed(small.network, small.optimizer, (200, 300), (100, 100)) > 200 * 300 * 1000
-    assert transfer.memory_needed(
-        small.network, small.optimizer, (200, 300), (400, 600)
-    ) > 1.5 * transfer.memory_needed(small.network, small.optimizer, (200, 300))
-    assert (
-        transfer.memory_needed(large.network, large.optimizer, (200, 300)) > 2 * 12 * 200 * 200 * 300
-    )  # The pairs, held twice by an update.
+    assert transfer.memory_needed(small, (200, 300), (100, 100)) > 200 * 300 * 1000
+    assert transfer.memory_needed(small, (200, 300), (400, 600)) > 1.5 * transfer.memory_needed(small, (200, 300))
+    # The pairs, held twice by an update.
+    assert transfer.memory_needed(large, (200, 300)) > 2 * 12 * 200 * 200 * 300
     half = get_recipe(small, precision="bfloat16")
-    assert transfer.memory_needed(half.network, half.optimizer, (2000, 3000)) < 0.8 * transfer.memory_needed(
-        small.network, small.optimizer, (2000, 3000)
-    )
+    assert transfer.memory_needed(half, (2000, 3000)) < 0.8 * transfer.memory_needed(small, (2000, 3000))
 
 
 def test_interleaved_runs_of_one_transfer_are_the_runs_alone(mini_transfer, rng):
@@ -424,9 +419,17 @@ def test_a_start_from_a_file_is_the_callers_to_read(mini_transfer, rng):
 
 
 def test_regions_need_more_memory():
-    network, optimizer = (getattr(get_recipe("balanced"), part) for part in ("network", "optimizer"))
-    needed = [transfer.memory_needed(network, optimizer, (600, 800), (300, 400), regions=n) for n in (1, 2, 3)]
+    recipes = [get_recipe("balanced", regions=count) for count in (1, 2, 3)]
+    needed = [transfer.memory_needed(recipe, (600, 800), (300, 400)) for recipe in recipes]
     assert np.diff(needed).tolist() == [2 * 300 * 480_000, 300 * 480_000]
+
+
+def test_hypercolumns_need_memory_by_their_channels_and_their_grid():
+    needed = [
+        transfer.memory_needed(get_recipe("balanced", neighbor_layers=layers), (600, 800))
+        for layers in (("block4_conv1",), ("block4_conv1", "block4_conv2"), ("block3_conv1", "block4_conv1"))
+    ]
+    assert np.diff(needed).tolist() == [24 * 512 / 64 * 480_000, (24 * 768 / 16 - 24 * 1024 / 64) * 480_000]
 
 
 def test_neighbors_are_searched_anew_at_every_level_for_the_image_so_far(mini_transfer, rng, monkeypatch):

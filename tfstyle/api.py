@@ -245,7 +245,7 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 def _check_memory(recipe: Recipe, result: tuple[int, int], style: tuple[int, int]) -> int:
     """Refuses a run that would not fit in main memory, before it begins; returns its estimated peak in bytes."""
-    needed = memory_needed(recipe.network, recipe.optimizer, result, style, regions=recipe.loss.region_count)
+    needed = memory_needed(recipe, result, style)
     free = environment.check_free_memory(needed)
     if free is not None and _cached_transfer.cache_info().currsize:
         clear_cache()  # Releasing the networks of other recipes can make room.

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tfstyle.environment import tf
+from tfstyle.vgg19 import VGG19_BLOCKS
 
 SMALLEST_STRIDE = 4
 """Smallest distance in pixels between the places of hypercolumns; that of block 3."""
@@ -45,7 +46,8 @@ def on_grid(features: tf.Tensor, layer: str, *, like: tf.Tensor, reference: str,
     Returns:
         float32 [1, height, width, channels].
     """
-    weighted, cells = weight**0.5 * features, _stride(reference) // _stride(layer)
+    weighted: tf.Tensor = weight**0.5 * features
+    cells = _stride(reference) // _stride(layer)
     if cells == 1:
         return weighted
     pooled = tf.nn.avg_pool2d(weighted, cells, cells, "SAME") if cells else weighted
@@ -61,6 +63,13 @@ def reference_layer(layers: Iterable[str]) -> str:
 def _stride(layer: str) -> int:
     """Returns the pixels between positions of a layer: 1 in block 1, 2 in block 2, and so on."""
     return int(2 ** (int(layer[len("block")]) - 1))
+
+
+def bytes_per_pixel(layers: Iterable[str]) -> int:
+    """Estimates the memory of a search for neighbors, per pixel of the image: six copies of the hypercolumns."""
+    names = tuple(layers)
+    channels = sum(VGG19_BLOCKS[int(name[len("block")]) - 1][0] for name in names)
+    return 6 * 4 * channels // _stride(reference_layer(names)) ** 2 if names else 0
 
 
 def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> Columns:

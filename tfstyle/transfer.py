@@ -20,8 +20,9 @@ from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.model import build_model
+from tfstyle.neighbors import bytes_per_pixel
 from tfstyle.objective import Targets, make_objective, make_targets
-from tfstyle.recipes.parts import LBFGS, Network, Palette
+from tfstyle.recipes.parts import LBFGS, Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.tensors import sides
@@ -278,25 +279,26 @@ def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     return images.resize(image, height, width) + content - held
 
 
-def memory_needed(network: Network, optimizer: Any, *sizes: tuple[int, int], regions: int = 1) -> int:
+def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
 
     The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, measured as a
-    process's peak at 512 and 1024 pixels, and the optimizer's state per pixel of the result, held twice in an update.
+    process's peak at 512 and 1024 pixels, that of hypercolumns while neighbors are searched, and the optimizer's state
+    per pixel of the result, held twice in an update.
 
     Args:
-        network: defines the precision.
-        optimizer: the recipe's optimizer.
+        recipe: the recipe to run.
         *sizes: (height, width) of the result first, then of the other images.
-        regions: the number of regions.
 
     Returns:
         Bytes.
     """
     pixels = [height * width for height, width in sizes]
+    optimizer, regions = recipe.optimizer, recipe.loss.region_count
     state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
-    of_regions = BYTES_PER_REGION * regions if regions > 1 else 0
-    evaluation = (BYTES_PER_PIXEL[dtype_policy(network.precision)] + of_regions) * max(pixels) + 72 * pixels[0]
+    per_pixel = BYTES_PER_PIXEL[dtype_policy(recipe.network.precision)] + bytes_per_pixel(recipe.loss.neighbor_layers)
+    per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
+    evaluation = per_pixel * max(pixels) + 72 * pixels[0]
     return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
 
 

@@ -53,6 +53,7 @@ BALANCED = replace(
         "neighbor_layers": {f"block4_conv{number}": 1.0 for number in (1, 2, 3)},
         "neighbor_weight": 0.15,
         "content_weight": 0.0175,
+        "scale_steps": (60, 40, 25),
     },
 )
 
