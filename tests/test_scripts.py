@@ -11,9 +11,10 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import ROOT, SAMPLES
+from conftest import ROOT, SAMPLES, image
 
-from tfstyle import wasserstein
+from tfstyle import images, wasserstein
+from tfstyle.recipes import get_recipe
 
 
 @pytest.fixture
@@ -209,6 +210,29 @@ def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_
     assert found["memory"] > 0
     with pytest.raises(SystemExit, match="this is the other checkout"):
         benchmark.in_child(job, tmp_path)
+
+
+@pytest.mark.parametrize(("sheet", "computed"), [("gallery", 48), ("mechanisms", 18)])
+def test_pictures_of_the_documentation_are_computed_once(sheet, computed, tmp_path, monkeypatch, rng):
+    script, seen = load("draw_pictures"), []
+
+    def stylize(*pair, output, size, overwrite, **options):
+        assert all(path.is_file() for path in pair)
+        if options:
+            get_recipe(**{key: value for key, value in options.items() if key != "init"})
+        seen.append((*pair, str(options)))
+        images.write(image(rng, 8, 12), output, overwrite=overwrite)
+
+    monkeypatch.setattr(script.tfstyle, "stylize", stylize)
+    monkeypatch.setattr(script.tfstyle, "stylize_fast", stylize)
+    output = tmp_path / "sheet.jpg"
+    monkeypatch.setattr(sys, "argv", ["draw_pictures", sheet, str(output), "--folder", str(tmp_path), "--width", "24"])
+    script.main()
+    assert len(seen) == len(set(seen)) == computed
+    output.unlink()
+    script.main()
+    assert len(seen) == computed
+    assert images.read(output).image.shape[1] > 100
 
 
 def test_the_pairs_of_a_benchmark_are_all_different(benchmark):

@@ -1,0 +1,90 @@
+"""Draws the pictures of docs/good-pictures.md from the samples: the gallery, and one row for each mechanism.
+
+    python scripts/draw_pictures.py gallery notebooks/pictures/gallery.jpg
+    python scripts/draw_pictures.py mechanisms notebooks/pictures/mechanisms.jpg
+
+Pictures are kept in --folder and not computed again.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+import tfstyle
+from tfstyle import images, plots
+
+PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
+PAINTINGS = ("starry_night", "night_cafe", "cafe_terrace", "harvest")
+METHODS = ("balanced", "best", "nnst", "fast")
+
+NO_OBJECTS = {"neighbor_weight": 0.0, "recurrence": 0.0, "content_weight": 0.0125}
+MECHANISMS = (
+    ("chelsea", "cafe_terrace", ("distance of mean and covariance alone", NO_OBJECTS), ("the default", {})),
+    ("neuschwanstein", "starry_night", ("without recurrence", {"recurrence": 0.0}), ("recurrence 1: the default", {})),
+    ("colosseum", "cafe_terrace", ("one level", {"scale_start": 0, "steps": 85}), ("coarse to fine: the default", {})),
+    ("neuschwanstein", "harvest", ("without added detail", {"add_detail": False}), ("detail added: the default", {})),
+    ("colosseum", "harvest", ("start from noise", {"init": "noise"}), ("from the photograph: the default", {})),
+    ("chelsea", "night_cafe", ("total variation 0", {"tv_weight": 0.0}), ("total variation 2: the default", {})),
+    ("neuschwanstein", "night_cafe", ("palette 0: the default", {}), ("palette 1", {"palette": 1.0})),
+    ("colosseum", "starry_night", ("style scale 1: the default", {}), ("style scale 2", {"style_scale": 2.0})),
+    ("chelsea", "starry_night", ("regions none: the default", {}), ("regions 3", {"regions": "3"})),
+)
+"""Photograph, painting, and for either side a label and what differs from the default recipe."""
+
+
+def stylize(photograph, painting, method, overrides, options):
+    """Returns an image, and the seconds that it took when it was computed."""
+    name = "_".join([photograph, painting, method, *(f"{key}-{value}" for key, value in sorted(overrides.items()))])
+    path, seconds = options.folder / f"{name}-{options.size}.png", options.folder / f"{name}-{options.size}.json"
+    if not seconds.exists():
+        pair = [images.SAMPLES / f"{sample}.jpg" for sample in (photograph, painting)]
+        began = time.perf_counter()
+        if method == "fast":
+            tfstyle.stylize_fast(*pair, size=options.size, output=path, overwrite=True)
+        else:
+            tfstyle.stylize(*pair, recipe=method, size=options.size, output=path, overwrite=True, **overrides)
+        seconds.write_text(json.dumps(time.perf_counter() - began))
+    return images.read(path).image, json.loads(seconds.read_text())
+
+
+def draw_gallery(options):
+    """Draws twelve pairs, each stylized by every method."""
+    found, labels = [], []
+    for painting in PAINTINGS:
+        for photograph in PHOTOGRAPHS:
+            for method in METHODS:
+                image, seconds = stylize(photograph, painting, method, {}, options)
+                found.append(images.fit(image, options.width))
+                labels.append(f"{method}, {seconds:.0f} s")
+    return plots.draw_grid(found, labels, columns=len(METHODS))
+
+
+def draw_mechanisms(options):
+    """Draws the picture without and with each mechanism."""
+    found, labels = [], []
+    for photograph, painting, *sides in MECHANISMS:
+        for label, overrides in sides:
+            found.append(images.fit(stylize(photograph, painting, "balanced", overrides, options)[0], options.width))
+            labels.append(label)
+    return plots.draw_grid(found, labels, columns=2)
+
+
+def main():
+    """Draws one sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sheet", choices=("gallery", "mechanisms"))
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--size", type=int, default=320, help="long side of the pictures")
+    parser.add_argument("--width", type=int, default=300, help="long side of the pictures on the sheet")
+    parser.add_argument("--folder", type=Path, default=Path("pictures"), help="where pictures are kept")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    sheet = {"gallery": draw_gallery, "mechanisms": draw_mechanisms}[options.sheet](options)
+    images.write_result(np.float32(sheet / 255.0), options.output, quality=85, overwrite=True)
+
+
+if __name__ == "__main__":
+    main()
