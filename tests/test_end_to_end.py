@@ -248,3 +248,27 @@ def test_regions_survive_pictures_that_have_none(pair, rng):
     assert result.shape == content.shape
     if pair in ("flat", "same"):
         assert np.abs(result - content).mean() < 0.1  # Calm: what is equal already hardly changes.
+
+
+def test_nearest_neighbors_take_what_the_painting_has():
+    """A painting that is the photograph changes it little, a gray one takes its colors, a flat one its detail."""
+    photograph = picture(SAMPLES / "chelsea.jpg", 64).numpy()
+    gray = np.repeat(picture(STYLE, 64).numpy().mean(-1, keepdims=True), 3, axis=-1)
+    flat = np.full((1, 40, 64, 3), 0.3, "float32")
+    same, drained, emptied = (
+        tfstyle.stylize(photograph, painting, recipe="nnst", size=64, steps=10).numpy()
+        for painting in (photograph, gray, flat)
+    )
+    assert np.abs(same - photograph).mean() < 0.04
+    assert np.ptp(drained, axis=-1).mean() < 0.2 * np.ptp(photograph, axis=-1).mean()
+    assert emptied.std() < 0.2 * photograph.std()
+
+
+def test_the_default_looks_more_like_the_places_that_the_photograph_chooses(observer):
+    pair = picture(CONTENT, 128), picture(SAMPLES / "night_cafe.jpg", 128)
+    found = {
+        name: metrics.compare(observer, *pair, tfstyle.stylize(*pair, recipe=name, size=128, precision="float32"))
+        for name in ("wasserstein", "balanced")
+    }
+    assert found["balanced"].semantic > found["wasserstein"].semantic + 0.02
+    assert found["balanced"].content < 1.05 * found["wasserstein"].content
