@@ -84,7 +84,7 @@ def memory_row(job):
     from tfstyle.recipes import Adam, get_recipe
 
     content, style = read_pair(job["pair"], job["size"])
-    own = get_recipe("balanced", size=job["size"], precision=job["precision"], scale_start=0)
+    own = get_recipe("wasserstein", size=job["size"], precision=job["precision"], scale_start=0)
     recipe = own if job["optimizer"] == "lbfgs" else get_recipe(own, optimizer=Adam())
     library = peak()
     for _ in our_steps(get_recipe(recipe, scale_steps=(12,)), content, style):
@@ -331,7 +331,7 @@ def again(pair, size):
     from tfstyle.recipes import get_recipe
     from tfstyle.transfer import Transfer
 
-    recipe = get_recipe("balanced", size=size)
+    recipe = get_recipe("wasserstein", size=size)
     content, style = read_pair(pair, size)
     transfer = Transfer(recipe)
     for picture in ("first", "second"):

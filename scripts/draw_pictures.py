@@ -24,7 +24,12 @@ NO_OBJECTS = {"neighbor_weight": 0.0, "recurrence": 0.0, "content_weight": 0.012
 MECHANISMS = (
     ("chelsea", "cafe_terrace", ("distance of mean and covariance alone", NO_OBJECTS), ("the default", {})),
     ("neuschwanstein", "starry_night", ("without recurrence", {"recurrence": 0.0}), ("recurrence 1: the default", {})),
-    ("colosseum", "cafe_terrace", ("one level", {"scale_start": 0, "steps": 85}), ("coarse to fine: the default", {})),
+    (
+        "colosseum",
+        "cafe_terrace",
+        ("one level, as many steps", {"scale_start": 0, "steps": 65}),
+        ("coarse to fine: the default", {}),
+    ),
     ("neuschwanstein", "harvest", ("without added detail", {"add_detail": False}), ("detail added: the default", {})),
     ("colosseum", "harvest", ("start from noise", {"init": "noise"}), ("from the photograph: the default", {})),
     ("chelsea", "night_cafe", ("total variation 0", {"tv_weight": 0.0}), ("total variation 2: the default", {})),
@@ -79,7 +84,7 @@ def main():
     parser.add_argument("output", type=Path)
     parser.add_argument("--size", type=int, default=320, help="long side of the pictures")
     parser.add_argument("--width", type=int, default=300, help="long side of the pictures on the sheet")
-    parser.add_argument("--folder", type=Path, default=Path("pictures"), help="where pictures are kept")
+    parser.add_argument("--folder", type=Path, default=Path("out/pictures"), help="where pictures are kept")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     sheet = {"gallery": draw_gallery, "mechanisms": draw_mechanisms}[options.sheet](options)

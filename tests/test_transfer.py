@@ -77,16 +77,22 @@ def test_scales_run_coarse_to_fine_each_from_the_one_before(mini_transfer, rng):
     assert float(tf.reduce_max(tf.abs(steps[3].image - grown))) <= 0.02 + 1e-5  # One step of Adam at rate 0.02.
 
 
-@pytest.mark.parametrize(("added", "content_weight"), [(True, 1.0), (True, 0.0), (False, 1.0)])
-def test_a_finer_scale_begins_with_the_photographs_own_detail(added, content_weight, mini_transfer, rng):
-    recipe = mini_recipe(
-        add_detail=added, content_weight=content_weight, learning_rate=1e-7, scale_start=40, scale_steps=(1, 1)
-    )
+@pytest.mark.parametrize(
+    ("added", "weights"),
+    [
+        (True, {}),
+        (True, {"content_weight": 0.0}),
+        (True, {"content_weight": 0.0, "neighbor_weight": 1.0, "neighbor_layers": ("block3_conv1",)}),
+        (False, {}),
+    ],
+)
+def test_a_finer_scale_begins_with_the_photographs_own_detail(added, weights, mini_transfer, rng):
+    recipe = mini_recipe(add_detail=added, learning_rate=1e-7, scale_start=40, scale_steps=(1, 1), **weights)
     content, given = image(rng, 68, 90), image(rng, 34, 45)
     first, second = mini_transfer(recipe).steps(content, image(rng, 68, 90), init=given)
     np.testing.assert_allclose(first.image, given, atol=1e-5)  # A start of one's own gets nothing added.
     expected = images.resize(given, 68, 90)
-    if added and content_weight:
+    if added and weights != {"content_weight": 0.0}:
         expected += content - images.resize(images.resize(content, 34, 45), 68, 90)
     np.testing.assert_allclose(second.image, tf.clip_by_value(expected, 0.0, 1.0), atol=1e-5)
 
@@ -430,6 +436,13 @@ def test_hypercolumns_need_memory_by_their_channels_and_their_grid():
         for layers in (("block4_conv1",), ("block4_conv1", "block4_conv2"), ("block3_conv1", "block4_conv1"))
     ]
     assert np.diff(needed).tolist() == [24 * 512 / 64 * 480_000, (24 * 768 / 16 - 24 * 1024 / 64) * 480_000]
+
+
+def test_nothing_is_searched_without_a_weight(mini_transfer):
+    recipe = mini_recipe(neighbor_layers=("block3_conv1",))
+    assert mini_transfer(recipe)._targets.structured_outputs["neighbor"] == {}
+    sized = [transfer.memory_needed(get_recipe(recipe, neighbor_weight=weight), (600, 800)) for weight in (0.0, 1.0)]
+    assert sized[0] == transfer.memory_needed(mini_recipe(), (600, 800)) < sized[1]
 
 
 def test_neighbors_are_searched_anew_at_every_level_for_the_image_so_far(mini_transfer, rng, monkeypatch):

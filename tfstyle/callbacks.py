@@ -85,7 +85,7 @@ class Progress:
             self._bar = tqdm(total=1.0, file=stream, dynamic_ncols=True, bar_format=form)
         height, width = sides(step.image)
         self._bar.set_description_str(f"{width}x{height} step {step.index}/{step.total}", refresh=False)
-        shown = {name: f"{step.losses[name]:.3g}" for name in ("style", "content") if name in step.losses}
+        shown = {name: f"{step.losses[name]:.3g}" for name in plots.TERMS if name in step.losses}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(step.progress - self._bar.n)
 

@@ -7,18 +7,19 @@ The features of all layers at a place are its hypercolumn. They are never concat
 hypercolumns are sums over layers.
 
 References:
-    Kolkin, Kucera, Paris, Sýkora, Shechtman, Shakhnarovich: Neural Neighbor Style Transfer (2022).
+    Kolkin, Kucera, Paris, Sykora, Shechtman, Shakhnarovich: Neural Neighbor Style Transfer (2022).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from tfstyle.environment import tf
-from tfstyle.vgg19 import VGG19_BLOCKS
+from tfstyle.vgg19 import filters, stride
 
 SMALLEST_STRIDE = 4
-"""Smallest distance in pixels between the places of hypercolumns; that of block 3."""
+"""Smallest distance in pixels between the places of hypercolumns; block 3 has it."""
 
 PHOTO_SHARE = 0.75
 """Share of the content image in the features that neighbors are searched for; the rest is the image so far."""
@@ -31,14 +32,14 @@ Columns = Mapping[str, tf.Tensor]
 """Layer → its part of the hypercolumns, float [1, height, width, channels], on one grid for all layers."""
 
 
-def on_grid(features: tf.Tensor, layer: str, *, like: tf.Tensor, reference: str, weight: float) -> tf.Tensor:
+def to_grid(features: tf.Tensor, layer: str, *, like: tf.Tensor, reference: str, weight: float) -> tf.Tensor:
     """Brings the features of a layer to the grid of the hypercolumns, that of the reference layer.
 
     Shallower layers are averaged over whole cells, so that every pixel has a gradient; deeper ones are interpolated.
 
     Args:
         features: float32 [1, height', width', channels].
-        layer: their layer; the block in its name gives their stride.
+        layer: their layer, which gives their stride.
         like: features of the reference layer, [1, height, width, channels].
         reference: the layer with the grid, as from `reference_layer`.
         weight: weight of the layer in products of hypercolumns.
@@ -46,30 +47,22 @@ def on_grid(features: tf.Tensor, layer: str, *, like: tf.Tensor, reference: str,
     Returns:
         float32 [1, height, width, channels].
     """
-    weighted: tf.Tensor = weight**0.5 * features
-    cells = _stride(reference) // _stride(layer)
-    if cells == 1:
-        return weighted
-    pooled = tf.nn.avg_pool2d(weighted, cells, cells, "SAME") if cells else weighted
-    placed: tf.Tensor = tf.image.resize(pooled, tf.shape(like)[1:3])
-    return placed
+    placed: tf.Tensor = weight**0.5 * features
+    halvings = int(math.log2(stride(reference) / stride(layer)))
+    for _ in range(halvings):  # Each adds an odd last row as the network's pooling does; one large cell would shift.
+        placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")
+    return tf.image.resize(placed, tf.shape(like)[1:3]) if halvings else placed
 
 
 def reference_layer(layers: Iterable[str]) -> str:
     """Returns the layer that has the grid of the hypercolumns: the first of block 3 or, if none is named, deeper."""
-    return min(layer for layer in layers if _stride(layer) >= SMALLEST_STRIDE)
-
-
-def _stride(layer: str) -> int:
-    """Returns the pixels between positions of a layer: 1 in block 1, 2 in block 2, and so on."""
-    return int(2 ** (int(layer[len("block")]) - 1))
+    return min(layer for layer in layers if stride(layer) >= SMALLEST_STRIDE)
 
 
 def bytes_per_pixel(layers: Iterable[str]) -> int:
     """Estimates the memory of a search for neighbors, per pixel of the image: six copies of the hypercolumns."""
     names = tuple(layers)
-    channels = sum(VGG19_BLOCKS[int(name[len("block")]) - 1][0] for name in names)
-    return 6 * 4 * channels // _stride(reference_layer(names)) ** 2 if names else 0
+    return 24 * sum(map(filters, names)) // stride(reference_layer(names)) ** 2 if names else 0
 
 
 def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> Columns:
@@ -78,10 +71,13 @@ def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
     Args:
         features: layer → features of the image.
         weights: layer → weight in products of hypercolumns; its keys are the layers used.
+
+    Returns:
+        Layer → float32 [1, height, width, channels], of one height and width.
     """
     reference = reference_layer(weights)
     return {
-        layer: on_grid(features[layer], layer, like=features[reference], reference=reference, weight=weight)
+        layer: to_grid(features[layer], layer, like=features[reference], reference=reference, weight=weight)
         for layer, weight in weights.items()
     }
 

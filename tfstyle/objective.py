@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from tfstyle import losses, neighbors, total_variation
@@ -114,9 +115,8 @@ def _neighbor_targets(
     if not loss.neighbor_layers:
         return {}
     content, style = (neighbors.hypercolumns(each.features, loss.neighbor_layers) for each in pictured)
-    if image is None:
-        return neighbors.neighbor_targets(content, content, style)
-    so_far = neighbors.hypercolumns(model.scale(model.vgg(image)), loss.neighbor_layers)
+    seen = pictured[0].features if image is None else model.scale(model.vgg(image))
+    so_far = neighbors.hypercolumns(seen, loss.neighbor_layers)
     return neighbors.neighbor_targets(content, so_far, style)
 
 
@@ -156,7 +156,7 @@ def loss_terms(
     image: tf.Tensor,
     targets: Targets,
     weights: Mapping[str, Any],
-    columns: neighbors.Columns | None = None,
+    columns: neighbors.Columns = MappingProxyType({}),
 ) -> dict[str, tf.Tensor]:
     """Computes the loss of an image, term by term.
 
@@ -191,7 +191,7 @@ def loss_terms(
         for layer, value in by_layer.items():
             terms[f"{kind}/{layer}"] = weights[kind] * factor(values[layer]) * value
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
-    if "neighbor" in weights and columns is not None:
+    if "neighbor" in weights:
         terms["neighbor"] = weights["neighbor"] * neighbors.neighbor_loss(columns, targets["neighbor"])
     if "total_variation" in weights:
         variation = total_variation.find_form(loss.total_variation)
@@ -245,7 +245,7 @@ def make_objective(
 
     def place(layer: str, like: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
         scaled = model.scale({layer: found})[layer]
-        return neighbors.on_grid(scaled, layer, like=like, reference=reference, weight=matched[layer])
+        return neighbors.to_grid(scaled, layer, like=like, reference=reference, weight=matched[layer])
 
     def evaluate(variable: tf.Tensor) -> Evaluation:
         image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)

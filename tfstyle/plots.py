@@ -91,9 +91,11 @@ def draw_animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:
     return stream.getvalue()
 
 
-def draw_loss_curves(
-    runs: Mapping[str, Sequence[Row]], *, terms: Sequence[str] = ("style", "content"), format: str = "png"
-) -> bytes:
+TERMS = ("style", "content", "neighbor")
+"""Loss terms that are shown."""
+
+
+def draw_loss_curves(runs: Mapping[str, Sequence[Row]], *, terms: Sequence[str] = (), format: str = "png") -> bytes:
     """Draws the losses of one or several runs, each term in a plot of its own.
 
     The vertical axis is logarithmic if all values are positive and the largest is more than 3 times the smallest. Zeros
@@ -101,7 +103,7 @@ def draw_loss_curves(
 
     Args:
         runs: label of a run → its rows of `callbacks.History`.
-        terms: names of the losses to draw, in this order.
+        terms: names of the losses to draw, in this order; those of `TERMS` that any run has if empty.
         format: format of the file as matplotlib names it: png, svg, pdf, jpg, webp, …
 
     Returns:
@@ -109,6 +111,7 @@ def draw_loss_curves(
     """
     from matplotlib.figure import Figure
 
+    terms = terms or [term for term in TERMS if any(term in row for rows in runs.values() for row in rows)]
     columns = 2 if len(terms) < 3 else 3
     lines = math.ceil(len(terms) / columns)
     figure = Figure(figsize=(4.5 * columns, 4.5 if lines == 1 else 3.5 * lines), layout="constrained")

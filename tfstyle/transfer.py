@@ -6,6 +6,7 @@ generator that owns the state of its run; progress bars and writers consume its 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import time
@@ -49,8 +50,8 @@ class Step:
         level, levels: number of this level of the pyramid, coarse to fine, from 1, and number of levels.
         image: float32 [1, height, width, 3] after the step; after the last one, with its colors finished if the recipe
             has a `palette`.
-        losses: weighted loss terms before the step, as floats: "total", "content", "style", "total_variation", and
-            "content/LAYER" and "style/LAYER" for each layer.
+        losses: weighted loss terms before the step, as floats: "total", "content", "style", "neighbor",
+            "total_variation", and "content/LAYER" and "style/LAYER" for each layer.
         seconds: seconds since the run began.
         progress: completed fraction of the run's work, where a step counts by the pixels of its level; 1 at the end.
         settings: what was chosen for this machine, as `Transfer.settings`.
@@ -97,9 +98,10 @@ class Transfer:
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
         masks = tf.TensorSpec([1, None, None, loss.region_count])
         regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1]))) if loss.finds_regions() else None
+        sought = loss if "neighbor" in terms else dataclasses.replace(loss, neighbor_layers={})
         self._targets = compile_once(
             lambda content, style, image, regions=None: make_targets(
-                self.model, loss, content, style, image=image, regions=regions
+                self.model, sought, content, style, image=image, regions=regions
             ),
             *(any_size, any_size, any_size) if regions is None else (any_size, any_size, any_size, regions),
         )
@@ -296,7 +298,8 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     pixels = [height * width for height, width in sizes]
     optimizer, regions = recipe.optimizer, recipe.loss.region_count
     state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
-    per_pixel = BYTES_PER_PIXEL[dtype_policy(recipe.network.precision)] + bytes_per_pixel(recipe.loss.neighbor_layers)
+    matched = recipe.loss.neighbor_layers if recipe.term_weights.neighbor_weight else ()
+    per_pixel = BYTES_PER_PIXEL[dtype_policy(recipe.network.precision)] + bytes_per_pixel(matched)
     per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
     evaluation = per_pixel * max(pixels) + 72 * pixels[0]
     return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))

@@ -18,5 +18,15 @@ def smallest_side(layers: Iterable[str]) -> int:
     return 1 << (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
 
 
+def stride(layer: str) -> int:
+    """Returns the pixels between positions of a layer: 1 in block 1, 2 in block 2, 4 in block 3, and so on."""
+    return smallest_side((layer,))
+
+
+def filters(layer: str) -> int:
+    """Returns the number of VGG-19's filters at a layer."""
+    return dict(zip(layer_names(), (count for block in VGG19_BLOCKS for count in block), strict=True))[layer]
+
+
 STYLE_LAYERS = tuple(f"block{block}_conv1" for block in range(1, 6))
 """The five style layers of Gatys, Ecker & Bethge (2016), section 2.2."""

@@ -157,7 +157,7 @@ class Loss:
         check_fields(self)
         for name in ("content_layers", "style_layers", "neighbor_layers"):
             object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
-        if self.neighbor_layers and max(self.neighbor_layers) < "block3":
+        if self.neighbor_layers and smallest_side(self.neighbor_layers) < 4:
             raise UsageError("`neighbor_layers` names no layer of block 3 or deeper; name at least one.")
         needed = DISTANCES[self.distance] if isinstance(self.distance, str) else None
         if needed not in (None, self.statistic):
@@ -196,7 +196,7 @@ class TermWeights(CheckedFields):
     content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
     style_weight: float = option(1.0, "weight of the style loss", low=0.0)
     neighbor_weight: float = option(
-        0.0, "weight of the nearest-neighbor loss, in recipes with `neighbor_layers`, such as nnst", low=0.0
+        0.0, "weight of the nearest-neighbor loss, in the recipes balanced, draft, best and nnst", low=0.0
     )
     tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
 

@@ -6,7 +6,7 @@ from tfstyle.recipes.loss import Loss, TermWeights
 from tfstyle.recipes.parts import LBFGS, Network, StyleSize
 from tfstyle.recipes.pyramid import Pyramid
 from tfstyle.recipes.recipe import Recipe, replace
-from tfstyle.vgg19 import STYLE_LAYERS, VGG19_BLOCKS, layer_names
+from tfstyle.vgg19 import STYLE_LAYERS, filters, layer_names
 
 WASSERSTEIN_WEIGHTS = {layer: weight / 341 for layer, weight in zip(STYLE_LAYERS, (256, 64, 16, 4, 1), strict=True)}
 """Style layer weights of style-transfer-pytorch, divided by their sum."""
@@ -44,7 +44,7 @@ BALANCED = replace(
     WASSERSTEIN,
     {
         "name": "balanced",
-        "summary": "ours, the default: coarse to fine, L-BFGS, no foreign objects; a minute at 512 px",
+        "summary": "ours, the default: coarse to fine, L-BFGS, few foreign objects; a minute at 512 px",
         "precision": "auto",
         # Statistics require that everything the painting shows appears somewhere. What it shows once counts for less,
         # and deep features, which show objects, are drawn to places of the painting that resemble the photograph's.
@@ -78,23 +78,23 @@ BEST = replace(
     },
 )
 
-HYPERCOLUMN_LAYERS = {
-    layer: 1.0 / VGG19_BLOCKS[int(layer[5]) - 1][0] for layer in layer_names() if layer < "block4_conv4"
-}
-"""Layers of `nnst`: blocks 1 to 4 but for the last; divided by the number of filters, all layers count alike."""
+HYPERCOLUMN_LAYERS = {layer: 1.0 / filters(layer) for layer in layer_names() if layer < "block4_conv4"}
+"""Layers of `nnst`: blocks 1 to 4 but for the last; divided by the number of filters, all count alike if embedded."""
 
 NNST = replace(
     WASSERSTEIN,
     {
         "name": "nnst",
-        "summary": "nearest neighbors: each place looks like some place of the painting; calm and crisp",
+        "summary": "ours, after Kolkin et al.: nearest neighbors; each place looks like some place of the painting",
         "source": "Kolkin, Kucera, Paris, Sykora, Shechtman, Shakhnarovich: Neural Neighbor Style Transfer (2022)",
         "departures": (
             "VGG-19 and L-BFGS instead of VGG-16 and Adam on a Laplacian pyramid.",
             "Shallow layers are averaged over cells, not sampled.",
             "A tenth of the style loss of blocks 1 and 2 keeps palette and touch.",
             "The painting is not rotated, and no last pass searches layer by layer.",
+            "Features of photograph and image are mixed for the search, not the images.",
             "Colors are moved to the painting's before the run as well as after it.",
+            "Total variation has a weight of 0.3.",
         ),
         "precision": "auto",
         "neighbor_layers": HYPERCOLUMN_LAYERS,

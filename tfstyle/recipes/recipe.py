@@ -75,9 +75,14 @@ class Recipe:
                 f"optimizers.Optimizer; received {self.optimizer!r}."
             )
         factors = self.term_weights.by_term()
-        for kind in ("content", "style", "neighbor"):
+        for kind in ("content", "style"):
             if kind in factors and not getattr(self.loss, f"{kind}_layers"):
                 raise UsageError(f"`{kind}_layers` is empty; name at least one layer.")
+        if "neighbor" in factors and not self.loss.neighbor_layers:
+            raise UsageError(
+                f"`neighbor_weight` is {factors['neighbor']:g}, but the recipe {self.name!r} has no `neighbor_layers`; "
+                "use balanced or nnst, or name layers."
+            )
         if not factors.keys() - {"total_variation"} and not any(term.weight for term in self.loss.terms):
             raise UsageError(
                 "`content_weight`, `style_weight` and `neighbor_weight` are all 0; give one a positive weight."
