@@ -22,7 +22,7 @@ METHODS = ("balanced", "best", "nnst", "fast")
 
 NO_OBJECTS = {"neighbor_weight": 0.0, "recurrence": 0.0, "content_weight": 0.0125}
 MECHANISMS = (
-    ("chelsea", "cafe_terrace", ("distance of mean and covariance alone", NO_OBJECTS), ("the default", {})),
+    ("colosseum", "night_cafe", ("distance of mean and covariance alone", NO_OBJECTS), ("the default", {})),
     ("neuschwanstein", "starry_night", ("without recurrence", {"recurrence": 0.0}), ("recurrence 1: the default", {})),
     (
         "colosseum",
