@@ -61,7 +61,7 @@ DRAFT = replace(
     BALANCED,
     {
         "name": "draft",
-        "summary": "ours, a preview in a third of the time; about 10 s at 512 px",
+        "summary": "ours, a preview in less than half the time; about 20 s at 512 px",
         "scale_steps": (20, 12, 8),
         "first_steps": 12,
     },
