@@ -32,26 +32,28 @@ Columns = Mapping[str, tf.Tensor]
 """Layer → its part of the hypercolumns, float [1, height, width, channels], on one grid for all layers."""
 
 
-def to_grid(features: tf.Tensor, layer: str, *, like: tf.Tensor, reference: str, weight: float) -> tf.Tensor:
+def to_grid(
+    found: tf.Tensor, layer: str, *, features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
+) -> tf.Tensor:
     """Brings the features of a layer to the grid of the hypercolumns, that of the reference layer.
 
     Shallower layers are averaged over whole cells, so that every pixel has a gradient; deeper ones are interpolated.
 
     Args:
-        features: float32 [1, height', width', channels].
+        found: float32 [1, height', width', channels].
         layer: their layer, which gives their stride.
-        like: features of the reference layer, [1, height, width, channels].
-        reference: the layer with the grid, as from `reference_layer`.
-        weight: weight of the layer in products of hypercolumns.
+        features: layer → features of the image, of which those of `reference_layer` have the grid.
+        weights: layer → weight in products of hypercolumns.
 
     Returns:
         float32 [1, height, width, channels].
     """
-    placed: tf.Tensor = weight**0.5 * features
+    reference = reference_layer(weights)
+    placed: tf.Tensor = weights[layer] ** 0.5 * found
     halvings = int(math.log2(stride(reference) / stride(layer)))
     for _ in range(halvings):  # Each adds an odd last row as the network's pooling does; one large cell would shift.
         placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")
-    return tf.image.resize(placed, tf.shape(like)[1:3]) if halvings else placed
+    return tf.image.resize(placed, tf.shape(features[reference])[1:3]) if halvings else placed
 
 
 def reference_layer(layers: Iterable[str]) -> str:
@@ -75,11 +77,7 @@ def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
     Returns:
         Layer → float32 [1, height, width, channels], of one height and width.
     """
-    reference = reference_layer(weights)
-    return {
-        layer: to_grid(features[layer], layer, like=features[reference], reference=reference, weight=weight)
-        for layer, weight in weights.items()
-    }
+    return {layer: to_grid(features[layer], layer, features=features, weights=weights) for layer in weights}
 
 
 def neighbor_targets(content: Columns, image: Columns, style: Columns) -> Columns:

@@ -241,21 +241,17 @@ def make_objective(
     local = tuple(dict.fromkeys((*content, *own)))
     masks = targets.get("masks", {})
     matched = loss.neighbor_layers if "neighbor" in weights else {}
-    reference = neighbors.reference_layer(matched) if matched else ""
-
-    def place(layer: str, like: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        scaled = model.scale({layer: found})[layer]
-        return neighbors.to_grid(scaled, layer, like=like, reference=reference, weight=matched[layer])
 
     def evaluate(variable: tf.Tensor) -> Evaluation:
         image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         kept = {layer: features[layer] for layer in local}
         sums = {layer: sufficient_statistics(features[layer], weights=masks.get(layer)) for layer in style}
-        placed = {
-            layer: with_pullback(functools.partial(place, layer, features[reference]), features[layer])
-            for layer in matched
-        }
+
+        def place(layer: str, found: tf.Tensor) -> tf.Tensor:
+            return neighbors.to_grid(model.scale({layer: found})[layer], layer, features=features, weights=matched)
+
+        placed = {layer: with_pullback(functools.partial(place, layer), features[layer]) for layer in matched}
         columns = {layer: column for layer, (column, _) in placed.items()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums, columns))
