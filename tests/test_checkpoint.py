@@ -1,225 +1,238 @@
-"""The state of a training: saved and restored, also from earlier versions, and every file that is refused."""
+"""Checkpoints of a run: it goes on to the last bit, whatever step it stopped at; every folder that is refused."""
 
-import io
-import json
-import zipfile
+import logging
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from conftest import NOT_THE_FILES_FAULT
+import tensorflow as tf
+from conftest import NOT_THE_FILES_FAULT, image, mini_recipe
 
-from tfstyle.errors import DivergedError, UsageError, WeightsError
-from tfstyle.training import checkpoint
-from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions
+import tfstyle
+from tfstyle import checkpoint, images, states
+from tfstyle.callbacks import History
+from tfstyle.errors import OutputError, UsageError, WeightsError
+from tfstyle.recipes import LBFGS, SGD, Adam
 
-FIXED = {"batch": 2, "content images": ["a.jpg", "b.jpg"]}
-
-
-class Variable:
-    """Stands for a Keras variable."""
-
-    def __init__(self, value):
-        self.value = np.array(value)
-
-    def numpy(self):
-        return self.value
-
-    def assign(self, value):
-        assert value.shape == self.value.shape
-        self.value = np.array(value)
-
-
-class Trainer:
-    """Has a kernel, a bias of no dimension, and a number of steps."""
-
-    def __init__(self, step=0):
-        self.kernel, self.bias = Variable(np.full((2, 3), step, "float32")), Variable(np.float32(step))
-        self.iterations = Variable(np.int64(step))
-
-    @property
-    def step(self):
-        return int(self.iterations.value)
-
-    def state(self):
-        return {
-            "network": {"layer/kernel": self.kernel, "layer/bias": self.bias},
-            "optimizer": {"iteration": self.iterations},
-        }
-
-    def numbers(self):
-        return [variable.value.tolist() for variable in (self.kernel, self.bias, self.iterations)]
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """The path of a state after seven steps."""
-    checkpoint.save_state(Trainer(7), tmp_path / "state.npz", fixed=FIXED)
-    return tmp_path / "state.npz"
-
-
-def test_a_state_comes_back(saved):
-    trainer = Trainer()
-    checkpoint.restore_state(trainer, saved, fixed=FIXED)
-    assert trainer.step == 7
-    assert trainer.numbers() == Trainer(7).numbers()
-
-
-def test_variables_are_found_by_name_in_whatever_order(tmp_path):
-    """Two of one shape, which a position would exchange."""
-
-    class Reordered(Trainer):
-        def __init__(self, step, names):
-            super().__init__(step)
-            self.parts = {name: Variable(np.float32(step + index)) for index, name in enumerate(sorted(names))}
-            self.order = names
-
-        def state(self):
-            return super().state() | {"network": {name: self.parts[name] for name in self.order}}
-
-    checkpoint.save_state(Reordered(7, ["scale", "shift"]), tmp_path / "state.npz", fixed=FIXED)
-    trainer = Reordered(0, ["shift", "scale"])
-    checkpoint.restore_state(trainer, tmp_path / "state.npz", fixed=FIXED)
-    assert {name: float(variable.value) for name, variable in trainer.parts.items()} == {"scale": 7.0, "shift": 8.0}
-
-
-def by_position(**changes):
-    """The arrays of a state of an earlier version."""
-    former = {
-        "fixed": np.array(json.dumps({"batch": 2, "photographs": ["a.jpg", "b.jpg"], "average": 0.5})),
-        "network/0": np.full((2, 3), 7, "float32"),
-        "network/1": np.float32(7),
-        "optimizer/0": np.int64(7),
-    }
-    return former | changes
-
-
-def test_a_state_of_an_earlier_version_comes_back(tmp_path):
-    """Variables by position, options under their former names."""
-    np.savez(tmp_path / "state.npz", **by_position())
-    trainer = Trainer()
-    checkpoint.restore_state(trainer, tmp_path / "state.npz", fixed=FIXED | {"ema_decay": 0.5})
-    assert trainer.numbers() == Trainer(7).numbers()
-    with pytest.raises(UsageError, match=r"was made with ema_decay 0.5, not 0.9; resume with ema_decay 0.5\."):
-        checkpoint.restore_state(trainer, tmp_path / "state.npz", fixed=FIXED | {"ema_decay": 0.9})
-
-
-@pytest.mark.parametrize("changes", [{"network/2": np.zeros(3)}, {"network/1": np.zeros(3, "float32")}])
-def test_a_state_of_an_earlier_version_and_another_network_is_refused(changes, tmp_path):
-    np.savez(tmp_path / "state.npz", **by_position(**changes))
-    with pytest.raises(WeightsError, match="state of another network; start again with `overwrite`"):
-        checkpoint.restore_state(Trainer(), tmp_path / "state.npz", fixed=FIXED)
-
-
-def test_every_former_name_of_an_option_has_a_present_one():
-    options = {name for kind in (FastOptions, AdaINOptions, GANOptions) for name in kind().fixed()}
-    present = options | {"style image", "style images", "content images"}
-    assert set(checkpoint.FORMER_NAMES.values()) <= present
-    assert not set(checkpoint.FORMER_NAMES) & present
-
-
-def test_a_state_that_is_not_finite_is_not_written(saved):
-    before, trainer = saved.read_bytes(), Trainer(3)
-    trainer.kernel.value[0, 1] = np.nan
-    with pytest.raises(DivergedError, match="not finite at step 3; choose a smaller `learning_rate`"):
-        checkpoint.save_state(trainer, saved, fixed=FIXED)
-    assert saved.read_bytes() == before
-
-
-def test_other_numbers_are_named_shortly(saved):
-    with pytest.raises(UsageError, match="was made with batch 2, not 8; resume with batch 2"):
-        checkpoint.restore_state(Trainer(), saved, fixed=FIXED | {"batch": 8})
-    with pytest.raises(UsageError, match=r"content images \['a.jpg', 'b.jpg'\], not \['c.jpg', .*\.\.\.\]") as caught:
-        checkpoint.restore_state(Trainer(), saved, fixed=FIXED | {"content images": ["c.jpg"] * 10_000})
-    assert len(str(caught.value)) < 300
-
-
-def arrays(**changes):
-    """The arrays of the saved state, some changed; None leaves one out."""
-    whole = {
-        "fixed": np.array(json.dumps(FIXED)),
-        "network/layer/kernel": np.full((2, 3), 7, "float32"),
-        "network/layer/bias": np.float32(7),
-        "optimizer/iteration": np.int64(7),
-    }
-    names = {name.rpartition("/")[2]: name for name in whole}
-    whole |= {names.get(name, name): value for name, value in changes.items()}
-    return {name: value for name, value in whole.items() if value is not None}
-
-
-def as_npz(content, save=np.savez):
-    stream = io.BytesIO()
-    save(stream, **content)
-    return stream.getvalue()
-
-
-def with_header(shape, dtype="<f4"):
-    """A state whose first array says it has another shape than its bytes have room for."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
-    whole = zipfile.ZipFile(io.BytesIO(as_npz(arrays())))
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name in whole.namelist():
-            archive.writestr(
-                name, header.getvalue() + bytes(24) if name == "network/layer/kernel.npy" else whole.read(name)
-            )
-    return stream.getvalue()
-
-
-ANOTHER, DAMAGED, ABSURD = "state of another network", "damaged or no training state", "that no training writes"
-HOSTILE = {
-    "nothing": (b"", DAMAGED),
-    "text": (b"nothing", DAMAGED),
-    "cut": (as_npz(arrays())[:500], DAMAGED),
-    "compressed": (as_npz(arrays(kernel=np.zeros((1000, 1000))), np.savez_compressed), "compressed or encrypted"),
-    "an array too few": (as_npz(arrays(bias=None)), ANOTHER),
-    "an array too many": (as_npz(arrays(other=np.zeros(3))), ANOTHER),
-    "no options": (as_npz(arrays(fixed=None)), DAMAGED),
-    "options of numbers": (as_npz(arrays(fixed=np.zeros(3))), DAMAGED),
-    "options that are a list": (as_npz(arrays(fixed=np.array("[1]"))), DAMAGED),
-    "nested options": (as_npz(arrays(fixed=np.array("[" * 20_000))), DAMAGED),
-    "another name": (as_npz(arrays(kernel=None, core=np.full((2, 3), 7, "float32"))), ANOTHER),
-    "another shape": (as_npz(arrays(kernel=np.zeros((3, 2), "float32"))), ANOTHER),
-    "float64": (as_npz(arrays(kernel=np.zeros((2, 3)))), ANOTHER),
-    "text for numbers": (as_npz(arrays(kernel=np.full((2, 3), "7"))), ANOTHER),
-    "objects": (as_npz(arrays(kernel=np.full((2, 3), None))), DAMAGED),
-    "a shape of 2^40": (with_header((2**40,)), DAMAGED),
-    "a shape of 2^70": (with_header((2**70,)), DAMAGED),
-    "a type of 2 GB": (with_header((), "V2147483647"), DAMAGED),
-    "a negative step": (as_npz(arrays(iteration=np.int64(-1))), ABSURD),
-    "a step of 2^31-1": (as_npz(arrays(iteration=np.int64(2**31 - 1))), ABSURD),
-    "NaN": (as_npz(arrays(bias=np.float32("nan"))), ABSURD),
+LEVELS = {"scale_start": 40, "scale_steps": (3, 2)}
+RECIPES = {
+    "adam": {"optimizer": Adam()},
+    "adam, averaged": {"optimizer": Adam(), "ema_decay": 0.9, "warm_start": True},
+    "sgd": {"optimizer": SGD(), "learning_rate": 1e-3},
+    "lbfgs": {"optimizer": LBFGS(), "warm_start": True, "add_detail": True},
+    "lbfgs in bytes, from noise": {
+        "optimizer": LBFGS(learning_rate=0.3),
+        "space": "caffe",
+        "clip": False,
+        "init": "noise",
+    },
+    "neighbors": {"optimizer": LBFGS(), "neighbor_layers": {"block3_conv1": 1.0}, "neighbor_weight": 0.5},
+    "palette": {"optimizer": LBFGS(), "palette": 0.5},
 }
 
 
-@pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)
-def test_a_state_is_refused_in_one_line_and_changes_nothing(content, message, tmp_path, little_memory):
-    trainer, path = Trainer(4), tmp_path / "state.npz"
-    path.write_bytes(content)
-    with little_memory(), pytest.raises(WeightsError, match=message) as caught:
-        checkpoint.restore_state(trainer, path, fixed=FIXED)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("start again with `overwrite`.")
-    assert trainer.numbers() == Trainer(4).numbers()
+def saved_and_restored(step, painter, folder, fixed=None):
+    """The snapshot of a step, by way of a file."""
+    saving = checkpoint.Checkpoints(folder, fixed=fixed or {}, every=1)
+    saving(step)
+    return checkpoint.restore(folder, painter.state_specs, fixed=fixed or {}, settings=painter.settings).snapshot
 
 
-def test_a_file_that_is_larger_than_the_state_can_be_is_not_read(saved, monkeypatch):
-    monkeypatch.setattr(checkpoint, "MAX_OPTIONS_BYTES", 100)
-    with pytest.raises(WeightsError, match="at most 136 are read"):  # 6 + 1 numbers of 4 bytes and one of 8.
-        checkpoint.restore_state(Trainer(), saved, fixed=FIXED)
+@pytest.mark.parametrize("options", RECIPES.values(), ids=RECIPES)
+def test_a_run_goes_on_to_the_last_bit_from_every_step(options, mini_transfer, rng, tmp_path):
+    recipe = mini_recipe(**LEVELS, **options)
+    painter, pictures = mini_transfer(recipe), (image(rng, 68, 90), image(rng, 70, 95))
+    whole = list(painter.steps(*pictures))
+    assert len(whole) == 5
+    for stopped in whole:
+        snapshot = saved_and_restored(stopped, painter, tmp_path / str(stopped.index))
+        rest = list(painter.steps(*pictures, resume=snapshot))
+        assert [step.index for step in rest] == [step.index for step in whole[stopped.index - 1 :]]
+        for again, once in zip(rest, whole[stopped.index - 1 :], strict=True):
+            np.testing.assert_array_equal(again.image, once.image)
+            assert (again.losses, again.level, again.progress) == (once.losses, once.level, once.progress)
+            assert again.seconds >= stopped.seconds
+
+
+def test_a_snapshot_of_another_run_is_refused(mini_transfer, rng):
+    content, style = image(rng, 68, 90), image(rng, 70, 95)
+    recipe = mini_recipe(**LEVELS)
+    painter = mini_transfer(recipe)
+    last = list(painter.steps(content, style))[-1].snapshot
+    shorter = mini_recipe(**LEVELS | {"scale_steps": (1, 1)})
+    for options in ({"recipe": shorter}, {"recipe": mini_recipe()}):
+        with pytest.raises(UsageError, match="`resume` is the snapshot of a run of another recipe"):
+            next(painter.steps(content, style, resume=last, **options))
+    with pytest.raises(UsageError, match="another size"):
+        next(painter.steps(content[:, 2:], style, resume=last))
+
+
+class CrashError(Exception):
+    """Stops a run."""
+
+
+def crash_at(index):
+    def callback(step):
+        if step.index == index:
+            raise CrashError
+
+    return callback
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_stylize_goes_on_with_its_history(pair, tmp_path):
+    whole, parts = History(), History()
+    expected = tfstyle.stylize(*pair, callbacks=[whole])
+    with pytest.raises(CrashError):
+        tfstyle.stylize(*pair, checkpoint=tmp_path / "c", callbacks=[crash_at(2)])
+    result = tfstyle.stylize(*pair, checkpoint=tmp_path / "c", resume=True, callbacks=[parts])
+    np.testing.assert_array_equal(result, expected)
+    assert [row["total"] for row in parts.rows] == [row["total"] for row in whole.rows]
+    assert [row["step"] for row in parts.rows] == [1, 2, 3]
+    again = tfstyle.stylize(*pair, checkpoint=tmp_path / "c", resume=True)  # A run that has ended.
+    np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_what_differs_is_named(pair, rng, tmp_path):
+    folder = tmp_path / "c"
+    tfstyle.stylize(*pair, checkpoint=folder)
+    resume = {"checkpoint": folder, "resume": True}
+    for options, message in (
+        ({"style_weight": 3.0}, r"made with style_weight 1.0, not 3.0; resume with style_weight 1.0\.$"),
+        ({"size": 40}, "made with size 48, not 40"),
+        ({"steps": 5}, "made with steps 0, not 5"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            tfstyle.stylize(*pair, **resume, **options)
+    with pytest.raises(UsageError, match="made with another style image; resume with the same pictures"):
+        tfstyle.stylize(pair[0], image(rng, 50, 70)[0], **resume)
+    with pytest.raises(UsageError, match="made with another content image"):
+        tfstyle.stylize(image(rng, 60, 90)[0], pair[1], **resume)
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(pair, tmp_path, caplog):
+    folder, expected = tmp_path / "c", tfstyle.stylize(*pair)
+    tfstyle.stylize(*pair, checkpoint=folder, checkpoint_every=1)
+    newest = folder / checkpoint.NEWEST
+    for content in (newest.read_bytes()[:-300], newest.read_bytes()[:3000] + b"x" + newest.read_bytes()[3001:], b""):
+        newest.write_bytes(content)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "tfstyle"):
+            history = History()
+            result = tfstyle.stylize(*pair, checkpoint=folder, resume=True, callbacks=[history])
+        assert [record.message for record in caplog.records if "damaged" in record.message]
+        assert [row["step"] for row in history.rows] == [1, 2, 3]
+        np.testing.assert_array_equal(result, expected)
+        assert (folder / checkpoint.DAMAGED).read_bytes() == content
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_between_two_renames_the_one_before_is_used_without_a_word(pair, tmp_path, caplog):
+    tfstyle.stylize(*pair, checkpoint=tmp_path / "c", checkpoint_every=1)
+    (tmp_path / "c" / checkpoint.NEWEST).unlink()
+    with caplog.at_level(logging.WARNING, "tfstyle"):
+        tfstyle.stylize(*pair, checkpoint=tmp_path / "c", resume=True)
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_folders_that_cannot_be_used_are_refused_before_the_run(pair, tmp_path):
+    folder, file = tmp_path / "c", tmp_path / "file"
+    file.write_text("mine")
+    for options, message in (
+        ({"checkpoint": folder, "resume": True}, "holds no checkpoint to resume"),
+        ({"checkpoint": file}, "is a file; name a folder"),
+        ({"checkpoint": tmp_path / "no" / "c"}, "no"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            tfstyle.stylize(*pair, **options)
+    with pytest.raises(UsageError, match="`resume` needs the folder"):
+        tfstyle.stylize(*pair, resume=True)
+    with pytest.raises(UsageError, match="`checkpoint_every` should be at least 1 step, not 0"):
+        tfstyle.stylize(*pair, checkpoint=folder, checkpoint_every=0)
+    tfstyle.stylize(*pair, checkpoint=folder)
+    with pytest.raises(OutputError, match="holds the checkpoint of another run; resume it, or name another folder"):
+        tfstyle.stylize(*pair, checkpoint=folder)
+    for name in (checkpoint.NEWEST, checkpoint.BEFORE):
+        (folder / name).write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"no checkpoint can be read \(checkpoint.npz: BadZipFile; before.npz"):
+        tfstyle.stylize(*pair, checkpoint=folder, resume=True)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(pair, tmp_path, monkeypatch, caplog):
+    def full(*args, **options):
+        raise OutputError("disk full.")
+
+    monkeypatch.setattr(states, "write", full)
+    with caplog.at_level(logging.WARNING, "tfstyle"):
+        result = tfstyle.stylize(*pair, checkpoint=tmp_path / "c", checkpoint_every=2)
+    assert result.shape == (1, 32, 48, 3)
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'c'}: no checkpoint of step {index} was written (disk full.)" for index in (2, 3)
+    ]
+
+
+def test_one_is_saved_when_the_time_has_come(mini_transfer, rng, tmp_path, monkeypatch):
+    now, saved = [100.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(states, "write", lambda path, arrays, facts: saved.append(facts["step"]["index"]))
+    saving = checkpoint.Checkpoints(tmp_path / "c", fixed={})
+    for step in mini_transfer(mini_recipe(scale_steps=(6,))).steps(image(rng), image(rng)):
+        now[0] += 12.0
+        saving(step)
+    saving.close()
+    assert saved == [3, 6]
 
 
 @pytest.mark.parametrize(("raised", "expected", "message"), NOT_THE_FILES_FAULT)
-def test_what_is_no_fault_of_the_state_is_told_as_such(raised, expected, message, saved, monkeypatch):
-    def fail(*rest):
+def test_what_is_no_fault_of_the_file_is_no_reason_to_fall_back(
+    raised, expected, message, mini_transfer, rng, tmp_path, monkeypatch
+):
+    def fail(*args, **options):
         raise raised
 
-    monkeypatch.setattr(type(saved), "read_bytes", fail)
-    with pytest.raises(expected, match=rf"state\.npz: {message}") as caught:
-        checkpoint.restore_state(Trainer(), saved, fixed=FIXED)
-    assert "overwrite" not in str(caught.value)
+    painter = mini_transfer(mini_recipe())
+    saved_and_restored(next(painter.steps(image(rng), image(rng))), painter, tmp_path)
+    monkeypatch.setattr(states, "read", fail)
+    with pytest.raises(expected, match=rf"checkpoint\.npz: {message}"):
+        checkpoint.restore(tmp_path, painter.state_specs, fixed={}, settings=painter.settings)
 
 
-def test_a_missing_state_is_one_line(tmp_path):
-    with pytest.raises(WeightsError, match=r"none\.npz: is missing, damaged or no training state \(there is no such"):
-        checkpoint.restore_state(Trainer(), tmp_path / "none.npz", fixed=FIXED)
+def test_a_checkpoint_of_another_optimizer_is_refused(mini_transfer, rng, tmp_path):
+    adam, lbfgs = (mini_transfer(mini_recipe(optimizer=kind)) for kind in (Adam(), LBFGS()))
+    saved_and_restored(next(adam.steps(image(rng), image(rng))), adam, tmp_path)
+    with pytest.raises(WeightsError, match="other tensors than this run"):
+        checkpoint.restore(tmp_path, lbfgs.state_specs, fixed={}, settings=lbfgs.settings)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no signals here")
+def test_a_killed_command_goes_on_to_the_same_picture(pair, tmp_path):
+    arguments = [sys.executable, "-m", "tfstyle", "stylize", *pair, "--size", "96", "--steps", "12"]
+    process = subprocess.Popen([*arguments, "--checkpoint", tmp_path / "c", "--checkpoint-every", "1"])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "c" / checkpoint.BEFORE).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    whole, resumed = tmp_path / "whole.png", tmp_path / "resumed.png"
+    subprocess.run([*arguments, "-q", "-o", whole], check=True)
+    subprocess.run([*arguments, "-q", "-o", resumed, "--resume", tmp_path / "c"], check=True)
+    np.testing.assert_array_equal(images.read(whole).image, images.read(resumed).image)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [checkpoint.BEFORE, checkpoint.NEWEST]
+
+
+def test_the_description_tells_pictures_of_other_pixels_or_sizes_apart(rng):
+    recipe, one = mini_recipe(), tf.constant(image(rng))
+    described = [
+        checkpoint.describe(recipe, content=each)["pictures"]
+        for each in (one, one + 1e-6, tf.reshape(one, [1, 47, 33, 3]), None)
+    ]
+    assert described[0] == checkpoint.describe(recipe, content=one)["pictures"]
+    assert len({each["content"] for each in described}) == 4

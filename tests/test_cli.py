@@ -97,8 +97,9 @@ def test_a_bug_of_our_own_is_one_line_and_a_traceback_with_debug(pair, mini_netw
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGINT"), reason="no signals here")
-def test_ctrl_c_writes_the_image_so_far(pair, tmp_path):
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no signals here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_the_image_so_far(number, pair, tmp_path):
     output = tmp_path / "out.png"
     arguments = ["stylize", *pair, "--size", "128", "--steps", "4000", "--json", "-o", output]
     process = subprocess.Popen(
@@ -110,10 +111,10 @@ def test_ctrl_c_writes_the_image_so_far(pair, tmp_path):
     assert json.loads(process.stdout.readline())["event"] == "start"
     assert json.loads(process.stdout.readline())["step"] == 1
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    last = {"event": "error", "exit_code": 130, "message": f"interrupted; {output}: the image so far."}
+    assert process.returncode == 128 + number
+    last = {"event": "error", "exit_code": 128 + number, "message": f"interrupted; {output}: the image so far."}
     assert json.loads(out.splitlines()[-1]) == last
     assert err == f"interrupted; {output}: the image so far.\n"
     assert images.read(output).image.shape == (1, 85, 128, 3)

@@ -195,3 +195,15 @@ def test_samples_are_embedded():
     assert (SAMPLES / "neuschwanstein.jpg").is_file()
     assert (SAMPLES / "SOURCES.md").is_file()
     assert os.access(SAMPLES / "starry_night.jpg", os.R_OK)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--checkpoint", "a", "--resume", "b"], "--checkpoint to start a run or --resume to go on with one, not both"),
+        (["--checkpoint-every", "3"], "--checkpoint-every needs a folder: give --checkpoint DIR"),
+        (["--checkpoint", "a", "--checkpoint-every", "0"], "--checkpoint-every should be at least 1 step, not 0"),
+    ],
+)
+def test_options_about_checkpoints_that_disagree_are_refused(words, message, pair, capsys):
+    assert_one_line(capsys, cli.main(["stylize", *pair, *words]), 2, message)

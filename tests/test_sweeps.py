@@ -6,6 +6,7 @@ from conftest import image, mini_recipe, miniature
 
 from tfstyle import api, sweeps, transfer
 from tfstyle.callbacks import History
+from tfstyle.errors import OutputError, UsageError
 
 
 @pytest.fixture
@@ -114,3 +115,35 @@ def test_layers_can_be_varied(built, rng):
 def test_callbacks_that_are_a_list_are_refused(built, rng):
     with pytest.raises(ValueError, match="`make_callbacks` should be a function from a run's label"):
         next(sweeps.sweep(image(rng)[0], image(rng)[0], vary={"seed": [1]}, recipe=RECIPE, make_callbacks=[print]))
+
+
+def test_a_sweep_goes_on_where_it_stopped(built, rng, tmp_path):
+    pictures, vary = (image(rng, 40, 60)[0], image(rng)[0]), {"style_weight": [1.0, 5.0, 9.0]}
+    whole, computed = list(sweeps.sweep(*pictures, vary=vary, recipe=RECIPE)), []
+
+    def stop_in_the_second(label):
+        return [lambda step: 1 / 0 if label == "style_weight=5" and step.index == 2 else None]
+
+    def count(label):
+        return [lambda step: computed.append((label, step.index))]
+
+    kept = {"vary": vary, "recipe": RECIPE, "checkpoint": tmp_path / "c"}
+    with pytest.raises(ZeroDivisionError):
+        list(sweeps.sweep(*pictures, make_callbacks=stop_in_the_second, **kept))
+    with pytest.raises(OutputError, match="holds the checkpoints of another sweep; resume it"):
+        list(sweeps.sweep(*pictures, **kept))
+    resumed = list(sweeps.sweep(*pictures, make_callbacks=count, resume=True, **kept))
+    labels = [outcome.label for outcome in whole]
+    assert computed == [(labels[0], 3), *((labels[1], step) for step in (2, 3)), *((labels[2], s) for s in (1, 2, 3))]
+    for again, once in zip(resumed, whole, strict=True):
+        np.testing.assert_array_equal(again.image, once.image)
+        assert [row["total"] for row in again.rows] == [row["total"] for row in once.rows]
+    with pytest.raises(UsageError, match=r"was made with style_weight 1.0, not 2.0"):
+        list(sweeps.sweep(*pictures, resume=True, **kept | {"vary": {"style_weight": [2.0]}}))
+
+
+def test_a_sweep_without_checkpoints_cannot_be_resumed(built, rng, tmp_path):
+    with pytest.raises(OutputError, match="holds no checkpoint to resume"):
+        list(sweeps.sweep(image(rng)[0], image(rng)[0], vary={}, recipe=RECIPE, checkpoint=tmp_path, resume=True))
+    with pytest.raises(UsageError, match="`resume` needs the folder"):
+        list(sweeps.sweep(image(rng)[0], image(rng)[0], vary={}, recipe=RECIPE, resume=True))

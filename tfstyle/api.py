@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tfstyle import checkpoint as checkpoints
 from tfstyle import environment, images, metrics, one_pass
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
@@ -40,6 +41,9 @@ def stylize(
     recipe: str | Recipe = "default",
     output: str | os.PathLike | None = None,
     callbacks: Iterable[Callback] = (),
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     background: str = "white",
     keep_alpha: bool = False,
     quality: int = 95,
@@ -58,6 +62,9 @@ def stylize(
             is written.
         callbacks: called with a `Step` after every step; one that returns True ends the run, and the image so far is
             the result. A callback with a `close` method is closed at the end.
+        checkpoint: a folder for checkpoints, from which the run can go on after a crash; None saves none.
+        checkpoint_every: steps between two checkpoints; None saves one every 30 seconds. The last step is always saved.
+        resume: go on with the run whose checkpoint is in that folder; recipe, overrides and pictures must be the same.
         background: color behind transparent parts, as in CSS.
         keep_alpha: write the alpha channel of the content image to the file.
         quality: quality of a written JPEG, WebP or AVIF, 1 to 100.
@@ -69,11 +76,11 @@ def stylize(
         float32 tensor [1, height, width, 3], sRGB, in [0, 1] if the recipe clips.
 
     Raises:
-        UsageError: if a recipe, a field or a value is not valid.
+        UsageError: if a recipe, a field or a value is not valid, or the checkpoint is that of another run.
         InputError: if a picture cannot be read or is too small.
         OutputError: if the result could not be written; most causes are found before the run begins. Otherwise the
             result is saved elsewhere (`images.write_result`); the message says where.
-        WeightsError: if the network's weights cannot be used.
+        WeightsError: if the network's weights, or the checkpoint, cannot be used.
         MemoryLimitError: if the run would not fit, or did not fit, in memory.
         DivergedError: if the loss or the image is no longer finite.
         Interrupted: on Ctrl-C; it is a KeyboardInterrupt, not a TfstyleError.
@@ -85,6 +92,11 @@ def stylize(
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
+    if checkpoint is None and resume:
+        raise UsageError("`resume` needs the folder of the checkpoint as `checkpoint`.")
+    folder = None if checkpoint is None else Path(checkpoint)
+    if folder is not None:
+        checkpoints.check(folder, resume=resume, every=checkpoint_every)
     asked, start = chosen.pyramid.size, chosen.start.init
     content_picture = images.read_and_log(content, background=background, long_side=asked)
     height, width = content_picture.full_size
@@ -111,10 +123,26 @@ def stylize(
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
 
-    steps = observe(transfer.steps(content_image, style_image, recipe=chosen, init=init), callbacks)
+    observers, snapshot = list(callbacks), None
+    if folder is not None:
+        pictures = {"content": content_image, "style": style_image, "init": None if callable(init) else init}
+        fixed = checkpoints.describe(chosen, **pictures)
+        observers.insert(0, checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every))  # Before one fails.
+        if resume:
+            snapshot, rows = checkpoints.restore(folder, transfer.state_specs, fixed=fixed, settings=transfer.settings)
+            _restore(observers, rows)
+    runs = transfer.steps(content_image, style_image, recipe=chosen, init=init, resume=snapshot)
+    steps = observe(runs, observers)
     result = _finish(steps, _Result(output, content_sides, alpha=alpha, quality=quality, overwrite=overwrite))
     environment.record_memory(needed)
     return result
+
+
+def _restore(callbacks: Iterable[Any], rows: list[dict[str, Any]]) -> None:
+    """Gives the rows of the earlier steps to the callbacks that take them."""
+    for callback in callbacks:
+        if hasattr(callback, "restore"):
+            callback.restore(rows)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, BinaryIO
 
 fcntl: ModuleType | None
 try:
@@ -36,8 +37,13 @@ _OURS = f"{_TEMPORARY}{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}
 _DAY = 86_400.0  # Seconds.
 
 
-def write(path: Path, data: bytes, *, overwrite: bool) -> None:
+def write(path: Path, data: bytes | Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
     """Writes a file atomically.
+
+    Args:
+        path: the file.
+        data: its bytes, or a function that writes them to a binary stream.
+        overwrite: replace an existing file.
 
     Raises:
         FileExistsError: if the path exists and may not be replaced.
@@ -51,7 +57,7 @@ def write(path: Path, data: bytes, *, overwrite: bool) -> None:
                 if not stat.S_ISREG(mode):
                     raise FileExistsError
                 temporary.chmod(mode & 0o777)  # Before it has any content, which may be private.
-            stream.write(data)
+            data(stream) if callable(data) else stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         if overwrite:

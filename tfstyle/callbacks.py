@@ -1,7 +1,8 @@
 """Callbacks of a run: progress bar, saved images, history, loss curves, contact sheet, animation, JSON lines.
 
 A callback is anything that can be called with a `transfer.Step`; if it has a `close` method, that is called when the
-run ends, also after an error. Callbacks cannot change a step; one that returns True ends the run.
+run ends, also after an error. A `restore` method is called with the rows of the earlier steps if a run is resumed.
+Callbacks cannot change a step; one that returns True ends the run.
 """
 
 from __future__ import annotations
@@ -181,6 +182,10 @@ class History:
     def __call__(self, step: Step) -> None:
         """Adds the row of a step."""
         self.rows.append(step_to_row(step))
+
+    def restore(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Begins with the rows of earlier steps, when a run is resumed."""
+        self.rows = [dict(row) for row in rows]
 
     def close(self) -> None:
         """Writes the file."""

@@ -59,9 +59,7 @@ class WeightsError(TfstyleError, ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was stopped by Ctrl-C; the message says which results were written (exit code 130)."""
-
-    exit_code = 130
+    """A run was stopped by Ctrl-C or a signal; the message says which results were written."""
 
 
 _Value = TypeVar("_Value")

@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from tfstyle import atomic
 from tfstyle.errors import OutputError
@@ -119,8 +119,8 @@ def make_free_folder(folder: Path) -> Path:
     return path
 
 
-def save_atomically(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Writes a file atomically.
+def save_atomically(path: Path, data: bytes | Callable[[BinaryIO], Any], *, overwrite: bool) -> None:
+    """Writes a file atomically, like `atomic.write`.
 
     Raises:
         OutputError: if it cannot be written, or it exists and `overwrite` is not set.

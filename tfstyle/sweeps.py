@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfstyle import api, plots
+from tfstyle import api, files, plots
 from tfstyle.callbacks import Callback, History
+from tfstyle.checkpoint import holds_one
 from tfstyle.environment import tf
-from tfstyle.errors import UsageError
+from tfstyle.errors import OutputError, UsageError
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.recipe import Overrides, Recipe, replace
 
@@ -67,6 +71,9 @@ def sweep(
     recipe: str | Recipe = "default",
     make_callbacks: Callable[[str], Iterable[Callback]] = lambda label: (),
     background: str = "white",
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     **overrides: Unpack[Overrides],
 ) -> Iterator[SweepRun]:
     """Runs a recipe once for each combination of varied values; runs share a compiled graph where possible.
@@ -77,6 +84,10 @@ def sweep(
         recipe: the name of a recipe, or a `Recipe`.
         make_callbacks: returns the callbacks of one run, given its label; they are closed after that run.
         background: as for `api.stylize`.
+        checkpoint: a folder for the checkpoints of all runs; None saves none.
+        checkpoint_every: as for `api.stylize`.
+        resume: go on with the sweep whose checkpoints are in that folder: runs that are finished there are not run
+            again, and the first that is not finished goes on.
         **overrides: as for `api.stylize`; a varied value replaces the override of the same name.
 
     Yields:
@@ -92,12 +103,30 @@ def sweep(
     grid = expand_grid(base, vary)
     for values in grid:
         replace(base, {**overrides, **values})  # Raises an error for an invalid override before the first run.
-    for values in grid:
-        name, history = format_label(values), History()
-        observers: list[Callback] = [history, *make_callbacks(name)]
-        chosen: dict[str, Any] = {**overrides, **values}
-        image = api.stylize(content, style, recipe=base, callbacks=observers, background=background, **chosen)
-        yield SweepRun(name, values, image, history.rows)
+    folder = None if checkpoint is None else Path(checkpoint)
+    if folder is None and resume:
+        raise UsageError("`resume` needs the folder of the checkpoints as `checkpoint`.")
+    if folder is not None:
+        _check_folder(folder, resume=resume)
+    with contextlib.nullcontext() if folder is None else files.make_folder(folder):
+        for number, values in enumerate(grid, 1):
+            name, history = format_label(values), History()
+            observers: list[Callback] = [history, *make_callbacks(name)]
+            chosen: dict[str, Any] = {**overrides, **values}
+            if folder is not None:
+                own = folder / f"{number:03d}"
+                chosen |= {"checkpoint": own, "checkpoint_every": checkpoint_every, "resume": holds_one(own)}
+            image = api.stylize(content, style, recipe=base, callbacks=observers, background=background, **chosen)
+            yield SweepRun(name, values, image, history.rows)
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """Raises `OutputError` if a sweep could not start, or not go on, in a folder of checkpoints."""
+    held = folder.is_dir() and any(map(holds_one, folder.iterdir()))
+    if resume and not held:
+        raise OutputError(f"{folder}: holds no checkpoint to resume; give it as `checkpoint` to start a sweep.")
+    if held and not resume:
+        raise OutputError(f"{folder}: holds the checkpoints of another sweep; resume it, or name another folder.")
 
 
 def format_label(values: Mapping[str, Any]) -> str:

@@ -41,6 +41,27 @@ _FINITE = "image_is_finite"
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """Everything that a run needs to go on after a step, as if it had never stopped.
+
+    Attributes:
+        index: number of the step, from 1.
+        level: number of its level, from 1.
+        losses: as in `Step`.
+        seconds: as in `Step`.
+        begun: the image at the start of the level, sRGB, from which the level's targets are computed.
+        state: the state after the step.
+    """
+
+    index: int
+    level: int
+    losses: Mapping[str, float]
+    seconds: float
+    begun: tf.Tensor
+    state: RunState
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a run, as callbacks receive it.
 
@@ -55,6 +76,7 @@ class Step:
         seconds: seconds since the run began.
         progress: completed fraction of the run's work, where a step counts by the pixels of its level; 1 at the end.
         settings: what was chosen for this machine, as `Transfer.settings`.
+        snapshot: from which the run can go on after this step; None in a step that no run made.
     """
 
     index: int
@@ -66,6 +88,7 @@ class Step:
     seconds: float
     progress: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
 
 
 class Transfer:
@@ -82,6 +105,7 @@ class Transfer:
         graph_key: what the graphs depend on; `steps` runs any recipe with an equal key.
         model: the network.
         settings: what was chosen for this machine: "precision" and "flip_kernels".
+        state_specs: specifications of the tensors of a run's state.
 
     Raises:
         WeightsError: if the recipe's network weights cannot be used.
@@ -108,8 +132,8 @@ class Transfer:
         targets = any_size_specs(self._targets.structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
         shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
-        state = any_size_specs(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
-        self._step = compile_once(self._take_step, targets, weights, shapes, state)
+        self.state_specs: RunState = any_size_specs(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
+        self._step = compile_once(self._take_step, targets, weights, shapes, self.state_specs)
 
     def steps(
         self,
@@ -118,6 +142,7 @@ class Transfer:
         *,
         recipe: Recipe | None = None,
         init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        resume: Snapshot | None = None,
     ) -> Iterator[Step]:
         """Runs a recipe and yields after every step, from the coarsest to the finest level.
 
@@ -127,12 +152,14 @@ class Transfer:
             recipe: another recipe with the same graph key; None runs the transfer's own.
             init: the image to start from, of any size, or a function (content, style) → image that is called with the
                 two images of the coarsest level; None starts as the recipe does, from "content" or "noise".
+            resume: the snapshot of a step of an earlier run of the same recipe and images; that step is yielded again,
+                then those that follow. None starts a run.
 
         Yields:
             A `Step` after every step.
 
         Raises:
-            UsageError: if the recipe needs another graph, or an image is not as described.
+            UsageError: if the recipe needs another graph, an image is not as described, or `resume` is of another run.
             InputError: if a picture is too small for the network.
             DivergedError: if the loss or the last image is not finite.
             MemoryLimitError: if TensorFlow runs out of memory.
@@ -147,30 +174,47 @@ class Transfer:
             init = images.as_image(init, "init")
         if init is None and recipe.start.init not in ("content", "noise"):
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
-        began = time.perf_counter()
+        began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
         cropped = _crop(style, recipe.style_size.style_crop)
         content = _recolored(match_colors, content, cropped, recipe.color_transfer)
         levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
-        total, work = sum(count for _, count in levels), sum(count * size**2 for size, count in levels)
+        work = [size**2 for size, count in levels for _ in range(count)]
+        total = len(work)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
         regions = self.regions(content, cropped)
-        state, index, done = None, 0, 0
+        if resume is not None and not 1 <= resume.level <= len(levels):
+            raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
+        state, passed = None, 0  # Steps of the levels before.
         for level, (size, count) in enumerate(levels, 1):
+            first, last, passed = passed + 1, passed + count, passed + count
+            if resume is not None and level < resume.level:
+                continue
             try:
-                pictures = (_resized(picture, size / max(height, width)) for picture in (content, style))
-                targets, state = self._begin_level(recipe, *pictures, regions=regions, state=state, init=init)
-                for _ in range(count):
-                    index += 1
-                    state, terms = self._step(targets, factors, kernels, state)
-                    done += size**2
-                    values, image = _checked(_to_floats(terms), index), self._iterate.image(state)
+                pictures = [_resized(picture, size / max(height, width)) for picture in (content, style)]
+                if resume is not None and level == resume.level:
+                    begun, state = resume.begun, resume.state
+                    if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
+                        raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
+                else:
+                    state = self._begin_level(recipe, *pictures, state=state, init=init)
+                    begun = self._iterate.image(state)
+                pictures[1] = _crop(pictures[1], recipe.style_size.style_crop)
+                targets = self.targets(*pictures, image=begun, regions=regions)
+                for index in range(max(first, resume.index if resume else 0), last + 1):
+                    if resume is not None and index == resume.index:
+                        values = dict(resume.losses)
+                    else:
+                        state, terms = self._step(targets, factors, kernels, state)
+                        values = _checked(_to_floats(terms), index)
+                    image = self._iterate.image(state)
                     if index == total:
                         image = _recolored(finish_colors, image, cropped, recipe.color_transfer)
                     seconds = time.perf_counter() - began
-                    place = (index, total, level, len(levels))
-                    yield Step(*place, image, values, seconds, done / work, self.settings)
+                    place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
+                    snapshot = Snapshot(index, level, values, seconds, begun, state)
+                    yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
                     f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
@@ -182,11 +226,10 @@ class Transfer:
         content: tf.Tensor,
         style: tf.Tensor,
         *,
-        regions: Regions | None,
         state: RunState | None,
         init: Any,
-    ) -> tuple[Targets, RunState]:
-        """Returns targets and state at the start of a level; `state` is that at the end of the previous one, if any."""
+    ) -> RunState:
+        """Returns the state at the start of a level; `state` is that at the end of the previous one, if any."""
         pyramid = recipe.pyramid
         if state is None:
             image = init(content, style) if callable(init) else init
@@ -195,9 +238,7 @@ class Transfer:
             if pyramid.add_detail and recipe.term_weights.keeps_content():
                 image = _with_detail(image, content)
         variable = self._iterate.start(recipe.start, content, image)
-        state = self._iterate.begin(variable, state if pyramid.warm_start else None)
-        cropped = _crop(style, recipe.style_size.style_crop)
-        return self.targets(content, cropped, image=self._iterate.image(state), regions=regions), state
+        return self._iterate.begin(variable, state if pyramid.warm_start else None)
 
     def regions(self, content: tf.Tensor, style: tf.Tensor) -> Regions | None:
         """Finds the regions of two images, if the loss compares regions or weighs what recurs (`find_regions`)."""

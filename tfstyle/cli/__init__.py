@@ -19,7 +19,8 @@ from typing import Any
 
 from tfstyle.cli import events, streams
 from tfstyle.cli.command_line import parse, with_options
-from tfstyle.errors import Interrupted, MemoryLimitError, OutputError, SetupError, TfstyleError
+from tfstyle.cli.stops import interrupt_on_signals
+from tfstyle.errors import MemoryLimitError, OutputError, SetupError, TfstyleError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,12 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     atexit.register(gc.freeze)  # Searching TensorFlow for garbage when the interpreter exits would take a second.
     options = parse(arguments)
     _set_up_logging(options)
-    try:
-        _run(options)
-        sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:
-        streams.drop_output()
-        return _report(error, options)
+    with interrupt_on_signals() as stops:
+        try:
+            _run(options)
+            sys.stdout.flush()
+        except KeyboardInterrupt as error:
+            streams.drop_output()
+            return _report_stop(error, options, exit_code=128 + stops.signal)
+        except Exception as error:
+            streams.drop_output()
+            return _report(error, options)
     return 0
 
 
@@ -75,23 +80,31 @@ class _Formatter(logging.Formatter):
         return with_options(super().format(record), self._options)
 
 
-def _report(error: BaseException, options: Any) -> int:
-    """Prints one line about an error, with --json an event as well; returns the exit code."""
+def _report_stop(error: KeyboardInterrupt, options: Any, *, exit_code: int) -> int:
+    """Prints one line about a command that a signal stopped; returns the exit code."""
+    return _print_error(f"interrupted; {error}" if str(error) else "interrupted.", options, exit_code)
+
+
+def _report(error: Exception, options: Any) -> int:
+    """Prints one line about an error; returns the exit code."""
     if isinstance(error, BrokenPipeError):
         return 1  # The reader closed the pipe.
-    if options.debug and isinstance(error, Exception):
+    if options.debug:
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt):
-        error = error if isinstance(error, Interrupted) else Interrupted()
-        line = f"interrupted; {error}" if str(error) else "interrupted."
-    else:
-        error = _as_tfstyle_error(error)
-        line = f"tfstyle: error: {' '.join(str(error).split())}"
+    error = _as_tfstyle_error(error)
+    return _print_error(f"{_ERROR}{' '.join(str(error).split())}", options, error.exit_code)
+
+
+_ERROR = "tfstyle: error: "
+
+
+def _print_error(line: str, options: Any, exit_code: int) -> int:
+    """Prints a line, with --json an event as well; returns the exit code."""
     line = with_options(line, options)
     streams.print_error(line)
     if getattr(options, "json", False):
-        events.error(error.exit_code, line.removeprefix("tfstyle: error: "))
-    return error.exit_code
+        events.error(exit_code, line.removeprefix(_ERROR))
+    return exit_code
 
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -16,7 +16,14 @@ import numpy as np
 from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.cli.stylize import check_pictures, make_step_callbacks, result_path, start, typed_recipe
+from tfstyle.cli.stylize import (
+    check_pictures,
+    checkpoint_options,
+    make_step_callbacks,
+    result_path,
+    start,
+    typed_recipe,
+)
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
 from tfstyle.pictures import decoding
 from tfstyle.recipes.catalog import RECIPES, get_recipe
@@ -163,6 +170,7 @@ def sweep(options: argparse.Namespace) -> None:
     for name in ("init", "weights"):  # Their values may be files.
         for value in vary.get(name, ()):
             check_pictures(options, replace(recipe, {name: value}))
+    checkpoints = checkpoint_options(options)
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
@@ -179,6 +187,7 @@ def sweep(options: argparse.Namespace) -> None:
                 recipe=recipe,
                 make_callbacks=lambda label: make_step_callbacks(options),
                 background=options.background,
+                **checkpoints,
                 **overrides,
             ):
                 path = folder / names[len(runs)]

@@ -75,6 +75,15 @@ def add_command(
     return command
 
 
+def add_checkpoints(command: argparse.ArgumentParser) -> None:
+    """Adds the options about checkpoints, for runs that may take long."""
+    group = command.add_argument_group("checkpoints")
+    group.add_argument("--checkpoint", metavar="DIR", help="folder for checkpoints, from which the run can go on")
+    help = "save a checkpoint every N steps [every 30 seconds]"
+    group.add_argument("--checkpoint-every", type=int, metavar="N", help=help)
+    group.add_argument("--resume", metavar="DIR", help="go on with the run whose checkpoints are in DIR")
+
+
 def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None:
     """Adds the options of every command about its messages; the last group of its help."""
     messages = command.add_argument_group("messages")

@@ -28,7 +28,9 @@ exit codes:
   5    the loss diverged
   6    not enough memory
   7    network weights cannot be used
-  130  interrupted"""
+  129  stopped by SIGHUP, as when a terminal is closed
+  130  stopped by Ctrl-C
+  143  stopped by SIGTERM"""
 """The epilog of `tfstyle --help`."""
 
 _EVENTS = """\
@@ -121,6 +123,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     options.add_quality(files)
     options.add_background(files)
     files.add_argument("--keep-alpha", action="store_true", help="give the result the transparency of CONTENT")
+    options.add_checkpoints(command)
     record = command.add_argument_group("record of the run")
     record.add_argument("--save-every", type=int, metavar="N", help="save the image every N steps, beside the result")
     record.add_argument("--history", metavar="FILE", help="all losses of all steps, as .csv or .json")
@@ -203,6 +206,7 @@ def _add_sweep(commands: Any) -> None:
     files = sweep.add_argument_group("files")
     options.add_overwrite(files, "write into a folder that is not empty")
     options.add_background(files)
+    options.add_checkpoints(sweep)
     options.add_messages(sweep)
 
 

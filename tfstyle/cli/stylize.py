@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> None:
             folders.enter_context(files.make_folder(folder))
         _check_output(options, Path(output))
         _check_records(options, Path(output))
+        checkpoints = checkpoint_options(options)
         start(options, recipe, content=str(content), style=str(style))
         with quiet_tensorflow(options.debug):
             from tfstyle import api
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
             recipe=recipe,
             output=output,
             callbacks=callbacks,
+            **checkpoints,
             background=options.background,
             keep_alpha=options.keep_alpha,
             quality=options.quality,
@@ -51,6 +53,20 @@ def run(options: argparse.Namespace) -> None:
         )
     height, width = sides(image)
     events.result(options, Path(output), width=width, height=height)
+
+
+def checkpoint_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the arguments about checkpoints.
+
+    Raises:
+        UsageError: if the options name two folders, or none that `--checkpoint-every` could use.
+    """
+    if options.checkpoint and options.resume:
+        raise UsageError("give --checkpoint to start a run or --resume to go on with one, not both.")
+    folder, every = options.resume or options.checkpoint, options.checkpoint_every
+    if folder is None and every is not None:
+        raise UsageError("--checkpoint-every needs a folder: give --checkpoint DIR.")
+    return {"checkpoint": folder, "checkpoint_every": every, "resume": bool(options.resume)}
 
 
 def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:

@@ -1,12 +1,11 @@
 """Saves and restores the state of a training: everything the next step depends on.
 
-A state is an `.npz` file of one array for each variable, named "group/name" after the weight's path in its network, and
-a JSON object of the options that must be the same when the state is restored.
+A state (`states`) has one array for each variable, named "group/name" after the weight's path in its network, and as
+facts the options that must be the same when the state is restored.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import reprlib
 from collections.abc import Mapping
@@ -16,9 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfstyle import containers, files
+from tfstyle import containers, states
 from tfstyle.errors import DivergedError, UsageError, WeightsError
-from tfstyle.limits import MAX_OPTIONS_BYTES, MAX_STEPS
+from tfstyle.limits import MAX_STEPS
 
 FORMER_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -32,8 +31,6 @@ FORMER_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 """The current names of fixed options, by their names in states of earlier versions."""
-
-_FIXED = "fixed"
 
 
 class Resumable(Protocol):
@@ -66,9 +63,7 @@ def save_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> N
     }
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise DivergedError(f"the weights are not finite at step {trainer.step}; choose a smaller `learning_rate`.")
-    stream = io.BytesIO()
-    np.savez(stream, **{_FIXED: np.array(json.dumps(dict(fixed), sort_keys=True))}, **arrays)  # type: ignore[arg-type]
-    files.save_atomically(path, stream.getvalue(), overwrite=True)
+    states.write(path, arrays, facts=fixed)
 
 
 def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -> None:
@@ -86,7 +81,7 @@ def restore_state(trainer: Resumable, path: Path, *, fixed: Mapping[str, Any]) -
     state = trainer.state()
     expected = [np.asarray(variable.numpy()) for variables in state.values() for variable in variables.values()]
     try:
-        before, arrays = _read(path, room=sum(array.nbytes for array in expected))
+        before, arrays = states.read(path, room=sum(array.nbytes for array in expected))
     except Exception as error:  # Whatever zipfile, json and NumPy raise for a damaged file.
         if failure := containers.translate_error(path, error):
             raise failure from error
@@ -122,21 +117,6 @@ def _name_variables(state: Mapping[str, Mapping[str, Any]], *, by_position: bool
 def _names_positions(arrays: Mapping[str, Any]) -> bool:
     """Returns whether the arrays are named by position, as in files of earlier versions."""
     return all(name.rpartition("/")[2].isdecimal() for name in arrays)
-
-
-def _read(path: Path, *, room: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads the fixed options and the arrays of a file that holds at most `room` bytes of arrays."""
-    members = containers.unzip(containers.read_bytes(path, room + MAX_OPTIONS_BYTES))
-    arrays = {name.removesuffix(".npy"): _read_array(content) for name, content in members.items()}
-    return dict(json.loads(arrays.pop(_FIXED).item())), arrays
-
-
-def _read_array(content: bytes) -> np.ndarray:
-    """Reads an `.npy` file as a view of its bytes, so that a wrong shape in its header allocates nothing."""
-    stream = io.BytesIO(content)
-    np.lib.format.read_magic(stream)
-    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
 
 
 def _is_plausible(array: np.ndarray) -> bool:

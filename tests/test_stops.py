@@ -1,0 +1,50 @@
+"""Signals that stop a command."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tfstyle.cli.stops import interrupt_on_signals
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signals here")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_interrupt_and_is_remembered(number):
+    before = signal.getsignal(number)
+    with interrupt_on_signals() as stops:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert stops.signal == number
+    assert signal.getsignal(number) is before
+
+
+def test_without_another_signal_it_was_ctrl_c():
+    with interrupt_on_signals() as stops, pytest.raises(KeyboardInterrupt):
+        raise KeyboardInterrupt
+    assert stops.signal == signal.SIGINT
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
+    try:
+        with interrupt_on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_a_thread_nothing_changes():
+    handlers = []
+
+    def run():
+        with interrupt_on_signals():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.SIG_DFL]
