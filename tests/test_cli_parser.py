@@ -109,6 +109,7 @@ COMMANDS = [
     "recipes",
     "fast",
     "sweep",
+    "rerun",
     "compare",
     "features",
     "regions",

@@ -30,6 +30,7 @@ _HOMES = {
     "stylize_fast": "one_pass",
     "clear_cache": "api",
     "sweep": "sweeps",
+    "rerun": "reruns",
     "export_extractor": "serving.export",
     "TfstyleError": "errors",
     "SetupError": "errors",
@@ -65,10 +66,13 @@ _MODULES = (
     "transfer",
     "plots",
     "callbacks",
+    "checkpoint",
+    "records",
     "training",
     "one_pass",
     "api",
     "sweeps",
+    "reruns",
     "serving",
 )
 
@@ -77,6 +81,7 @@ __all__ = ["__version__", *_HOMES]
 if TYPE_CHECKING:
     from tfstyle import api as api
     from tfstyle import callbacks as callbacks
+    from tfstyle import checkpoint as checkpoint
     from tfstyle import color as color
     from tfstyle import environment as environment
     from tfstyle import errors as errors
@@ -92,6 +97,8 @@ if TYPE_CHECKING:
     from tfstyle import pictures as pictures
     from tfstyle import plots as plots
     from tfstyle import recipes as recipes
+    from tfstyle import records as records
+    from tfstyle import reruns as reruns
     from tfstyle import serving as serving
     from tfstyle import statistics as statistics
     from tfstyle import sweeps as sweeps
@@ -121,6 +128,7 @@ if TYPE_CHECKING:
     from tfstyle.recipes.catalog import RECIPES as RECIPES
     from tfstyle.recipes.catalog import get_recipe as get_recipe
     from tfstyle.recipes.recipe import Recipe as Recipe
+    from tfstyle.reruns import rerun as rerun
     from tfstyle.serving.export import export_extractor as export_extractor
     from tfstyle.sweeps import sweep as sweep
     from tfstyle.transfer import Step as Step

@@ -9,13 +9,15 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from tfstyle import checkpoint as checkpoints
-from tfstyle import environment, images, metrics, one_pass
+from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
@@ -44,6 +46,7 @@ def stylize(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    record: str | os.PathLike | None = None,
     background: str = "white",
     keep_alpha: bool = False,
     quality: int = 95,
@@ -65,6 +68,8 @@ def stylize(
         checkpoint: a folder for checkpoints, from which the run can go on after a crash; None saves none.
         checkpoint_every: steps between two checkpoints; None saves one every 30 seconds. The last step is always saved.
         resume: go on with the run whose checkpoint is in that folder; recipe, overrides and pictures must be the same.
+        record: path of a .json file for the `records` record of the result, which a PNG holds as well; None writes
+            none.
         background: color behind transparent parts, as in CSS.
         keep_alpha: write the alpha channel of the content image to the file.
         quality: quality of a written JPEG, WebP or AVIF, 1 to 100.
@@ -92,6 +97,8 @@ def stylize(
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
+    if record is not None:
+        files.check_file(Path(record), (".json",), overwrite=overwrite)
     if checkpoint is None and resume:
         raise UsageError("`resume` needs the folder of the checkpoint as `checkpoint`.")
     folder = None if checkpoint is None else Path(checkpoint)
@@ -121,6 +128,13 @@ def stylize(
     style_image = images.resize(style_picture.image, *style_sides)
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
+    made: dict[str, Any] = {}
+    if output is not None or record is not None:
+        sources = {"content": _source(content, content_picture), "style": _source(style, style_picture)}
+        written = {"background": background, "keep_alpha": keep_alpha, "quality": quality}
+        exact = replace(chosen, {"size": max(content_sides), **transfer.settings})
+        made = _describe(exact, sources, options=written)
+        del sources
     del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
 
     observers, snapshot = list(callbacks), None
@@ -133,7 +147,8 @@ def stylize(
             _restore(observers, rows)
     runs = transfer.steps(content_image, style_image, recipe=chosen, init=init, resume=snapshot)
     steps = observe(runs, observers)
-    result = _finish(steps, _Result(output, content_sides, alpha=alpha, quality=quality, overwrite=overwrite))
+    where = None if record is None else Path(record)
+    result = _finish(steps, _Result(output, where, content_sides, made, alpha, quality=quality, overwrite=overwrite))
     environment.record_memory(needed)
     return result
 
@@ -145,54 +160,75 @@ def _restore(callbacks: Iterable[Any], rows: list[dict[str, Any]]) -> None:
             callback.restore(rows)
 
 
+def _source(given: Any, picture: Picture) -> Any:
+    """Returns the path of a picture that was read from a file, otherwise its pixels."""
+    return given if isinstance(given, (str, os.PathLike)) else picture.image
+
+
+def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, Any]) -> dict[str, Any]:
+    """Describes a run like `records.describe_run`, with the files that its recipe names."""
+    init, weights = recipe.start.init, recipe.network.weights
+    named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})
+    return records.describe_run(recipe, inputs=pictures | named, options=options)
+
+
 @dataclass(frozen=True)
 class _Result:
-    """Where and how a result is written; nowhere if `path` is None."""
+    """Where and how a result and its record are written; nowhere where a path is None."""
 
     path: str | os.PathLike | None
+    record_path: Path | None
     size: tuple[int, int]
+    made: Mapping[str, Any]
     alpha: Any = None
     quality: int = 95
     overwrite: bool = False
 
-    def write(self, image: tf.Tensor) -> tf.Tensor:
-        """Writes an image at the result's size, and returns it."""
-        image = images.resize(image, *self.size)
+    def write(self, step: Step) -> tf.Tensor:
+        """Writes the image of a step at the result's size, and returns it."""
+        image = images.resize(step.image, *self.size)
+        if self.path is None and self.record_path is None:
+            return image
+        pixels = images.to_uint8(np.asarray(image))
+        text = records.encode({**self.made, "step": step.index, "pixels": records.fingerprint(pixels)})
+        if self.record_path is not None:
+            files.save_result(self.record_path, f"{text}\n".encode(), overwrite=self.overwrite)
         if self.path is not None:
-            images.write_result(image, self.path, alpha=self.alpha, quality=self.quality, overwrite=self.overwrite)
+            options: dict[str, Any] = {"alpha": self.alpha, "quality": self.quality, "overwrite": self.overwrite}
+            images.write_result(image, self.path, text={records.KEYWORD: text}, **options)
         return image
 
 
 def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
     """Runs all steps and writes the last image; if the run breaks off, the image so far."""
-    image: tf.Tensor | None = None
+    last: Step | None = None
     try:
         with contextlib.closing(steps):
             for step in steps:
-                image = step.image
+                last = step
     except DivergedError:
         raise
     except BaseException as error:  # Ctrl-C, a callback failed, or memory ran out: no reason to lose the picture.
-        if image is None or result.path is None:
+        if last is None or result.path is None:
             raise
-        where = _save(result, image, "the image so far")
+        where = _save(result, last, "the image so far")
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(where) from None
         _log.warning("%s", where)
         raise
-    last = cast(tf.Tensor, image)  # A run has at least one step.
+    step = cast(Step, last)  # A run has at least one step.
     try:
-        return result.write(last)
+        return result.write(step)
     except KeyboardInterrupt:  # While the file was being written: write it again.
         if result.path is None:
             raise
-        raise Interrupted(_save(result, last, "the result")) from None
+        raise Interrupted(_save(result, step, "the result")) from None
 
 
-def _save(result: _Result, image: tf.Tensor, what: str) -> str:
-    """Writes an image of a run that breaks off; returns a message with its path, or why it was not written."""
+def _save(result: _Result, step: Step, what: str) -> str:
+    """Writes the image of a run that breaks off; returns a message with its path, or why it was not written."""
     try:
-        result.write(image)
+        result.write(step)
     except Exception as failure:  # An OutputError says where the image is.
         return str(failure)
     return f"{os.fspath(result.path or '')}: {what}."

@@ -11,13 +11,15 @@ import io
 import logging
 import mimetypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageColor
+from PIL.PngImagePlugin import PngInfo
 
 from tfstyle import files
 from tfstyle.errors import InputError, OutputError, UsageError
@@ -239,7 +241,13 @@ def write(
 
 
 def write_result(
-    image: Any, output: str | os.PathLike, *, alpha: Any = None, quality: int = 95, overwrite: bool = False
+    image: Any,
+    output: str | os.PathLike,
+    *,
+    alpha: Any = None,
+    quality: int = 95,
+    text: Mapping[str, str] = MappingProxyType({}),
+    overwrite: bool = False,
 ) -> Path:
     """Writes the result of a run like `write`, but saves it elsewhere if its path cannot be written.
 
@@ -250,6 +258,7 @@ def write_result(
     Args:
         image, alpha, quality, overwrite: as for `write`.
         output: path, already checked with `check_output`; a `files.FreeName` chooses the next free name itself.
+        text: as for `encode`.
 
     Returns:
         The path of the file.
@@ -260,10 +269,10 @@ def write_result(
     """
     path, pixels = Path(output), _to_pixels(image, alpha)
     try:
-        data = encode(pixels, WRITERS[path.suffix.lower()], quality=quality)
+        data = encode(pixels, WRITERS[path.suffix.lower()], quality=quality, text=text)
     except OutputError as error:
         reason = f"{path}: {str(error).rpartition(';')[0]}"
-        files.rescue(path.with_suffix(".png"), encode(pixels, "PNG"), reason)
+        files.rescue(path.with_suffix(".png"), encode(pixels, "PNG", text=text), reason)
     return files.save_result(output, data, overwrite=overwrite)
 
 
@@ -300,13 +309,16 @@ def _check_array(name: str, values: Any, *, channels: int) -> np.ndarray:
     return array.reshape(shape).astype(np.float32)
 
 
-def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
+def encode(
+    pixels: np.ndarray, format: str, *, quality: int = 95, text: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Encodes pixels as a picture file.
 
     Args:
         pixels: uint8 [height, width, 3 or 4], sRGB.
         format: one of the values of `WRITERS`.
         quality: quality of JPEG, WebP and AVIF, 1 to 100.
+        text: keyword → ASCII text, stored in a PNG; other formats hold none.
 
     Returns:
         The bytes of the file, with an sRGB profile.
@@ -321,6 +333,10 @@ def encode(pixels: np.ndarray, format: str, *, quality: int = 95) -> bytes:
         options["subsampling"] = "4:4:4"
     if format == "TIFF":
         options["compression"] = "tiff_adobe_deflate"
+    if format == "PNG":
+        options["pnginfo"] = PngInfo()
+        for keyword, value in text.items():
+            options["pnginfo"].add_text(keyword, value)
     stream = io.BytesIO()
     try:
         Image.fromarray(pixels).save(stream, format, **options)

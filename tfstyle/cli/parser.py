@@ -72,6 +72,7 @@ def make_parser() -> options.Parser:
         _add_recipes,
         _add_fast,
         _add_sweep,
+        _add_rerun,
         _add_compare,
         _add_features,
         _add_regions,
@@ -125,6 +126,8 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     files.add_argument("--keep-alpha", action="store_true", help="give the result the transparency of CONTENT")
     options.add_checkpoints(command)
     record = command.add_argument_group("record of the run")
+    help = "all that is needed to make the result again, as .json; a PNG holds it as well"
+    record.add_argument("--record", metavar="FILE", help=help)
     record.add_argument("--save-every", type=int, metavar="N", help="save the image every N steps, beside the result")
     record.add_argument("--history", metavar="FILE", help="all losses of all steps, as .csv or .json")
     record.add_argument(
@@ -208,6 +211,26 @@ def _add_sweep(commands: Any) -> None:
     options.add_background(files)
     options.add_checkpoints(sweep)
     options.add_messages(sweep)
+
+
+def _add_rerun(commands: Any) -> None:
+    rerun = options.add_command(
+        commands,
+        "rerun",
+        "FILE [CONTENT STYLE]",
+        "tfstyle rerun photo.painting.png",
+        help="make a result again from the record in its file",
+        run="stylize.rerun",
+        epilog=_EVENTS,
+    )
+    pictures = rerun.add_argument_group("pictures")
+    pictures.add_argument("file", metavar="FILE", help="a PNG file of stylize, or a --record file")
+    pictures.add_argument("content", metavar="CONTENT", nargs="?", help="the photograph [the file of its name]")
+    pictures.add_argument("style", metavar="STYLE", nargs="?", help="the painting [the file of its name]")
+    common = rerun.add_argument_group("common options")
+    options.add_output(common, "FILE", "the result, or a folder for it [FILE.rerun.png]")
+    options.add_overwrite(rerun.add_argument_group("files"), "replace an existing file")
+    options.add_messages(rerun)
 
 
 def _add_compare(commands: Any) -> None:

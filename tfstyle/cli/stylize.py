@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import logging
 import os
+import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tfstyle import files, images, weights
+import tfstyle
+from tfstyle import files, images, records, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
@@ -20,6 +24,8 @@ from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import OPTIONS, Overrides, Recipe, replace
 from tfstyle.tensors import sides
+
+_log = logging.getLogger("tfstyle")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -44,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
             recipe=recipe,
             output=output,
             callbacks=callbacks,
+            record=options.record,
             **checkpoints,
             background=options.background,
             keep_alpha=options.keep_alpha,
@@ -73,6 +80,40 @@ def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
     """Prints the event for the start of a run of a recipe, if --json is given."""
     chosen = {"size": recipe.pyramid.size, "seed": recipe.start.seed, "precision": recipe.network.precision}
     events.start(options, **facts, recipe=recipe.name, **chosen)
+
+
+def rerun(options: argparse.Namespace) -> None:
+    """Runs `tfstyle rerun`, prints the path of the result, and warns if its pixels are not those of the first."""
+    if (options.content is None) != (options.style is None):
+        raise UsageError("give both CONTENT and STYLE, or neither to look for them.")
+    source = Path(options.file)
+    made = records.read(source)
+    output = result_path(options, source, "rerun")
+    images.check_output(output, overwrite=options.overwrite)
+    events.start(options, file=str(source), recipe=made["recipe"].get("name"))
+    with quiet_tensorflow(options.debug):
+        from tfstyle import reruns
+
+        callbacks = list(make_step_callbacks(options))
+    again = reruns.rerun(
+        source,
+        content=options.content,
+        style=options.style,
+        output=output,
+        overwrite=options.overwrite,
+        callbacks=callbacks,
+    )
+    if not again.same:
+        _log.warning("the pixels differ from those of %s: %s", source, _difference(made))
+    height, width = sides(again.image)
+    events.result(options, Path(output), width=width, height=height, same=again.same)
+
+
+def _difference(record: Mapping[str, Any]) -> str:
+    """Says why a result that was made again could differ."""
+    here = {"tfstyle": tfstyle.__version__, "tensorflow": metadata.version("tensorflow"), "machine": platform.machine()}
+    other = [f"{name} {record.get(name)}, here {value}" for name, value in here.items() if record.get(name) != value]
+    return f"it was made with {'; '.join(other)}." if other else "it was made on another processor."
 
 
 def _make_callbacks(options: argparse.Namespace, output: Path) -> Iterator[Any]:
@@ -108,6 +149,7 @@ def make_step_callbacks(options: argparse.Namespace) -> Iterator[Any]:
 
 
 RECORDS = {
+    "record": (".json",),
     "history": (".csv", ".json"),
     "plot_losses": (".png", ".jpg", ".webp", ".svg", ".pdf"),
     "strip": tuple(images.WRITERS),

@@ -269,3 +269,24 @@ def plain(value: Any) -> Any:
         return name
     fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return fields if type(value) in (Recipe, *PARTS.values()) else {"class": name} | fields
+
+
+def recipe_from_record(record: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe that `Recipe.record` described.
+
+    Raises:
+        UsageError: if it is no such description, or had functions or objects of your own.
+    """
+    try:
+        values: dict[str, Any] = {name: value for name, value in record.items() if name not in PARTS}
+        optimizers = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in OPTIMIZERS}
+        options = dict(values["optimizer"])
+        kind = optimizers.get(options.pop("class"))
+        if kind is None or record["loss"]["terms"]:
+            raise UsageError("the recipe had an optimizer or terms of your own, which a record cannot hold.")
+        if options.get("decay"):
+            options["decay"] = Decay(**{name: value for name, value in options["decay"].items() if name != "class"})
+        parts = {name: part(**record[name]) for name, part in PARTS.items()}
+        return Recipe(**values | parts | {"optimizer": kind(**options)})
+    except (TypeError, LookupError, AttributeError) as error:
+        raise UsageError(f"the record describes no recipe of this version of tfstyle ({error}).") from None

@@ -1,0 +1,106 @@
+"""Makes a result again from its record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfstyle import api, images, records
+from tfstyle.callbacks import Callback
+from tfstyle.environment import tf
+from tfstyle.errors import InputError, TfstyleError
+from tfstyle.recipes.recipe import recipe_from_record
+
+
+class Rerun(NamedTuple):
+    """A result that was made again.
+
+    Attributes:
+        image: float32 [1, height, width, 3].
+        same: whether its pixels are those of the first result.
+    """
+
+    image: tf.Tensor
+    same: bool
+
+
+def rerun(
+    source: str | os.PathLike,
+    *,
+    content: str | os.PathLike | None = None,
+    style: str | os.PathLike | None = None,
+    output: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    callbacks: Iterable[Callback] = (),
+) -> Rerun:
+    """Makes a result again, from the record in a PNG file or in a file of its own.
+
+    On the same machine, with the same versions, it is the same to the last bit; a result of a run that was broken off
+    is made as far as that run came.
+
+    Args:
+        source: a PNG file that `api.stylize` has written, or its `record`.
+        content, style: the pictures; None looks for files of their names beside `source`, in the working folder and
+            among the built-in pictures.
+        output, overwrite, callbacks: as for `api.stylize`.
+
+    Returns:
+        The `Rerun`.
+
+    Raises:
+        InputError: if `source` holds no record, or a file that it names is missing or has changed.
+        UsageError: if the recipe had functions or objects of your own, or belongs to another version.
+        TfstyleError: any that `api.stylize` raises.
+    """
+    path = Path(source)
+    record = records.read(path)
+    try:
+        arguments = _arguments(record, path, {"content": content, "style": style})
+        step, pixels = record["step"], record["pixels"]
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, TfstyleError):
+            raise
+        raise InputError(f"{path}: its record is incomplete ({error}); it cannot be made again.") from None
+    observers = [*callbacks, lambda made: made.index == step]
+    image = api.stylize(output=output, overwrite=overwrite, callbacks=observers, **arguments)
+    return Rerun(image, records.fingerprint(images.to_uint8(np.asarray(image))) == pixels)
+
+
+def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of `api.stylize` that a record describes."""
+    inputs = {kind: _find(path, kind, file, given.get(kind)) for kind, file in record["inputs"].items()}
+    described = dict(record["recipe"])
+    for part, name in (("start", "init"), ("network", "weights")):
+        if name in inputs:
+            described[part] = {**described[part], name: str(inputs[name])}
+    recipe = recipe_from_record(described)
+    return {
+        "content": inputs["content"],
+        "style": inputs["style"],
+        "recipe": recipe,
+        "size": recipe.pyramid.size,
+        **{name: record["options"][name] for name in ("background", "keep_alpha", "quality")},
+    }
+
+
+def _find(path: Path, kind: str, file: Mapping[str, str], given: Any) -> Path:
+    """Returns the path of a file that a record names.
+
+    Raises:
+        InputError: if it is missing or has changed.
+    """
+    name, what = Path(file["name"]).name, f"the {kind} of {path}"
+    if given is None and not name:
+        raise InputError(f"{what} was not read from a file; save it and give its path.")
+    named = [Path(given)] if given is not None else [folder / name for folder in (path.parent, Path(), images.SAMPLES)]
+    there = [candidate for candidate in named if candidate.is_file()]
+    if not there:
+        raise InputError(f"{what} was {name or 'no file'}, which is not {named[0]}; give CONTENT and STYLE.")
+    for candidate in there:
+        if records.fingerprint(candidate) == file["sha256"]:
+            return candidate
+    raise InputError(f"{there[0]}: is not {what}, or has changed since; give CONTENT and STYLE.")
