@@ -21,6 +21,14 @@ _COMMON_FIELDS = ("size", "steps", "style_weight", "style_scale")
 _NETWORK_FIELDS = ("weights", "pooling", "precision", "flip_kernels", "input_scale")
 """Fields of a recipe that are about the network."""
 
+EVENTS = """\
+--json prints one JSON object per line, each with an "event": start, then step
+(not in fast and features), and result or skipped for each picture. A run that
+fails or is interrupted ends with error, which has exit_code and message.
+
+"""
+"""About --json, for the commands that print events."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are a `UsageError`.

@@ -1,7 +1,7 @@
 """The argument parser of the `tfstyle` command: every subcommand with its options and its help.
 
-Options that are fields of a recipe or of a training's hyperparameters are read from the dataclass. Nothing here loads
-TensorFlow, NumPy or Pillow, so that `--help` and usage errors are immediate.
+Options that are fields of a recipe are read from its dataclasses. Nothing here loads TensorFlow, NumPy or Pillow, so
+that `--help` and usage errors are immediate.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import tfstyle
 from tfstyle import serving
 from tfstyle.cli import options
+from tfstyle.cli.train_parser import add_train
 from tfstyle.feedforward.options import Options
 from tfstyle.fields import option_fields
 from tfstyle.recipes.recipe import OPTIONS
-from tfstyle.training.options import AdaINOptions, FastOptions, GANOptions
 
 EXIT_CODES = """\
 exit codes:
@@ -32,14 +32,6 @@ exit codes:
   130  stopped by Ctrl-C
   143  stopped by SIGTERM"""
 """The epilog of `tfstyle --help`."""
-
-_EVENTS = """\
---json prints one JSON object per line, each with an "event": start, then step
-(not in fast and features), and result or skipped for each picture. A run that
-fails or is interrupted ends with error, which has exit_code and message.
-
-"""
-"""About --json, for the commands that print events."""
 
 
 def make_parser() -> options.Parser:
@@ -78,7 +70,7 @@ def make_parser() -> options.Parser:
         _add_regions,
     ):
         add(commands)
-    for add in (_add_train, _add_export, _add_inspect, _add_doctor):
+    for add in (add_train, _add_export, _add_inspect, _add_doctor):
         add(commands)
     parser.commands = commands.choices
     return parser
@@ -93,7 +85,7 @@ def _add_stylize(commands: Any) -> None:
         "tfstyle stylize photo.jpg painting.jpg --size 1024 --style-weight 3 -o out.jpg",
         help="make a photograph look like a painting",
         run="stylize.run",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     options.add_pictures(stylize)
     _add_run_options(stylize)
@@ -108,7 +100,7 @@ def _add_demo(commands: Any) -> None:
         "tfstyle demo --size 256 --recipe draft",
         help="run stylize on the built-in example pictures",
         run="stylize.run",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     options.add_pictures(demo, nargs="?", content=" [built in: a castle]", style=" [built in: The Starry Night]")
     _add_run_options(demo)
@@ -165,7 +157,7 @@ def _add_fast(commands: Any) -> None:
         "tfstyle fast photos/ --model starry-night -o painted/",
         help="stylize in seconds, in one pass of a network; also whole folders",
         run="fast.run",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     pictures = fast.add_argument_group("pictures")
     pictures.add_argument("content", metavar="CONTENT", help="the photograph to paint (content image), or a folder")
@@ -198,7 +190,7 @@ def _add_sweep(commands: Any) -> None:
         "tfstyle sweep photo.jpg painting.jpg --vary seed=1,2 --vary init=content,noise",
         help="compare settings: one picture for each combination of values",
         run="explore.sweep",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     options.add_pictures(sweep)
     common = sweep.add_argument_group("common options")
@@ -221,7 +213,7 @@ def _add_rerun(commands: Any) -> None:
         "tfstyle rerun photo.painting.png",
         help="make a result again from the record in its file",
         run="stylize.rerun",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     pictures = rerun.add_argument_group("pictures")
     pictures.add_argument("file", metavar="FILE", help="a PNG file of stylize, or a --record file")
@@ -257,7 +249,7 @@ def _add_features(commands: Any) -> None:
         "tfstyle features photo.jpg --layers block1_conv1,block4_conv2 -o seen",
         help="save pictures of a network's feature maps, layer by layer",
         run="explore.features",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     features.add_argument_group("pictures").add_argument("image", metavar="IMAGE", help="a picture")
     common = features.add_argument_group("common options")
@@ -280,7 +272,7 @@ def _add_regions(commands: Any) -> None:
         "tfstyle regions photo.jpg painting.jpg",
         help="show which parts of photograph and painting belong together",
         run="explore.regions",
-        epilog=_EVENTS,
+        epilog=options.EVENTS,
     )
     options.add_pictures(regions)
     common = regions.add_argument_group("common options")
@@ -290,64 +282,6 @@ def _add_regions(commands: Any) -> None:
     options.add_overwrite(files, "replace an existing file")
     options.add_background(files)
     options.add_messages(regions)
-
-
-def _add_train(commands: Any) -> None:
-    help = "train a network that stylizes in one pass"
-    train = commands.add_parser(
-        "train",
-        usage="%(prog)s KIND ...",
-        help=help,
-        description=options.describe(help, ["tfstyle train fast painting.jpg --photos photos/ -o network/"]),
-        formatter_class=options.formatter,
-    )
-    kinds = train.add_subparsers(title="kinds", dest="kind", required=True, metavar="KIND", prog="tfstyle train")
-    for name, arguments, help, numbers in (
-        ("fast", "painting.jpg", "train a network for the style of one painting", FastOptions),
-        ("adain", "--styles paintings/", "train the decoder of AdaIN, for the style of any painting", AdaINOptions),
-        (
-            "gan",
-            "--styles paintings/",
-            "train a generative adversarial network (GAN) on a folder of paintings",
-            GANOptions,
-        ),
-    ):
-        line = f"tfstyle train {name} {arguments} --photos photos/ -o network/"
-        kind = options.add_command(
-            kinds,
-            name,
-            f"{'STYLE' if name == 'fast' else '--styles DIR'} --photos DIR -o DIR",
-            line,
-            f"{line} --resume",
-            help=help,
-            run="train.run",
-            epilog=_EVENTS,
-        )
-        _add_training(kind, numbers)
-
-
-def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
-    """Adds the options of a training command; its hyperparameters are fields of the dataclass `numbers`."""
-    if numbers is FastOptions:
-        command.add_argument_group("pictures").add_argument("style", metavar="STYLE", help="the painting (style image)")
-    common = command.add_argument_group("common options")
-    if numbers is not FastOptions:
-        common.add_argument("--styles", metavar="DIR", required=True, help="a folder of paintings (style images)")
-    common.add_argument("--photos", metavar="DIR", required=True, help="a folder of photographs (content images)")
-    help = "the folder for the network, its checkpoint (state.npz), losses and sample sheets"
-    options.add_output(common, "DIR", help, required=True)
-    common.add_argument("--resume", action="store_true", help="continue the training in the folder")
-    hyperparameters = command.add_argument_group("hyperparameters")
-    files = command.add_argument_group("files")
-    computation = command.add_argument_group("computation")
-    elsewhere = {"steps": common, "size": common, "save_every": files, "precision": computation}
-    options.add_fields(hyperparameters, option_fields(numbers), elsewhere=elsewhere, shown=True)
-    files.add_argument("--samples", metavar="DIR", help="photographs for the sample sheets [the built-in ones]")
-    options.add_overwrite(files, "discard the training in the folder and start again")
-    if numbers is not GANOptions:
-        help = "data-parallel training on all devices (MirroredStrategy)"
-        computation.add_argument("--mirrored", action="store_true", help=help)
-    options.add_messages(command)
 
 
 def _add_export(commands: Any) -> None:
