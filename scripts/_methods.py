@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-METHODS = ("plain", "johnson", "johnson-content", "crowson", "draft", "balanced", "best", "fast")
+METHODS = ("plain", "johnson", "johnson-content", "crowson", "wasserstein", "draft", "balanced", "best", "nnst", "fast")
 
 
 def recipe_of(method, size):

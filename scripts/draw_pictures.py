@@ -20,7 +20,7 @@ PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
 PAINTINGS = ("starry_night", "night_cafe", "cafe_terrace", "harvest")
 METHODS = ("balanced", "best", "nnst", "fast")
 
-NO_OBJECTS = {"neighbor_weight": 0.0, "recurrence": 0.0, "content_weight": 0.0125}
+NO_OBJECTS = {"neighbor_weight": 0.0, "recurrence": 0.0, "content_weight": 0.0125, "palette": 0.0}
 MECHANISMS = (
     ("colosseum", "night_cafe", ("distance of mean and covariance alone", NO_OBJECTS), ("the default", {})),
     ("neuschwanstein", "starry_night", ("without recurrence", {"recurrence": 0.0}), ("recurrence 1: the default", {})),
@@ -33,7 +33,7 @@ MECHANISMS = (
     ("neuschwanstein", "harvest", ("without added detail", {"add_detail": False}), ("detail added: the default", {})),
     ("colosseum", "harvest", ("start from noise", {"init": "noise"}), ("from the photograph: the default", {})),
     ("chelsea", "night_cafe", ("total variation 0", {"tv_weight": 0.0}), ("total variation 2: the default", {})),
-    ("neuschwanstein", "night_cafe", ("palette 0: the default", {}), ("palette 1", {"palette": 1.0})),
+    ("neuschwanstein", "night_cafe", ("palette 0", {"palette": 0.0}), ("palette 0.5: the default", {})),
     ("colosseum", "starry_night", ("style scale 1: the default", {}), ("style scale 2", {"style_scale": 2.0})),
     ("chelsea", "starry_night", ("regions none: the default", {}), ("regions 3", {"regions": "3"})),
 )

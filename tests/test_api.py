@@ -15,7 +15,7 @@ from PIL import Image
 
 import tfstyle
 from tfstyle import api, environment, files, images, one_pass, transfer
-from tfstyle.errors import InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
+from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
 from tfstyle.recipes import LBFGS, StyleSize
 
 
@@ -155,6 +155,18 @@ def test_a_callback_that_fails_loses_nothing(pair, tmp_path):
         tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png", callbacks=[fail])
     expected = tfstyle.stylize(*pair, recipe=RECIPE)  # The step at which it failed included.
     np.testing.assert_allclose(images.read(tmp_path / "out.png").image, expected, atol=0.51 / 255)
+
+
+def test_a_run_that_diverges_writes_its_best_image(pair, tmp_path, monkeypatch):
+    def diverge(step):
+        if step.index == 2:
+            error = DivergedError("the loss was no longer finite at step 3.")
+            error.image = step.image * 0.0 + 0.25
+            raise error
+
+    with pytest.raises(DivergedError, match=r"finite at step 3\. .*out.png: its best image\."):
+        tfstyle.stylize(*pair, recipe=RECIPE, output=tmp_path / "out.png", callbacks=[diverge])
+    assert float(images.read(tmp_path / "out.png").image.mean()) == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_callback_that_returns_true_ends_the_run(pair):

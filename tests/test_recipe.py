@@ -42,7 +42,7 @@ def test_a_whole_part_and_a_field_of_it_may_be_given_at_once():
         ({"optimizer": "adam"}, "`optimizer` should be recipes.Adam, SGD or LBFGS, or have the methods"),
         ({"network": "embedded"}, "`network` should be a recipes.Network, not 'embedded'"),
         ({"style_weight": 0, "content_weight": 0, "neighbor_weight": 0}, "are all 0; give one"),
-        ({"neighbor_layers": ()}, "`neighbor_weight` is 0.15, but the recipe 'balanced' has no `neighbor_layers`"),
+        ({"neighbor_layers": ()}, "`neighbor_weight` is 0.35, but the recipe 'balanced' has no `neighbor_layers`"),
         ({"neighbor_layers": ("block2_conv1",)}, "names no layer of block 3 or deeper"),
         ({"style_layers": {}}, "`style_layers` is empty; name at least one"),
         ({"statistic": "gram"}, "needs the `statistic` 'mean_gram'"),
@@ -148,7 +148,7 @@ def test_a_record_names_functions_and_objects_by_their_qualified_names():
     assert record["loss"]["total_variation"] == f"{__name__}.mean_square"
     assert record["loss"]["content_layers"] == {"block4_conv2": 1.0}
     assert record["pyramid"]["scale_steps"] == [60, 40, 25]
-    assert record["color_transfer"] == {"palette": 0.0}
+    assert record["color_transfer"] == {"palette": 0.5}
     assert get_recipe("balanced", optimizer=Momentum()).record()["optimizer"] == f"{__name__}.Momentum"
     assert plain({"a": (1, None)}) == {"a": [1, None]}
 

@@ -1,5 +1,6 @@
 """Runs: scales, starts, traces, averages, and how they end."""
 
+import dataclasses
 import gc
 import logging
 import weakref
@@ -236,7 +237,7 @@ def test_an_unclipped_recipe_leaves_the_range_alone(mini_transfer, rng):
 
 def test_a_loss_that_is_not_finite_stops_the_run(mini_transfer, rng):
     recipe = mini_recipe(style_weight=1e38, style_layers={"block1_conv1": 1e30, "block2_conv1": 1e30})
-    with pytest.raises(DivergedError, match="no longer a finite number at step 1; use smaller weights"):
+    with pytest.raises(DivergedError, match="the loss was no longer a finite number at step 1; use smaller weights"):
         list(mini_transfer(recipe).steps(image(rng), 1 - image(rng)))
 
 
@@ -355,8 +356,59 @@ def test_what_is_no_image_is_refused_by_its_name(custom, wrong, received, mini_t
 
 def test_a_last_step_that_spoils_the_image_is_found(mini_transfer, rng):
     recipe = mini_recipe(optimizer=SGD(learning_rate=1e38), clip=False, style_weight=1e6, scale_steps=(1,))
-    with pytest.raises(DivergedError, match="the image was no longer finite after step 1; use smaller"):
+    with pytest.raises(DivergedError, match="the next image was no longer finite at step 1; use smaller"):
         list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng)))
+
+
+@dataclasses.dataclass(frozen=True)
+class LeapAt:
+    """Gradient descent whose step of one number is far too long, in a run that has not gone back more often."""
+
+    step: int
+    factor: float
+
+    def init(self, image):
+        return tf.constant(0)
+
+    def update(self, state, image, gradient):
+        leap = tf.where(tf.equal(state + 1, self.step), self.factor, 1e-7)
+        return state + 1, image - leap * gradient
+
+    def resize(self, state, height, width):
+        return state
+
+
+@pytest.mark.parametrize("factor", [1e9, 3e38])
+def test_a_run_that_diverges_goes_back_to_its_best_image_with_shorter_steps(factor, mini_transfer, rng, caplog):
+    recipe = mini_recipe(optimizer=LeapAt(3, factor), clip=False, scale_steps=(6,))
+    with caplog.at_level(logging.WARNING, "tfstyle"):
+        steps = list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng)))
+    assert [step.index for step in steps] == list(range(1, 7))
+    assert all(np.isfinite(step.image).all() and np.isfinite(step.losses["total"]) for step in steps)
+    losses = [step.losses["total"] for step in steps]
+    assert losses[0] == max(losses) > losses[-1]  # No image is worse than the first.
+    assert "the run goes on from its best image, with shorter steps" in caplog.text
+    factors = [float(step.snapshot.state.step_factor) for step in steps]
+    assert factors == sorted(factors, reverse=True)
+    assert factors[0] == 1.0 > factors[-1] >= 0.125
+
+
+def test_a_run_that_diverges_again_and_again_ends_with_its_best_image(mini_transfer, rng):
+    recipe = mini_recipe(optimizer=LeapAt(1, 3e38), clip=False, style_weight=1e3)
+    content = image(rng)
+    with pytest.raises(DivergedError, match="the next image was no longer finite at step 1") as caught:
+        list(mini_transfer(recipe).steps(content, 1.0 - content))
+    np.testing.assert_array_equal(caught.value.image, content)
+
+
+def test_a_shorter_step_is_what_l_bfgs_remembers(mini_transfer, rng):
+    painter = mini_transfer(mini_recipe(optimizer=LBFGS(), scale_steps=(4,)))
+    first = next(painter.steps(image(rng), image(rng))).snapshot.state
+    gradient = tf.constant(rng.normal(size=first.image.shape).astype("float32"))
+    half = painter._iterate.update(painter._iterate.restart(first.image, first), gradient)
+    whole = painter._iterate.update(painter._iterate.begin(first.image), gradient)
+    np.testing.assert_allclose(half.image - first.image, 0.5 * (whole.image - first.image), atol=1e-7)
+    np.testing.assert_allclose(half.optimizer.step, 0.5 * whole.optimizer.step, rtol=1e-6)
 
 
 def test_a_step_tells_what_was_chosen_for_the_machine(mini_transfer, rng):

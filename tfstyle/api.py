@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import logging
@@ -87,7 +88,8 @@ def stylize(
             result is saved elsewhere (`images.write_result`); the message says where.
         WeightsError: if the network's weights, or the checkpoint, cannot be used.
         MemoryLimitError: if the run would not fit, or did not fit, in memory.
-        DivergedError: if the loss or the image is no longer finite.
+        DivergedError: if the loss or the image is no longer finite, also with shorter steps; the best image so far is
+            in `output`.
         Interrupted: on Ctrl-C; it is a KeyboardInterrupt, not a TfstyleError.
         Exception: raised by a callback. After this, Ctrl-C or a MemoryLimitError, the image so far is in `output`.
     """
@@ -206,8 +208,11 @@ def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
         with contextlib.closing(steps):
             for step in steps:
                 last = step
-    except DivergedError:
-        raise
+    except DivergedError as error:
+        if last is None or result.path is None or error.image is None:
+            raise
+        where = _save(result, dataclasses.replace(last, image=error.image), "its best image")
+        raise DivergedError(f"{error} {where}") from None
     except BaseException as error:  # Ctrl-C, a callback failed, or memory ran out: no reason to lose the picture.
         if last is None or result.path is None:
             raise

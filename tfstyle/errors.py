@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 
 class TfstyleError(Exception):
@@ -41,9 +41,14 @@ class OutputError(TfstyleError, OSError):
 
 
 class DivergedError(TfstyleError, ArithmeticError):
-    """The loss, the image or the weights are no longer finite (exit code 5)."""
+    """The loss, the image or the weights are no longer finite (exit code 5).
+
+    Attributes:
+        image: the best image of a run, float32 [1, height, width, 3]; None if there is none.
+    """
 
     exit_code = 5
+    image: Any = None
 
 
 class MemoryLimitError(TfstyleError, MemoryError):

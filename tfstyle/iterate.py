@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tfstyle import images
 from tfstyle.environment import tf
-from tfstyle.optimizers import Optimizer, make_optimizer
+from tfstyle.optimizers import LBFGSState, Optimizer, make_optimizer
 from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes.parts import Parametrization, Start
 from tfstyle.tensors import sides, static_shape
@@ -25,12 +25,14 @@ class RunState(NamedTuple):
         optimizer: state of the optimizer, of its own type.
         average: weighted sum of the iterates, of the image's shape; a scalar 0 if the recipe takes no average.
         weight: sum of these weights, 0 to 1.
+        step_factor: the part of each step of the optimizer that is made, 1 unless the run has diverged.
     """
 
     image: tf.Tensor
     optimizer: Any
     average: tf.Tensor
     weight: tf.Tensor
+    step_factor: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,21 @@ class Iterate:
         else:
             optimizer = self.optimizer.resize(previous.optimizer, *sides(image))
         nothing = tf.zeros_like(image) if self.parametrization.ema_decay else tf.constant(0.0)
-        return self._average(RunState(image, optimizer, nothing, tf.constant(0.0)))
+        factor = tf.constant(1.0) if previous is None else previous.step_factor
+        return self._average(RunState(image, optimizer, nothing, tf.constant(0.0), factor))
 
     def update(self, state: RunState, gradient: tf.Tensor) -> RunState:
         """Returns the state after one step of the optimizer."""
         optimizer, image = self.optimizer.update(state.optimizer, state.image, gradient)
+        factor = state.step_factor
+        image = tf.where(factor < 1.0, state.image + factor * (image - state.image), image)
+        if isinstance(optimizer, LBFGSState):
+            optimizer = optimizer._replace(step=factor * optimizer.step)  # It remembers the steps that are made.
         return self._average(state._replace(image=image, optimizer=optimizer))
+
+    def restart(self, image: tf.Tensor, diverged: RunState) -> RunState:
+        """Makes the state of a run that goes back to an image in the recipe's space, for steps of half the length."""
+        return self.begin(image)._replace(step_factor=0.5 * diverged.step_factor)
 
     def image(self, state: RunState) -> tf.Tensor:
         """Returns the current image, sRGB: the average of the iterates if the recipe takes one."""

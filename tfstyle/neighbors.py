@@ -3,8 +3,8 @@
 A statistic of a whole painting requires that everything in it appears somewhere in the result. Nearest neighbors
 require only that each place of the result looks like some place of the painting, so nothing has to appear.
 
-The features of all layers at a place are its hypercolumn. They are never concatenated: norms and products of
-hypercolumns are sums over layers.
+The features of all layers at a place are its hypercolumn. Those of the moving image are never concatenated: norms and
+products of hypercolumns are sums over layers.
 
 References:
     Kolkin, Kucera, Paris, Sykora, Shechtman, Shakhnarovich: Neural Neighbor Style Transfer (2022).
@@ -13,9 +13,10 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from tfstyle.environment import tf
+from tfstyle.tensors import static_shape
 from tfstyle.vgg19 import filters, stride
 
 SMALLEST_STRIDE = 4
@@ -49,11 +50,13 @@ def to_grid(
         float32 [1, height, width, channels].
     """
     reference = reference_layer(weights)
-    placed: tf.Tensor = weights[layer] ** 0.5 * found
+    placed: tf.Tensor = found
     halvings = int(math.log2(stride(reference) / stride(layer)))
     for _ in range(halvings):  # Each adds an odd last row as the network's pooling does; one large cell would shift.
         placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")
-    return tf.image.resize(placed, tf.shape(features[reference])[1:3]) if halvings else placed
+    placed = tf.image.resize(placed, tf.shape(features[reference])[1:3]) if halvings else placed
+    weighted: tf.Tensor = weights[layer] ** 0.5 * placed
+    return weighted
 
 
 def reference_layer(layers: Iterable[str]) -> str:
@@ -62,9 +65,9 @@ def reference_layer(layers: Iterable[str]) -> str:
 
 
 def bytes_per_pixel(layers: Iterable[str]) -> int:
-    """Estimates the memory of a search for neighbors, per pixel of the image: six copies of the hypercolumns."""
+    """Estimates the memory of a search for neighbors, per pixel of the image: 4.5 copies of the hypercolumns."""
     names = tuple(layers)
-    return 24 * sum(map(filters, names)) // stride(reference_layer(names)) ** 2 if names else 0
+    return 18 * sum(map(filters, names)) // stride(reference_layer(names)) ** 2 if names else 0
 
 
 def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> Columns:
@@ -80,37 +83,69 @@ def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
     return {layer: to_grid(features[layer], layer, features=features, weights=weights) for layer in weights}
 
 
-def neighbor_targets(content: Columns, image: Columns, style: Columns) -> Columns:
-    """Finds the place of the style image that each place of the result is to look like.
-
-    Searched are the features of the content image, with a quarter of those of the image so far.
+def mix_queries(content: Columns, image: Columns) -> Columns:
+    """Mixes what neighbors are searched for: the features of the content image, with a quarter of the image so far.
 
     Args:
         content, image: hypercolumns of the content image and of the image so far, on one grid.
-        style: those of the style image.
-
-    Returns:
-        Hypercolumns of the style image on the content image's grid, of norm 1, in float16.
 
     Differs from the paper: the features are mixed, not the images.
     """
-    queries = {layer: PHOTO_SHARE * content[layer] + (1.0 - PHOTO_SHARE) * image[layer] for layer in content}
+    return {layer: PHOTO_SHARE * content[layer] + (1.0 - PHOTO_SHARE) * image[layer] for layer in content}
+
+
+def neighbor_targets(queries: Columns, style: Columns) -> Columns:
+    """Finds the place of the style image that each place of the result is to look like.
+
+    Args:
+        queries: from `mix_queries`.
+        style: hypercolumns of the style image.
+
+    Returns:
+        Hypercolumns of the style image on the queries' grid, of norm 1, in float16.
+    """
     found = nearest(queries, style)
     rows = _rows(style)
-    norms = tf.sqrt(_squared_norms(rows) + _EPSILON)
-    return {
-        layer: tf.cast(tf.reshape(tf.gather(part / norms, found), tf.shape(content[layer])), tf.float16)
-        for (layer, part) in zip(style, rows, strict=True)
-    }
+    norms = tf.sqrt(tf.add_n([tf.reduce_sum(part**2, axis=1, keepdims=True) for part in rows]) + _EPSILON)
+    targets: dict[str, tf.Tensor] = {}
+    for layer, part in zip(style, rows, strict=True):
+        with tf.control_dependencies(list(targets.values())[-1:]):  # One after the other, to save memory.
+            targets[layer] = tf.reshape(tf.gather(tf.cast(part / norms, tf.float16), found), tf.shape(queries[layer]))
+    return targets
 
 
 def neighbor_loss(image: Columns, targets: Columns) -> tf.Tensor:
-    """Computes one minus the mean cosine of an image's hypercolumns and their targets: a scalar, 0 to 2."""
-    products = tf.add_n(
-        [tf.reduce_sum(image[layer] * tf.cast(target, tf.float32), axis=-1) for layer, target in targets.items()]
-    )
-    squares = tf.add_n([tf.reduce_sum(image[layer] ** 2, axis=-1) for layer in targets])
-    return 1.0 - tf.reduce_mean(products / tf.sqrt(squares + _EPSILON))
+    """Computes one minus the mean cosine of an image's hypercolumns and their targets: a scalar, 0 to 2.
+
+    With c and t the parts of a layer, p = Σ c·t and n = Σ c·c over all layers, the gradient of p/√n at c is
+    t/√n − c p/√n³. TensorFlow's own would hold several copies of all hypercolumns.
+    """
+
+    @tf.custom_gradient
+    def compare(*columns: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], list[tf.Tensor]]]:
+        pairs = list(zip(columns, (targets[layer] for layer in image), strict=True))
+        products = tf.add_n([_dot(column, tf.cast(target, column.dtype)) for column, target in pairs])
+        inverse = tf.math.rsqrt(tf.add_n([_dot(column, column) for column in columns]) + _EPSILON)
+
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            of_cosine = -upstream / tf.cast(tf.size(products), products.dtype)
+            towards, along = of_cosine * inverse, -of_cosine * products * inverse**3
+            gradients: list[tf.Tensor] = []
+            for column, target in pairs:
+                with tf.control_dependencies(gradients[-1:]):  # One layer after the other, to save memory.
+                    gradients.append(towards * tf.cast(target, column.dtype) + along * column)
+            return gradients
+
+        return 1.0 - tf.reduce_mean(products * inverse), gradient
+
+    loss: tf.Tensor = compare(*(image[layer] for layer in image))
+    return loss
+
+
+def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Computes the scalar product over the channels, [1, height, width, 1]."""
+    product: tf.Tensor = tf.linalg.matmul(tf.expand_dims(a, -2), tf.expand_dims(b, -2), transpose_b=True)
+    return tf.squeeze(product, -1)
 
 
 def nearest(queries: Columns, keys: Columns) -> tf.Tensor:
@@ -127,28 +162,17 @@ def nearest(queries: Columns, keys: Columns) -> tf.Tensor:
     """
     of_queries, of_keys = _directions(queries), _directions(keys)
     axes = _principal_axes(of_keys)
-    short_queries, short_keys = (
-        tf.add_n([part @ axis for part, axis in zip(side, axes, strict=True)]) for side in (of_queries, of_keys)
-    )
+    short_keys = _in_bands(lambda numbers: _rows_of(of_keys, numbers) @ axes, of_keys, tf.float32)
     candidates = tf.minimum(_CANDIDATES, tf.shape(short_keys)[0])
 
     def find(numbers: tf.Tensor) -> tf.Tensor:
-        similar = tf.matmul(tf.gather(short_queries, numbers), short_keys, transpose_b=True)
-        likely = tf.math.top_k(similar, candidates).indices
-        exact = tf.add_n(
-            [
-                tf.einsum("qc,qkc->qk", tf.gather(query, numbers), tf.gather(key, likely))
-                for query, key in zip(of_queries, of_keys, strict=True)
-            ]
-        )
+        band = _rows_of(of_queries, numbers)
+        likely = tf.math.top_k(tf.matmul(band @ axes, short_keys, transpose_b=True), candidates).indices
+        exact = tf.einsum("qc,qkc->qk", band, _rows_of(of_keys, likely))
         best: tf.Tensor = tf.gather(likely, tf.argmax(exact, axis=1), batch_dims=1)
         return best
 
-    count = tf.shape(short_queries)[0]
-    bands = (count + _ROWS - 1) // _ROWS
-    numbers = tf.minimum(tf.reshape(tf.range(bands * _ROWS), [bands, _ROWS]), count - 1)
-    found: tf.Tensor = tf.reshape(tf.map_fn(find, numbers, parallel_iterations=1), [-1])[:count]
-    return found
+    return _in_bands(find, of_queries, tf.int32)
 
 
 def _rows(columns: Columns) -> list[tf.Tensor]:
@@ -156,25 +180,47 @@ def _rows(columns: Columns) -> list[tf.Tensor]:
     return [tf.reshape(part, [-1, part.shape[-1]]) for part in columns.values()]
 
 
-def _squared_norms(rows: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Computes the squared norms of whole hypercolumns, [positions, 1]."""
-    squared: tf.Tensor = tf.add_n([tf.reduce_sum(part**2, axis=1, keepdims=True) for part in rows])
-    return squared
+def _rows_of(directions: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    """Returns some rows in float32."""
+    rows: tf.Tensor = tf.cast(tf.gather(directions, numbers), tf.float32)
+    return rows
 
 
-def _directions(columns: Columns) -> list[tf.Tensor]:
-    """Centers hypercolumns by their mean and divides them by their norms; a flat image's are 0."""
-    rows = [part - tf.reduce_mean(part, axis=0) for part in _rows(columns)]
-    inverse = tf.math.rsqrt(_squared_norms(rows) + _EPSILON)
-    return [part * inverse for part in rows]
+def _in_bands(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Applies a function of the numbers of some rows to all rows, a band at a time; returns one result for each row."""
+    count = tf.shape(rows)[0]
+    bands = (count + _ROWS - 1) // _ROWS
+    numbers = tf.minimum(tf.reshape(tf.range(bands * _ROWS), [bands, _ROWS]), count - 1)
+    found = tf.map_fn(function, numbers, fn_output_signature=dtype, parallel_iterations=1)
+    joined: tf.Tensor = tf.reshape(found, tf.concat([[-1], tf.shape(found)[2:]], axis=0))[:count]
+    return joined
 
 
-def _principal_axes(rows: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Finds the principal axes of hypercolumns from a sample at even distances; each part is [channels, axes]."""
-    count = tf.shape(rows[0])[0]
+def _directions(columns: Columns) -> tf.Tensor:
+    """Centers hypercolumns by their mean and divides them by their norms: float16 [positions, channels of all layers].
+
+    Those of a flat image are 0.
+    """
+    rows = _rows(columns)
+    means = [tf.reduce_mean(part, axis=0) for part in rows]
+
+    def direct(numbers: tf.Tensor) -> tf.Tensor:
+        centered = tf.concat([tf.gather(part, numbers) - mean for part, mean in zip(rows, means, strict=True)], axis=1)
+        inverse = tf.math.rsqrt(tf.reduce_sum(centered**2, axis=1, keepdims=True) + _EPSILON)
+        direction: tf.Tensor = tf.cast(centered * inverse, tf.float16)
+        return direction
+
+    directions: tf.Tensor = _in_bands(direct, rows[0], tf.float16)
+    directions.set_shape([None, sum(static_shape(part)[-1] for part in rows)])
+    return directions
+
+
+def _principal_axes(directions: tf.Tensor) -> tf.Tensor:
+    """Finds the principal axes of directions from a sample at even distances, [channels, axes]."""
+    count = tf.shape(directions)[0]
     sample = tf.unique(tf.cast(tf.linspace(0.0, tf.cast(count - 1, tf.float32), _SAMPLE), tf.int32))[0]
-    parts = [tf.gather(part, sample) for part in rows]
-    values, vectors = tf.linalg.eigh(tf.add_n([tf.matmul(part, part, transpose_b=True) for part in parts]))
+    rows = _rows_of(directions, sample)
+    values, vectors = tf.linalg.eigh(tf.matmul(rows, rows, transpose_b=True))
     factors = vectors * tf.math.rsqrt(tf.maximum(values, 1e-6 * values[-1]) + _EPSILON)
-    largest = factors[:, -tf.minimum(_DIMENSIONS, tf.shape(factors)[1]) :]
-    return [tf.matmul(part, largest, transpose_a=True) for part in parts]
+    axes: tf.Tensor = tf.matmul(rows, factors[:, -tf.minimum(_DIMENSIONS, tf.shape(factors)[1]) :], transpose_a=True)
+    return axes

@@ -83,13 +83,19 @@ def make_targets(
         a custom term}}, and with several regions "masks": {layer: mask on the layer's grid}.
     """
     prepare = losses.find_distance(loss.distance).prepare
-    of_content, of_style = model.scale(model.vgg(content)), model.vgg(style)
+    of_content = model.scale(model.vgg(content))
+    queries = _neighbor_queries(model, loss, of_content, image)
+    with tf.control_dependencies(list(queries.values())):  # One image's features at a time are in memory.
+        of_style = model.vgg(tf.identity(style))
     pictured = Pictured(content, of_content), Pictured(style, model.scale(of_style))
     targets: dict[str, Any] = {
         "content": {layer: of_content[layer] for layer in model.content_layers},
-        "neighbor": _neighbor_targets(model, loss, pictured, image),
+        "neighbor": {},
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
+    if queries:
+        columns = neighbors.hypercolumns(pictured[1].features, loss.neighbor_layers)
+        targets["neighbor"] = neighbors.neighbor_targets(queries, columns)
     weights = {
         layer: None if regions is None else _style_weights(regions, loss, layer, of_style[layer])
         for layer in model.style_layers
@@ -108,16 +114,18 @@ def make_targets(
     return targets | {"style": of_regions, "masks": masks}
 
 
-def _neighbor_targets(
-    model: StyleContentModel, loss: Loss, pictured: tuple[Pictured, Pictured], image: tf.Tensor | None
+def _neighbor_queries(
+    model: StyleContentModel, loss: Loss, of_content: Mapping[str, tf.Tensor], image: tf.Tensor | None
 ) -> neighbors.Columns:
-    """Finds the hypercolumns of the style image that the content image and the image so far choose."""
+    """Computes the hypercolumns that neighbors are searched for; none if the loss has no neighbors."""
     if not loss.neighbor_layers:
         return {}
-    content, style = (neighbors.hypercolumns(each.features, loss.neighbor_layers) for each in pictured)
-    seen = pictured[0].features if image is None else model.scale(model.vgg(image))
-    so_far = neighbors.hypercolumns(seen, loss.neighbor_layers)
-    return neighbors.neighbor_targets(content, so_far, style)
+    content = neighbors.hypercolumns(of_content, loss.neighbor_layers)
+    if image is None:
+        return content
+    with tf.control_dependencies(list(content.values())):
+        seen = model.scale(model.vgg(tf.identity(image)))
+    return neighbors.mix_queries(content, neighbors.hypercolumns(seen, loss.neighbor_layers))
 
 
 _NO_POSITION = 1e-6
@@ -251,7 +259,11 @@ def make_objective(
         def place(layer: str, found: tf.Tensor) -> tf.Tensor:
             return neighbors.to_grid(model.scale({layer: found})[layer], layer, features=features, weights=matched)
 
-        placed = {layer: with_pullback(functools.partial(place, layer), features[layer]) for layer in matched}
+        placed: dict[str, tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]] = {}
+        for layer in matched:
+            before = [column for column, _ in list(placed.values())[-1:]]
+            with tf.control_dependencies(before):  # One layer after the other, to save memory.
+                placed[layer] = with_pullback(functools.partial(place, layer), features[layer])
         columns = {layer: column for layer, (column, _) in placed.items()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch((variable, kept, sums, columns))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +24,13 @@ from tfstyle.iterate import RunState, make_iterate
 from tfstyle.model import build_model
 from tfstyle.neighbors import bytes_per_pixel
 from tfstyle.objective import Targets, make_objective, make_targets
+from tfstyle.pixel_range import from_space
 from tfstyle.recipes.parts import LBFGS, Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.tensors import sides
+
+_log = logging.getLogger("tfstyle")
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
@@ -36,6 +40,12 @@ BYTES_PER_REGION = 300
 
 BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size, in bytes."""
+
+RETRIES = 3
+"""How often a run that diverges goes back."""
+
+EXPLODED = 1e6
+"""A loss so many times that at the start of the level has diverged."""
 
 _FINITE = "image_is_finite"
 
@@ -186,7 +196,7 @@ class Transfer:
         regions = self.regions(content, cropped)
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
-        state, passed = None, 0  # Steps of the levels before.
+        guard, state, passed = _Guard(), None, 0  # Steps of the levels before.
         for level, (size, count) in enumerate(levels, 1):
             first, last, passed = passed + 1, passed + count, passed + count
             if resume is not None and level < resume.level:
@@ -200,14 +210,14 @@ class Transfer:
                 else:
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     begun = self._iterate.image(state)
+                guard.begin_level()
                 pictures[1] = _crop(pictures[1], recipe.style_size.style_crop)
                 targets = self.targets(*pictures, image=begun, regions=regions)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
                         values = dict(resume.losses)
                     else:
-                        state, terms = self._step(targets, factors, kernels, state)
-                        values = _checked(_to_floats(terms), index)
+                        state, values = self._advance(targets, factors, kernels, state, index=index, guard=guard)
                     image = self._iterate.image(state)
                     if index == total:
                         image = _recolored(finish_colors, image, cropped, recipe.color_transfer)
@@ -219,6 +229,37 @@ class Transfer:
                 raise MemoryLimitError(
                     f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
                 ) from error
+
+    def _advance(
+        self,
+        targets: Targets,
+        factors: Mapping[str, tf.Tensor],
+        kernels: Mapping[str, tf.Tensor],
+        state: RunState,
+        *,
+        index: int,
+        guard: _Guard,
+    ) -> tuple[RunState, dict[str, float]]:
+        """Takes a step; returns the next state and the losses before it.
+
+        If the run diverges, it goes back to the best image of the level and makes steps of half the length, at most
+        `RETRIES` times.
+        """
+        while True:
+            after, terms = self._step(targets, factors, kernels, state)
+            values = _to_floats(terms)
+            what = guard.examine(values, state.image)
+            if what is None:
+                return after, values
+            if guard.best is None or guard.retries == RETRIES:
+                break
+            guard.retries += 1
+            _log.warning("the %s at step %d; the run goes on from its best image, with shorter steps.", what, index)
+            state = self._iterate.restart(guard.best, state)
+        error = DivergedError(f"the {what} at step {index}; use smaller weights or another recipe.")
+        if guard.best is not None:
+            error.image = from_space(guard.best, self.graph_key.parametrization.space)
+        raise error
 
     def _begin_level(
         self,
@@ -363,15 +404,35 @@ def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
     return dict(zip(terms, tf.stack(list(terms.values())).numpy().tolist(), strict=True))
 
 
-def _checked(values: dict[str, float], index: int) -> dict[str, float]:
-    """Returns the losses before a step; raises `DivergedError` unless they and the image after it are finite."""
-    finite = values.pop(_FINITE)
-    if not math.isfinite(values["total"]):
-        raise DivergedError(
-            f"the loss was no longer a finite number at step {index}; use smaller weights or another recipe."
-        )
-    if not finite:
-        raise DivergedError(
-            f"the image was no longer finite after step {index}; use smaller weights or another recipe."
-        )
-    return values
+class _Guard:
+    """Notices when a run diverges, and keeps the best image of a level.
+
+    Attributes:
+        best: the image of the level with the lowest loss so far, in the recipe's space; None before the first step.
+        retries: how often the run has gone back.
+    """
+
+    def __init__(self) -> None:
+        self.retries = 0
+        self.begin_level()
+
+    def begin_level(self) -> None:
+        """Forgets the level before, whose losses are not comparable."""
+        self.best: tf.Tensor | None = None
+        self._first, self._lowest = 0.0, math.inf
+
+    def examine(self, values: dict[str, float], image: tf.Tensor) -> str | None:
+        """Examines the losses before a step, and removes from them the entry about the image after it.
+
+        Returns:
+            How the run diverges, in words; None if it does not.
+        """
+        finite, loss = values.pop(_FINITE), values["total"]
+        if not math.isfinite(loss):
+            return "loss was no longer a finite number"
+        if loss > EXPLODED * self._first > 0.0:
+            return f"loss rose from {self._first:.3g} to {loss:.3g}"
+        self._first = self._first or loss
+        if loss < self._lowest:
+            self._lowest, self.best = loss, image
+        return None if finite else "next image was no longer finite"
