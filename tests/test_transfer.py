@@ -378,7 +378,7 @@ class LeapAt:
         return state
 
 
-@pytest.mark.parametrize("factor", [1e9, 3e38])
+@pytest.mark.parametrize("factor", [1e14, 3e38])
 def test_a_run_that_diverges_goes_back_to_its_best_image_with_shorter_steps(factor, mini_transfer, rng, caplog):
     recipe = mini_recipe(optimizer=LeapAt(3, factor), clip=False, scale_steps=(6,))
     with caplog.at_level(logging.WARNING, "tfstyle"):
@@ -487,7 +487,7 @@ def test_hypercolumns_need_memory_by_their_channels_and_their_grid():
         transfer.memory_needed(get_recipe("balanced", neighbor_layers=layers), (600, 800))
         for layers in (("block4_conv1",), ("block4_conv1", "block4_conv2"), ("block3_conv1", "block4_conv1"))
     ]
-    assert np.diff(needed).tolist() == [24 * 512 / 64 * 480_000, (24 * 768 / 16 - 24 * 1024 / 64) * 480_000]
+    assert np.diff(needed).tolist() == [18 * 512 / 64 * 480_000, (18 * 768 / 16 - 18 * 1024 / 64) * 480_000]
 
 
 def test_nothing_is_searched_without_a_weight(mini_transfer):

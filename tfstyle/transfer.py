@@ -44,8 +44,8 @@ BYTES_AT_LEAST = 220_000_000
 RETRIES = 3
 """How often a run that diverges goes back."""
 
-EXPLODED = 1e6
-"""A loss so many times that at the start of the level has diverged."""
+EXPLODED = 1e30
+"""A loss above this is about to leave the range of float32."""
 
 _FINITE = "image_is_finite"
 
@@ -419,7 +419,7 @@ class _Guard:
     def begin_level(self) -> None:
         """Forgets the level before, whose losses are not comparable."""
         self.best: tf.Tensor | None = None
-        self._first, self._lowest = 0.0, math.inf
+        self._lowest = math.inf
 
     def examine(self, values: dict[str, float], image: tf.Tensor) -> str | None:
         """Examines the losses before a step, and removes from them the entry about the image after it.
@@ -430,9 +430,8 @@ class _Guard:
         finite, loss = values.pop(_FINITE), values["total"]
         if not math.isfinite(loss):
             return "loss was no longer a finite number"
-        if loss > EXPLODED * self._first > 0.0:
-            return f"loss rose from {self._first:.3g} to {loss:.3g}"
-        self._first = self._first or loss
+        if loss > EXPLODED:
+            return f"loss rose to {loss:.3g}"
         if loss < self._lowest:
             self._lowest, self.best = loss, image
         return None if finite else "next image was no longer finite"
