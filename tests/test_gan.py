@@ -229,7 +229,7 @@ def fit(trainer, folder, steps):
     fit_in_folder(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
 
 
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_resumed_equals_uninterrupted(stop, tmp_path):
     """In pre-training and after it; both networks, both optimizers, the average, the pool, the singular vectors."""
     whole, first, second = (make_trainer(seed=seed, pretraining_steps=3) for seed in (3, 3, 9))

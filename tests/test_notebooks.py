@@ -19,7 +19,14 @@ SMALL = {
 """What stands in each notebook's cell of parameters, for the tests."""
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONG = ("03_recipes_side_by_side", "04_weights_and_starts", "06_fast_styles", "07_adversarial_painter")
+"""Notebooks that take half a minute and more."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else (), id=path.stem) for path in NOTEBOOKS],
+)
 def test_a_notebook_runs_from_scratch(path):
     notebook = nbformat.read(path, as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
