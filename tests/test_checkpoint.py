@@ -212,6 +212,7 @@ def test_a_checkpoint_of_another_optimizer_is_refused(mini_transfer, rng, tmp_pa
         checkpoint.restore(tmp_path, lbfgs.state_specs, fixed={}, settings=lbfgs.settings)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no signals here")
 def test_a_killed_command_goes_on_to_the_same_picture(pair, tmp_path):
     arguments = [sys.executable, "-m", "tfstyle", "stylize", *pair, "--size", "96", "--steps", "12"]

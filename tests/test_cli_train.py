@@ -66,6 +66,7 @@ def test_a_trained_network_paints_and_is_exported(photos, tmp_path, capsys):
     assert json.loads((tmp_path / "net" / "signature.json").read_text())["outputs"].keys() == {"painting"}
 
 
+@pytest.mark.slow
 def test_a_generator_is_trained_paints_and_is_exported(photos, tmp_path, capsys):
     """With a network of its own at every step; from a seed, and from a painting."""
     out, photo = tmp_path / "out", str(photos / "0.png")
@@ -144,7 +145,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("kind", ["fast", "adain"])
+@pytest.mark.parametrize("kind", [pytest.param("fast", marks=pytest.mark.slow), "adain"])
 def test_mirrored_trains_on_all_devices(kind, photos, tmp_path):
     style = [tmp_path / "painting.png", "--style-size", "64"] if kind == "fast" else ["--styles", photos]
     numbers = ["--steps", "2", "--size", "32", "--precision", "float32", "--mirrored"]

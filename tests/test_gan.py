@@ -229,7 +229,7 @@ def fit(trainer, folder, steps):
     fit_in_folder(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
 
 
-@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("stop", [2, 5])
 def test_resumed_equals_uninterrupted(stop, tmp_path):
     """In pre-training and after it; both networks, both optimizers, the average, the pool, the singular vectors."""
     whole, first, second = (make_trainer(seed=seed, pretraining_steps=3) for seed in (3, 3, 9))
@@ -292,6 +292,7 @@ def pictures(rng, tmp_path):
     return [sorted(tmp_path.glob(f"{name}*.png")) for name in ("photo", "painting")]
 
 
+@pytest.mark.slow
 def test_a_training_from_two_folders_is_resumed_exactly(mini, pictures, rng, tmp_path):
     content_images, style_images = pictures
     options = dataclasses.replace(OPTIONS, steps=5, pretraining_steps=2, save_every=2, batch=2)

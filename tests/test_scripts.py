@@ -136,6 +136,7 @@ def benchmark(monkeypatch):
     return load("benchmark")
 
 
+@pytest.mark.slow
 def test_a_benchmark_measures_whole_runs_and_goes_on_where_it_was(tmp_path, capsys, benchmark):
     words = ["pictures", "--size", "64", "--pairs", "1", "--methods", "draft,fast", "--output", str(tmp_path)]
     command = [sys.executable, ROOT / "scripts" / "benchmark.py", *words]
