@@ -67,7 +67,7 @@ DRAFT = replace(
     BALANCED,
     {
         "name": "draft",
-        "summary": "ours, a preview in less than half the time; about 20 s at 512 px",
+        "summary": "ours, a preview in half the time; about 30 s at 512 px",
         "scale_steps": (20, 12, 8),
         "first_steps": 12,
     },
