@@ -16,6 +16,7 @@ from PIL import Image
 import tfstyle
 from tfstyle import api, environment, files, images, one_pass, transfer
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, OutputError, WeightsError
+from tfstyle.memory import memory_needed
 from tfstyle.recipes import LBFGS, StyleSize
 
 
@@ -248,7 +249,7 @@ def test_what_is_kept_is_released_before_a_run_is_refused(pair, monkeypatch):
     tfstyle.stylize(*pair, recipe=RECIPE)
     monkeypatch.setattr(environment, "_reusable", 0)
     kept = weakref.ref(api._transfer(RECIPE))
-    needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
+    needed = memory_needed(RECIPE, (32, 48), (34, 48))
     monkeypatch.setattr(environment, "available_memory", lambda: needed - (kept() is not None))
     tfstyle.stylize(*pair, recipe=RECIPE)
     assert kept() is None
@@ -332,7 +333,7 @@ def test_an_output_that_exists_is_refused_before_the_work(pair, tmp_path):
 
 
 def test_a_run_that_would_not_fit_is_refused_with_a_size_that_would(pair, monkeypatch):
-    needed = transfer.memory_needed(RECIPE, (32, 48), (34, 48))
+    needed = memory_needed(RECIPE, (32, 48), (34, 48))
     monkeypatch.setattr(environment, "available_memory", lambda: needed - 1)
     with pytest.raises(MemoryLimitError, match=r"48x32 needs about .* choose a `size` of 4\d or less"):
         tfstyle.stylize(*pair, recipe=RECIPE)

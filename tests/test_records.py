@@ -12,6 +12,7 @@ from PIL import Image
 import tfstyle
 from tfstyle import images, records
 from tfstyle.errors import InputError
+from tfstyle.pictures import encoding
 from tfstyle.recipes.catalog import RECIPES
 from tfstyle.recipes.recipe import recipe_from_record
 
@@ -66,7 +67,7 @@ def test_what_is_no_record_is_refused_in_one_line(content, tmp_path):
     (tmp_path / "record.json").write_text(content, encoding="utf-8")
     pixels = np.zeros((4, 5, 3), "uint8")
     text = {records.KEYWORD: content.encode("ascii", "replace").decode()}
-    (tmp_path / "out.png").write_bytes(images.encode(pixels, "PNG", text=text))
+    (tmp_path / "out.png").write_bytes(encoding.encode(pixels, "PNG", text=text))
     for name in ("record.json", "out.png"):
         with pytest.raises(InputError, match="holds no record of how it was made") as caught:
             records.read(tmp_path / name)

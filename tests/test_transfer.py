@@ -13,6 +13,7 @@ from conftest import image, mini_recipe, miniature
 
 from tfstyle import color, images, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
+from tfstyle.memory import memory_needed
 from tfstyle.pixel_range import to_space
 from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
 
@@ -270,16 +271,6 @@ def test_a_recipe_of_another_graph_is_refused(mini_transfer, rng):
         next(mini_transfer(recipe).steps(image(rng), image(rng), recipe=get_recipe(recipe, pooling="average")))
 
 
-def test_memory_grows_with_the_picture_and_the_history():
-    small, large = mini_recipe(), mini_recipe(optimizer=LBFGS(history=100))
-    assert transfer.memory_needed(small, (200, 300), (100, 100)) > 200 * 300 * 1000
-    assert transfer.memory_needed(small, (200, 300), (400, 600)) > 1.5 * transfer.memory_needed(small, (200, 300))
-    # The pairs, held twice by an update.
-    assert transfer.memory_needed(large, (200, 300)) > 2 * 12 * 200 * 200 * 300
-    half = get_recipe(small, precision="bfloat16")
-    assert transfer.memory_needed(half, (2000, 3000)) < 0.8 * transfer.memory_needed(small, (2000, 3000))
-
-
 def test_interleaved_runs_of_one_transfer_are_the_runs_alone(mini_transfer, rng):
     recipe = mini_recipe(optimizer=LBFGS(), scale_start=40, scale_steps=(3, 2), warm_start=True)
     painter, style = mini_transfer(recipe), image(rng, 70, 95)
@@ -476,25 +467,11 @@ def test_a_start_from_a_file_is_the_callers_to_read(mini_transfer, rng):
         next(mini_transfer(recipe).steps(image(rng), image(rng)))
 
 
-def test_regions_need_more_memory():
-    recipes = [get_recipe("balanced", regions=count) for count in (1, 2, 3)]
-    needed = [transfer.memory_needed(recipe, (600, 800), (300, 400)) for recipe in recipes]
-    assert np.diff(needed).tolist() == [2 * 300 * 480_000, 300 * 480_000]
-
-
-def test_hypercolumns_need_memory_by_their_channels_and_their_grid():
-    needed = [
-        transfer.memory_needed(get_recipe("balanced", neighbor_layers=layers), (600, 800))
-        for layers in (("block4_conv1",), ("block4_conv1", "block4_conv2"), ("block3_conv1", "block4_conv1"))
-    ]
-    assert np.diff(needed).tolist() == [18 * 512 / 64 * 480_000, (18 * 768 / 16 - 18 * 1024 / 64) * 480_000]
-
-
 def test_nothing_is_searched_without_a_weight(mini_transfer):
     recipe = mini_recipe(neighbor_layers=("block3_conv1",))
     assert mini_transfer(recipe)._targets.structured_outputs["neighbor"] == {}
-    sized = [transfer.memory_needed(get_recipe(recipe, neighbor_weight=weight), (600, 800)) for weight in (0.0, 1.0)]
-    assert sized[0] == transfer.memory_needed(mini_recipe(), (600, 800)) < sized[1]
+    sized = [memory_needed(get_recipe(recipe, neighbor_weight=weight), (600, 800)) for weight in (0.0, 1.0)]
+    assert sized[0] == memory_needed(mini_recipe(), (600, 800)) < sized[1]
 
 
 def test_neighbors_are_searched_anew_at_every_level_for_the_image_so_far(mini_transfer, rng, monkeypatch):

@@ -23,12 +23,14 @@ from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
 from tfstyle.feedforward.adain import load_adain
+from tfstyle.memory import memory_needed
+from tfstyle.pictures import encoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
-from tfstyle.transfer import Step, Transfer, memory_needed
+from tfstyle.transfer import Step, Transfer
 from tfstyle.vgg import VGG, load_vgg
 
 if TYPE_CHECKING:
@@ -191,7 +193,7 @@ class _Result:
         image = images.resize(step.image, *self.size)
         if self.path is None and self.record_path is None:
             return image
-        pixels = images.to_uint8(np.asarray(image))
+        pixels = encoding.to_uint8(np.asarray(image))
         text = records.encode({**self.made, "step": step.index, "pixels": records.fingerprint(pixels)})
         if self.record_path is not None:
             files.save_result(self.record_path, f"{text}\n".encode(), overwrite=self.overwrite)

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from tfstyle import files, images, plots
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError
+from tfstyle.pictures import encoding
 from tfstyle.tensors import sides
 from tfstyle.transfer import Step
 
@@ -240,7 +241,7 @@ class Strip(_ImageRecorder):
     def __init__(self, path: Path, *, every: int | None = None, overwrite: bool = False) -> None:
         def draw(pictures: list, labels: list[str]) -> bytes:
             pixels = plots.draw_grid(pictures, labels, columns=len(labels))
-            return images.encode(pixels, images.WRITERS[path.suffix.lower()])
+            return encoding.encode(pixels, encoding.WRITERS[path.suffix.lower()])
 
         super().__init__(path, draw, every=every, pictures=8, overwrite=overwrite)
 

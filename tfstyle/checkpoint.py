@@ -6,8 +6,6 @@ of the newest only when it is complete.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfstyle import __version__, containers, files, states
+from tfstyle import __version__, containers, files, records, states
 from tfstyle.callbacks import History
 from tfstyle.environment import tf
 from tfstyle.errors import OutputError, UsageError, WeightsError
@@ -50,14 +48,8 @@ class Saved(NamedTuple):
 
 def describe(recipe: Recipe, **pictures: tf.Tensor | None) -> dict[str, Any]:
     """Returns what must be the same when a run goes on: version, recipe, and the pixels of each picture."""
-    hashes = {name: None if image is None else _hash(image) for name, image in pictures.items()}
+    hashes = {name: None if image is None else records.fingerprint(image) for name, image in pictures.items()}
     return {"tfstyle": __version__, "tensorflow": tf.__version__, "recipe": recipe.record(), "pictures": hashes}
-
-
-def _hash(image: tf.Tensor) -> str:
-    """Returns the SHA-256 of an image's size and pixels."""
-    array = np.ascontiguousarray(image)
-    return hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()
 
 
 class Checkpoints(History):
@@ -155,7 +147,7 @@ def restore(folder: Path, specs: RunState, *, fixed: Mapping[str, Any], settings
     causes = []
     for path in (folder / NEWEST, folder / BEFORE):
         try:
-            facts, arrays = states.read(path, room=_room(path))
+            facts, arrays = states.read(path, room=path.stat().st_size if path.is_file() else 0)
             saved = _saved(facts, arrays, specs)
         except Exception as error:  # Whatever zipfile, json and NumPy raise for a damaged file.
             if failure := containers.translate_error(path, error):
@@ -168,13 +160,6 @@ def restore(folder: Path, specs: RunState, *, fixed: Mapping[str, Any], settings
             _log.warning("the newest checkpoint is damaged (%s); the run goes on from the one before.", causes[0])
         return saved
     raise WeightsError(f"{folder}: no checkpoint can be read ({'; '.join(causes)}); start the run again.")
-
-
-def _room(path: Path) -> int:
-    """Returns the size of a file: its arrays cannot be larger."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
 
 
 def _saved(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], specs: RunState) -> Saved:

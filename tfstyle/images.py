@@ -7,25 +7,22 @@ only when an image is resized or becomes a tensor.
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
-from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageColor
-from PIL.PngImagePlugin import PngInfo
 
 from tfstyle import files
 from tfstyle.errors import InputError, OutputError, UsageError
 from tfstyle.pictures import decoding
 from tfstyle.pictures.decoding import Picture
-from tfstyle.pictures.profiles import srgb_profile
+from tfstyle.pictures.encoding import WRITERS, check_quality, encode, to_uint8
 from tfstyle.tensors import sides
 
 if TYPE_CHECKING:
@@ -35,17 +32,6 @@ _log = logging.getLogger("tfstyle")
 
 SAMPLES = Path(__file__).parent / "data" / "samples"
 """Folder of the sample pictures in the package, free to redistribute: three photographs and four paintings."""
-
-WRITERS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".avif": "AVIF",
-}
-"""Suffix of an output file → its format, as Pillow names it."""
 
 
 def read(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
@@ -291,12 +277,6 @@ def _to_pixels(image: Any, alpha: Any) -> np.ndarray:
     return to_uint8(pixels)
 
 
-def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Converts values in [0, 1] to 8 bits: clipped and rounded, not truncated."""
-    rounded: np.ndarray = np.rint(np.clip(values, 0.0, 1.0) * 255.0)
-    return rounded.astype(np.uint8)
-
-
 def _check_array(name: str, values: Any, *, channels: int) -> np.ndarray:
     """Checks shape and dtype of one image and converts it to float32 [height, width, channels]."""
     array = np.asarray(values)
@@ -307,52 +287,6 @@ def _check_array(name: str, values: Any, *, channels: int) -> np.ndarray:
     if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         raise UsageError(f"{name} should hold floats in [0, 1]; received {array.dtype}.")
     return array.reshape(shape).astype(np.float32)
-
-
-def encode(
-    pixels: np.ndarray, format: str, *, quality: int = 95, text: Mapping[str, str] = MappingProxyType({})
-) -> bytes:
-    """Encodes pixels as a picture file.
-
-    Args:
-        pixels: uint8 [height, width, 3 or 4], sRGB.
-        format: one of the values of `WRITERS`.
-        quality: quality of JPEG, WebP and AVIF, 1 to 100.
-        text: keyword → ASCII text, stored in a PNG; other formats hold none.
-
-    Returns:
-        The bytes of the file, with an sRGB profile.
-
-    Raises:
-        OutputError: if the picture is too large for the format: WebP allows 16383 pixels a side, JPEG 65535.
-    """
-    options: dict[str, Any] = {"icc_profile": srgb_profile()}
-    if format in ("JPEG", "WEBP", "AVIF"):
-        options["quality"] = quality
-    if format in ("JPEG", "AVIF"):
-        options["subsampling"] = "4:4:4"
-    if format == "TIFF":
-        options["compression"] = "tiff_adobe_deflate"
-    if format == "PNG":
-        options["pnginfo"] = PngInfo()
-        for keyword, value in text.items():
-            options["pnginfo"].add_text(keyword, value)
-    stream = io.BytesIO()
-    try:
-        Image.fromarray(pixels).save(stream, format, **options)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's writers raise exceptions of several kinds.
-        height, width = pixels.shape[:2]
-        message = f"{width}x{height} pixels cannot be written as {format} ({error}); use another format."
-        raise OutputError(message) from error
-    return stream.getvalue()
-
-
-def check_quality(quality: Any) -> None:
-    """Raises UsageError if a quality is not a whole number from 1 to 100."""
-    if not isinstance(quality, Integral) or not 1 <= int(quality) <= 100:
-        raise UsageError(f"`quality` should be from 1 to 100, a whole number, not {quality!r}.")
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False, quality: int = 95) -> None:

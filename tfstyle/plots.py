@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfstyle import images
+from tfstyle.pictures import encoding
 from tfstyle.tensors import sides
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _draw_cell(picture: Any, label: str, width: int) -> Image.Image:
 
 def _to_pil(picture: Any, height: int, width: int) -> Image.Image:
     """Resizes an image [1, height, width, 3] and converts it to a PIL image of 8 bits per channel."""
-    return Image.fromarray(images.to_uint8(np.asarray(images.resize(picture, height, width), np.float32)[0]))
+    return Image.fromarray(encoding.to_uint8(np.asarray(images.resize(picture, height, width), np.float32)[0]))
 
 
 def draw_animation(pictures: Sequence[Any], *, seconds: float = 6.0) -> bytes:

@@ -13,6 +13,7 @@ from tfstyle import api, images, records
 from tfstyle.callbacks import Callback
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, TfstyleError
+from tfstyle.pictures import encoding
 from tfstyle.recipes.recipe import recipe_from_record
 
 
@@ -67,7 +68,7 @@ def rerun(
         raise InputError(f"{path}: its record is incomplete ({error}); it cannot be made again.") from None
     observers = [*callbacks, lambda made: made.index == step]
     image = api.stylize(output=output, overwrite=overwrite, callbacks=observers, **arguments)
-    return Rerun(image, records.fingerprint(images.to_uint8(np.asarray(image))) == pixels)
+    return Rerun(image, records.fingerprint(encoding.to_uint8(np.asarray(image))) == pixels)
 
 
 def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,37 +16,21 @@ from typing import Any
 
 from tfstyle import images
 from tfstyle.color import finish_colors, match_colors
-from tfstyle.environment import dtype_policy, tf
+from tfstyle.divergence import FINITE, RETRIES, Guard
+from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
+from tfstyle.levels import add_detail, crop, scale
 from tfstyle.model import build_model
-from tfstyle.neighbors import bytes_per_pixel
 from tfstyle.objective import Targets, make_objective, make_targets
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.parts import LBFGS, Palette
+from tfstyle.recipes.parts import Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.tensors import sides
 
 _log = logging.getLogger("tfstyle")
-
-BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
-"""Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
-
-BYTES_PER_REGION = 300
-"""Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
-
-BYTES_AT_LEAST = 220_000_000
-"""Memory of network and graphs at any size, in bytes."""
-
-RETRIES = 3
-"""How often a run that diverges goes back."""
-
-EXPLODED = 1e30
-"""A loss above this is about to leave the range of float32."""
-
-_FINITE = "image_is_finite"
 
 
 @dataclass(frozen=True)
@@ -186,7 +169,7 @@ class Transfer:
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
-        cropped = _crop(style, recipe.style_size.style_crop)
+        cropped = crop(style, recipe.style_size.style_crop)
         content = _recolored(match_colors, content, cropped, recipe.color_transfer)
         levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
         work = [size**2 for size, count in levels for _ in range(count)]
@@ -196,13 +179,13 @@ class Transfer:
         regions = self.regions(content, cropped)
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
-        guard, state, passed = _Guard(), None, 0  # Steps of the levels before.
+        guard, state, passed = Guard(), None, 0  # Steps of the levels before.
         for level, (size, count) in enumerate(levels, 1):
             first, last, passed = passed + 1, passed + count, passed + count
             if resume is not None and level < resume.level:
                 continue
             try:
-                pictures = [_resized(picture, size / max(height, width)) for picture in (content, style)]
+                pictures = [scale(picture, size / max(height, width)) for picture in (content, style)]
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
@@ -211,7 +194,7 @@ class Transfer:
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     begun = self._iterate.image(state)
                 guard.begin_level()
-                pictures[1] = _crop(pictures[1], recipe.style_size.style_crop)
+                pictures[1] = crop(pictures[1], recipe.style_size.style_crop)
                 targets = self.targets(*pictures, image=begun, regions=regions)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
@@ -238,7 +221,7 @@ class Transfer:
         state: RunState,
         *,
         index: int,
-        guard: _Guard,
+        guard: Guard,
     ) -> tuple[RunState, dict[str, float]]:
         """Takes a step; returns the next state and the losses before it.
 
@@ -277,7 +260,7 @@ class Transfer:
         else:
             image = self._iterate.image(state)
             if pyramid.add_detail and recipe.term_weights.keeps_content():
-                image = _with_detail(image, content)
+                image = add_detail(image, content)
         variable = self._iterate.start(recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
 
@@ -330,7 +313,7 @@ class Transfer:
         evaluation = evaluate(state.image)
         state = self._iterate.update(state, evaluation.gradient)
         finite = tf.cast(tf.reduce_all(tf.math.is_finite(state.image)), tf.float32)
-        return state, evaluation.terms | {_FINITE: finite}
+        return state, evaluation.terms | {FINITE: finite}
 
 
 def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, style: tf.Tensor, palette: Palette) -> tf.Tensor:
@@ -353,85 +336,6 @@ def _compiled(function: Callable[..., tf.Tensor]) -> Any:
     )
 
 
-def _with_detail(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Enlarges an image to the content image's size and adds the content detail lost at the image's own size.
-
-    This is one level of Burt & Adelson: The Laplacian Pyramid as a Compact Image Code (1983).
-    """
-    height, width = sides(content)
-    held = images.resize(images.resize(content, *sides(image)), height, width)
-    return images.resize(image, height, width) + content - held
-
-
-def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
-    """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
-
-    The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, measured as a
-    process's peak at 512 and 1024 pixels, that of hypercolumns while neighbors are searched, and the optimizer's state
-    per pixel of the result, held twice in an update.
-
-    Args:
-        recipe: the recipe to run.
-        *sizes: (height, width) of the result first, then of the other images.
-
-    Returns:
-        Bytes.
-    """
-    pixels = [height * width for height, width in sizes]
-    optimizer, regions = recipe.optimizer, recipe.loss.region_count
-    state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
-    matched = recipe.loss.neighbor_layers if recipe.term_weights.neighbor_weight else ()
-    per_pixel = BYTES_PER_PIXEL[dtype_policy(recipe.network.precision)] + bytes_per_pixel(matched)
-    per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
-    evaluation = per_pixel * max(pixels) + 72 * pixels[0]
-    return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
-
-
-def _resized(image: tf.Tensor, factor: float) -> tf.Tensor:
-    """Resizes an image by a factor."""
-    return images.fit(image, round(max(sides(image)) * factor))
-
-
-def _crop(image: tf.Tensor, margin: float) -> tf.Tensor:
-    """Crops a fraction of an image's short side at each edge."""
-    height, width = sides(image)
-    edge = round(margin * min(height, width))
-    return image[:, edge : height - edge, edge : width - edge]
-
-
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
     """Returns the terms as floats, fetched together, so that each step waits for a GPU only once."""
     return dict(zip(terms, tf.stack(list(terms.values())).numpy().tolist(), strict=True))
-
-
-class _Guard:
-    """Notices when a run diverges, and keeps the best image of a level.
-
-    Attributes:
-        best: the image of the level with the lowest loss so far, in the recipe's space; None before the first step.
-        retries: how often the run has gone back.
-    """
-
-    def __init__(self) -> None:
-        self.retries = 0
-        self.begin_level()
-
-    def begin_level(self) -> None:
-        """Forgets the level before, whose losses are not comparable."""
-        self.best: tf.Tensor | None = None
-        self._lowest = math.inf
-
-    def examine(self, values: dict[str, float], image: tf.Tensor) -> str | None:
-        """Examines the losses before a step, and removes from them the entry about the image after it.
-
-        Returns:
-            How the run diverges, in words; None if it does not.
-        """
-        finite, loss = values.pop(_FINITE), values["total"]
-        if not math.isfinite(loss):
-            return "loss was no longer a finite number"
-        if loss > EXPLODED:
-            return f"loss rose to {loss:.3g}"
-        if loss < self._lowest:
-            self._lowest, self.best = loss, image
-        return None if finite else "next image was no longer finite"

@@ -25,7 +25,7 @@ from tfstyle.cli.stylize import (
     typed_recipe,
 )
 from tfstyle.errors import Interrupted, OutputError, UsageError, unknown_name
-from tfstyle.pictures import decoding
+from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.catalog import RECIPES, get_recipe
 from tfstyle.recipes.recipe import OPTIONS, Overrides, replace
 from tfstyle.tensors import sides
@@ -110,7 +110,7 @@ def features(options: argparse.Namespace) -> None:
     with files.make_folder(folder):
         for layer, found in network(image).items():
             images.write(plots.draw_feature_map(found), folder / f"{layer}.png", overwrite=options.overwrite)
-            sheet = images.encode(plots.draw_strongest_channels(found), "PNG")
+            sheet = encoding.encode(plots.draw_strongest_channels(found), "PNG")
             files.save_atomically(folder / f"{layer}-channels.png", sheet, overwrite=options.overwrite)
     events.result(options, folder)
 
@@ -210,7 +210,7 @@ def _write_overview(folder: Path, runs: list[Any], columns: int, *, overwrite: b
     from tfstyle import callbacks, plots, sweeps
 
     grid = sweeps.draw_grid(runs, columns=columns)
-    files.save_result(folder / "grid.png", images.encode(grid, "PNG"), overwrite=overwrite)
+    files.save_result(folder / "grid.png", encoding.encode(grid, "PNG"), overwrite=overwrite)
     curves = plots.draw_loss_curves({run.label: run.rows for run in runs})
     files.save_result(folder / "losses.png", curves, overwrite=overwrite)
     rows = [{"run": run.label} | dict(row) for run in runs for row in run.rows]

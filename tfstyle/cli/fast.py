@@ -15,7 +15,7 @@ from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import default_folder, result_path
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
-from tfstyle.pictures import decoding
+from tfstyle.pictures import decoding, encoding
 from tfstyle.pictures.decoding import Picture
 
 _Job = tuple[Path, Path | files.FreeName]
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     """Stylizes every content image; prints the path of each result."""
     content, styles = Path(options.content), [Path(style) for style in options.styles]
     images.parse_color(options.background)
-    images.check_quality(options.quality)
+    encoding.check_quality(options.quality)
     blend = _blend(options.blend)
     if not styles and not options.model:
         raise UsageError("give a style image, or a network with --model NAME.")

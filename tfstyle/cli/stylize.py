@@ -19,7 +19,7 @@ from tfstyle import files, images, records, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
-from tfstyle.pictures import decoding
+from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import OPTIONS, Overrides, Recipe, replace
@@ -152,7 +152,7 @@ RECORDS = {
     "record": (".json",),
     "history": (".csv", ".json"),
     "plot_losses": (".png", ".jpg", ".webp", ".svg", ".pdf"),
-    "strip": tuple(images.WRITERS),
+    "strip": tuple(encoding.WRITERS),
     "gif": (".gif",),
 }
 """Option that writes a file about the run → the suffixes the file may have."""

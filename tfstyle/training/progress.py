@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tfstyle import files, images, plots
+from tfstyle import files, plots
 from tfstyle.environment import keras, tf
+from tfstyle.pictures import encoding
 from tfstyle.training import run_folder
 
 _log = logging.getLogger("tfstyle")
@@ -54,7 +55,7 @@ class SampleSheet(keras.callbacks.Callback):
         count = len(self.content_images)
         pictures = [*self.content_images, *(self.stylize(image) for image in self.content_images)]
         sheet = plots.draw_grid(pictures, ["content"] * count + [f"step {step}"] * count, columns=count)
-        data = images.encode(sheet, "JPEG", quality=90)
+        data = encoding.encode(sheet, "JPEG", quality=90)
         files.save_atomically(self.folder / f"{step:06d}.jpg", data, overwrite=True)
 
 
