@@ -13,6 +13,7 @@ from tfstyle.errors import InputError
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.recipes import get_recipe
+from tfstyle.targets import make_targets
 from tfstyle.training import perceptual, run_folder
 from tfstyle.training.options import FastOptions
 
@@ -92,12 +93,11 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
 
     def plain(network, content_images):
         stylized = network(content_images)
-        style = objective.make_targets(model, recipe.loss, style_image, style_image)["style"]
+        style = make_targets(model, recipe.loss, style_image, style_image)["style"]
         targets = {"content": model(content_images)["content"], "style": style}
-        factors, seen = recipe.term_weights.by_term(), model(stylized)
-        return objective.loss_terms(
-            recipe.loss, seen["content"], seen["style"], image=stylized, targets=targets, weights=factors
-        )
+        factors = recipe.term_weights.by_term()
+        sums, _ = objective.measure(model, recipe.loss, model.vgg(stylized), targets=targets, weights=factors)
+        return objective.loss_terms(model, recipe.loss, sums, image=stylized, targets=targets, weights=factors)
 
     def terms_and_gradients(terms_of):
         with tf.GradientTape() as tape:

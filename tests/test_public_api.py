@@ -21,7 +21,7 @@ MOST_POSITIONAL = 3
 
 MORE_POSITIONAL = {
     "metrics.compare": "content, style, result: three images in the order of the road",
-    "objective.make_targets": "content and style in the order they have everywhere",
+    "targets.make_targets": "content and style in the order they have everywhere",
     "pictures.decoding.Picture": "a record, made by the decoder alone",
     "pictures.pixels.Pixels16": "a record, made by the decoder alone",
     "sweeps.SweepRun": "a record, made by `sweep` alone",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.tensors import static_shape
@@ -34,27 +35,33 @@ Columns = Mapping[str, tf.Tensor]
 
 
 def to_grid(
-    found: tf.Tensor, layer: str, *, features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
+    found: tf.Tensor, layer: str, *, weights: Mapping[str, float], size: tf.Tensor, skip: Any = (0, 0)
 ) -> tf.Tensor:
     """Brings the features of a layer to the grid of the hypercolumns, that of the reference layer.
 
     Shallower layers are averaged over whole cells, so that every pixel has a gradient; deeper ones are interpolated.
+    An odd last row or column is added or dropped as the network's pooling did.
 
     Args:
         found: float32 [1, height', width', channels].
         layer: their layer, which gives their stride.
-        features: layer → features of the image, of which those of `reference_layer` have the grid.
         weights: layer → weight in products of hypercolumns.
+        size: [2], (height, width) of the result.
+        skip: (rows, columns) of the grid left out at the top and at the left, where `found` begins before the result.
 
     Returns:
         float32 [1, height, width, channels].
     """
-    reference = reference_layer(weights)
-    placed: tf.Tensor = found
-    halvings = int(math.log2(stride(reference) / stride(layer)))
-    for _ in range(halvings):  # Each adds an odd last row as the network's pooling does; one large cell would shift.
-        placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")
-    placed = tf.image.resize(placed, tf.shape(features[reference])[1:3]) if halvings else placed
+    reference, own = stride(reference_layer(weights)), stride(layer)
+    placed = found
+    if own > reference:
+        factor, held = own // reference, tf.shape(found)[1:3]
+        lacking = tf.maximum((skip + size + factor - 1) // factor - held, 0)
+        placed = tf.pad(placed, [[0, 0], [0, lacking[0]], [0, lacking[1]], [0, 0]], "SYMMETRIC")
+        placed = tf.image.resize(placed, factor * (held + lacking))
+    for _ in range(int(math.log2(reference / own)) if own < reference else 0):
+        placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")  # In halves, as the network; one large cell would shift.
+    placed = placed[:, skip[0] : skip[0] + size[0], skip[1] : skip[1] + size[1]]
     weighted: tf.Tensor = weights[layer] ** 0.5 * placed
     return weighted
 
@@ -80,7 +87,8 @@ def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
     Returns:
         Layer → float32 [1, height, width, channels], of one height and width.
     """
-    return {layer: to_grid(features[layer], layer, features=features, weights=weights) for layer in weights}
+    size = tf.shape(features[reference_layer(weights)])[1:3]
+    return {layer: to_grid(features[layer], layer, weights=weights, size=size) for layer in weights}
 
 
 def mix_queries(content: Columns, image: Columns) -> Columns:
@@ -114,32 +122,40 @@ def neighbor_targets(queries: Columns, style: Columns) -> Columns:
     return targets
 
 
-def neighbor_loss(image: Columns, targets: Columns) -> tf.Tensor:
-    """Computes one minus the mean cosine of an image's hypercolumns and their targets: a scalar, 0 to 2.
+class Matches(NamedTuple):
+    """Products of an image's hypercolumns, which are sums over layers.
 
-    With c and t the parts of a layer, p = Σ c·t and n = Σ c·c over all layers, the gradient of p/√n at c is
-    t/√n − c p/√n³. TensorFlow's own would hold several copies of all hypercolumns.
+    Attributes:
+        products: float32 [1, height, width, 1], of a hypercolumn c and its target t: Σ c·t.
+        squares: the same, Σ c·c.
     """
 
-    @tf.custom_gradient
-    def compare(*columns: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], list[tf.Tensor]]]:
-        pairs = list(zip(columns, (targets[layer] for layer in image), strict=True))
-        products = tf.add_n([_dot(column, tf.cast(target, column.dtype)) for column, target in pairs])
-        inverse = tf.math.rsqrt(tf.add_n([_dot(column, column) for column in columns]) + _EPSILON)
+    products: tf.Tensor
+    squares: tf.Tensor
 
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-            of_cosine = -upstream / tf.cast(tf.size(products), products.dtype)
-            towards, along = of_cosine * inverse, -of_cosine * products * inverse**3
-            gradients: list[tf.Tensor] = []
-            for column, target in pairs:
-                with tf.control_dependencies(gradients[-1:]):  # One layer after the other, to save memory.
-                    gradients.append(towards * tf.cast(target, column.dtype) + along * column)
-            return gradients
 
-        return 1.0 - tf.reduce_mean(products * inverse), gradient
+def match(column: tf.Tensor, target: tf.Tensor) -> Matches:
+    """Computes a layer's part of the `Matches`.
 
-    loss: tf.Tensor = compare(*(image[layer] for layer in image))
-    return loss
+    Args:
+        column: the layer's part of the hypercolumns, [1, height, width, channels].
+        target: the same, from `neighbor_targets`.
+    """
+    return Matches(_dot(column, tf.cast(target, column.dtype)), _dot(column, column))
+
+
+def match_gradient(column: tf.Tensor, target: tf.Tensor, upstream: Matches) -> tf.Tensor:
+    """Computes the gradient with respect to a layer's part of the hypercolumns from that with respect to the matches.
+
+    TensorFlow's own gradient would hold several copies of all hypercolumns.
+    """
+    return upstream.products * tf.cast(target, column.dtype) + 2.0 * upstream.squares * column
+
+
+def neighbor_loss(matches: Matches) -> tf.Tensor:
+    """Computes one minus the mean cosine of an image's hypercolumns and their targets: a scalar, 0 to 2."""
+    mean: tf.Tensor = tf.reduce_mean(matches.products * tf.math.rsqrt(matches.squares + _EPSILON))
+    return 1.0 - mean
 
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -220,7 +220,7 @@ def _memberships(points: np.ndarray, centers: np.ndarray, used: np.ndarray) -> n
     return memberships
 
 
-def on_grid(mask: tf.Tensor, features: Any) -> tf.Tensor:
-    """Resizes a mask [1, height, width, regions] to the grid of features."""
-    resized: tf.Tensor = tf.image.resize(mask, tf.shape(features)[1:3], antialias=True)
+def on_grid(mask: tf.Tensor, size: Any) -> tf.Tensor:
+    """Resizes a mask [1, height, width, regions] to (height, width) of a grid."""
+    resized: tf.Tensor = tf.image.resize(mask, size, antialias=True)
     return resized

@@ -23,11 +23,12 @@ from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.levels import add_detail, crop, scale
 from tfstyle.model import build_model
-from tfstyle.objective import Targets, make_objective, make_targets
+from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.parts import Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
+from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
 
 _log = logging.getLogger("tfstyle")
@@ -278,7 +279,7 @@ class Transfer:
         image: tf.Tensor | None = None,
         regions: Regions | None = None,
     ) -> Targets:
-        """Computes the targets that the image is compared with, like `objective.make_targets`.
+        """Computes the targets that the image is compared with, like `targets.make_targets`.
 
         Args:
             content, style: float32 [1, height, width, 3] in [0, 1].

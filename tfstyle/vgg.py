@@ -19,12 +19,15 @@ from tfstyle.environment import keras, require_channels_last, tf
 from tfstyle.errors import InputError, UsageError, unknown_name
 from tfstyle.pixel_range import scale_pixels
 from tfstyle.tensors import sides
-from tfstyle.vgg19 import VGG19_BLOCKS, layer_names, smallest_side
+from tfstyle.vgg19 import VGG19_BLOCKS, block_of, layer_names, smallest_side
 
 INPUT_SCALES = ("keras", "torch", "none")
 POOLINGS = ("max", "average")
 ACTIVATIONS = ("post", "pre")
 PADDING_MODES = ("zero", "replicate", "reflect")
+
+POOLED = "pooled"
+"""The layer between two blocks, for `VGG.features_and_pullback` of some blocks."""
 
 Blocks = Sequence[Sequence[int]]
 
@@ -112,11 +115,11 @@ class VGG(keras.Model):
 
     def call(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Computes the features of the requested layers; see the class."""
-        features = self._run(image, lambda function, x: (function(x), _same), {})[0]
+        features = self._run(image, lambda function, x: (function(x), _same), {}, None)[0]
         return {name: tf.cast(features[name], self.variable_dtype) for name in self.feature_layers}
 
     def features_and_pullback(
-        self, image: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None
+        self, image: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None, *, blocks: range | None = None
     ) -> tuple[dict[str, tf.Tensor], Pullback]:
         """Computes features, and returns them with a pullback from gradients at the features to one at the image.
 
@@ -125,14 +128,17 @@ class VGG(keras.Model):
         memory. The pullback computes the gradient of a layer's loss only after that of the deeper layers.
 
         Args:
-            image: as for a call.
+            image: as for a call; with `blocks` that begin after the first, the input of their first convolution, in the
+                network's compute dtype.
             flipped: layer → kernel from `flipped_kernels`, used for the gradient; other layers use TensorFlow's own.
+            blocks: numbers of the blocks to compute, from 1; None computes the whole network.
 
         Returns:
             {layer: features}, in the network's compute dtype, and a function {layer: () → gradient at its features} →
-            gradient at the image.
+            gradient at the image. If the network goes on after `blocks`, `POOLED` is a layer as well: the input of the
+            first convolution that follows.
         """
-        features, stages = self._run(image, with_pullback, flipped or {})
+        features, stages = self._run(image, with_pullback, flipped or {}, blocks)
 
         def pullback(gradients: Mapping[str, Callable[[], tf.Tensor]]) -> tf.Tensor:
             gradient: tf.Tensor | None = None
@@ -148,29 +154,47 @@ class VGG(keras.Model):
         return features, pullback
 
     def _run(
-        self, image: tf.Tensor, compute: Callable[..., Any], flipped: Mapping[str, tf.Tensor]
+        self, x: tf.Tensor, compute: Callable[..., Any], flipped: Mapping[str, tf.Tensor], blocks: range | None
     ) -> tuple[dict[str, tf.Tensor], list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]]]:
         """Returns features in the compute dtype, and the stages in order: a layer's name or "", and the pullback.
 
         `compute` is `with_pullback`, or a function that keeps nothing for a gradient.
         """
-        image = self.check_image(image)
-        x, scaled = compute(lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), image)
-        stages: list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = [("", scaled)]
+        blocks = range(1, len(self.blocks) + 1) if blocks is None else blocks
+        stages: list[tuple[str, Callable[[tf.Tensor], tf.Tensor]]] = []
         features = {}
         for convolution in self.convolutions:
             name = convolution.name
-            x, prepared = compute(functools.partial(self._prepare, name), x)
+            block, begins = block_of(name), name.endswith("_conv1")
+            if block not in blocks:
+                continue
+            if begins and block == 1:
+                x, back = compute(
+                    lambda x: tf.cast(scale_pixels(x, self.input_scale), self.compute_dtype), self.check_image(x)
+                )
+                stages.append(("", back))
+            elif begins and block != blocks[0]:
+                x, back = compute(self._pool, x)
+                stages.append(("", back))
+            x, back = compute(functools.partial(self._padded, name), x)
+            stages.append(("", back))
             convolved, back = compute(convolution, x)
             if name in flipped:
                 back = functools.partial(tf.nn.conv2d, filters=flipped[name], strides=1, padding="SAME")
-            activated, relu = compute(tf.nn.relu, convolved)
+            stages.append(("", back))
+            x, back = compute(tf.nn.relu, convolved)
             if name in self.feature_layers:
-                features[name] = activated if self._activation(name) == "post" else convolved
-            stages += [("", prepared), ("", back)]
-            stages += [("", relu), (name, _same)] if self._activation(name) == "post" else [(name, _same), ("", relu)]
-            x = activated
+                features[name] = x if self._activation(name) == "post" else convolved
+            stages += [("", back), (name, _same)] if self._activation(name) == "post" else [(name, _same), ("", back)]
+        if blocks[-1] < self.depth:
+            features[POOLED], back = compute(self._pool, x)
+            stages += [("", back), (POOLED, _same)]
         return features, stages
+
+    @property
+    def depth(self) -> int:
+        """The number of the deepest block."""
+        return block_of(self.convolutions[-1].name)
 
     def flipped_kernels(self, setting: str = "on") -> dict[str, tf.Tensor]:
         """Returns the current kernels rotated by 180°, with inputs and outputs exchanged.
@@ -194,12 +218,6 @@ class VGG(keras.Model):
             if c.padding == "same"
         }
 
-    def _prepare(self, name: str, x: tf.Tensor) -> tf.Tensor:
-        """Prepares the input of a convolution: pools it where a block begins, then pads it."""
-        if name.endswith("_conv1") and name != "block1_conv1":
-            x = self._pool(x)
-        return self._padded(x, name)
-
     def _padding(self, name: str) -> str:
         return "valid" if self._own_padding(name) else "same"
 
@@ -207,7 +225,7 @@ class VGG(keras.Model):
         """Returns whether a convolution's input is padded with anything other than zeros."""
         return self.padding_mode == "reflect" or (self.padding_mode == "replicate" and name == "block1_conv1")
 
-    def _padded(self, x: tf.Tensor, name: str) -> tf.Tensor:
+    def _padded(self, name: str, x: tf.Tensor) -> tf.Tensor:
         """Pads a convolution's input; "SYMMETRIC" by one pixel repeats the border."""
         if not self._own_padding(name):
             return x

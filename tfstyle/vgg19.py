@@ -13,9 +13,14 @@ def layer_names(blocks: tuple[tuple[int, ...], ...] = VGG19_BLOCKS) -> tuple[str
     return tuple(f"block{b}_conv{c}" for b, block in enumerate(blocks, 1) for c, _ in enumerate(block, 1))
 
 
+def block_of(layer: str) -> int:
+    """Returns the number of a layer's block, from 1."""
+    return int(layer[len("block") : layer.index("_")])
+
+
 def smallest_side(layers: Iterable[str]) -> int:
     """Returns the smallest side in pixels that reaches the deepest of some layers; each block halves an image."""
-    return 1 << (max(int(layer[len("block") : layer.index("_")]) for layer in layers) - 1)
+    return 1 << (max(map(block_of, layers)) - 1)
 
 
 def stride(layer: str) -> int:

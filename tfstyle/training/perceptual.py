@@ -11,6 +11,7 @@ from tfstyle.feedforward.transformer_net import FILTERS, TransformerNet
 from tfstyle.model import StyleContentModel, build_model
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.recipe import Recipe
+from tfstyle.targets import make_targets
 from tfstyle.training import dataset
 from tfstyle.training.options import FastOptions
 from tfstyle.training.run import Run, list_names
@@ -55,7 +56,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, style_image: tf.Ten
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (ECCV 2016),
         equations 2 to 4.
     """
-    style = objective.make_targets(model, recipe.loss, style_image, style_image)["style"]
+    style = make_targets(model, recipe.loss, style_image, style_image)["style"]
     factors = recipe.term_weights.by_term()
     flipped = model.vgg.flipped_kernels(recipe.network.flip_kernels)
 

@@ -1,0 +1,163 @@
+"""Targets: what an image is compared with, computed once from the content image and the style image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tfstyle import losses, neighbors
+from tfstyle.environment import tf
+from tfstyle.model import StyleContentModel
+from tfstyle.recipes.loss import Loss
+from tfstyle.regions import OBJECT_LAYERS, Regions, on_grid
+from tfstyle.statistics import SufficientStatistics, sufficient_statistics
+
+Targets = Mapping[str, Mapping[str, Any]]
+"""What `make_targets` returns."""
+
+
+class Pictured(NamedTuple):
+    """An image and its features, as a `recipes.Term` receives them.
+
+    Attributes:
+        image: float32 [1, height, width, 3] in [0, 1].
+        features: layer → float32 [1, height', width', channels].
+    """
+
+    image: tf.Tensor
+    features: Mapping[str, tf.Tensor]
+
+
+class RegionTargets(NamedTuple):
+    """Targets of one layer's statistic in each region.
+
+    Attributes:
+        shares: [regions], the part of the content image that each region takes.
+        targets: the target of each region, prepared for the distance.
+    """
+
+    shares: tf.Tensor
+    targets: tuple[Any, ...]
+
+
+class Described(NamedTuple):
+    """What targets are computed from, of one image.
+
+    Attributes:
+        features: layer → features, scaled by `model.scale`, of the layers that are compared position by position.
+        columns: hypercolumns; empty if the loss has no neighbors.
+        sums: layer → sums over the positions, for the style layers.
+        sizes: style layer → (height, width) of its features.
+    """
+
+    features: Mapping[str, tf.Tensor]
+    columns: neighbors.Columns
+    sums: Mapping[str, SufficientStatistics]
+    sizes: Mapping[str, Any]
+
+
+Weigh = Callable[[str, Any], "tf.Tensor | None"]
+"""(layer, (height, width)) → weights of the positions for `sufficient_statistics`."""
+
+
+def describe(
+    model: StyleContentModel, loss: Loss, image: tf.Tensor, *, layers: Iterable[str] = (), weigh: Weigh | None = None
+) -> Described:
+    """Describes an image.
+
+    Args:
+        model: computes features.
+        loss: defines the layers.
+        image: float32 [1, height, width, 3] in [0, 1].
+        layers: layers whose features are returned.
+        weigh: weights of the positions in the sums; None computes no sums.
+    """
+    found = model.vgg(image)
+    sizes = {layer: tf.shape(found[layer])[1:3] for layer in model.style_layers}
+    sums = {}
+    if weigh is not None:
+        sums = {layer: sufficient_statistics(found[layer], weights=weigh(layer, sizes[layer])) for layer in sizes}
+    scaled = model.scale(found)
+    columns = neighbors.hypercolumns(scaled, loss.neighbor_layers) if loss.neighbor_layers else {}
+    return Described({layer: scaled[layer] for layer in layers}, columns, sums, sizes)
+
+
+def make_targets(
+    model: StyleContentModel,
+    loss: Loss,
+    content: tf.Tensor,
+    style: tf.Tensor,
+    *,
+    image: tf.Tensor | None = None,
+    regions: Regions | None = None,
+    describe: Callable[..., Described] = describe,
+) -> Targets:
+    """Computes the targets: the features of the content image and the statistics of the style image.
+
+    Args:
+        model: computes features and statistics.
+        loss: defines the distance and custom terms.
+        content, style: float32 [1, height, width, 3] in [0, 1].
+        image: the image so far, of the content image's size, for which nearest neighbors are searched; None is the
+            content image.
+        regions: the regions to compare; None compares the whole images.
+        describe: describes an image, as `describe` does.
+
+    Returns:
+        {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
+        "neighbor": {layer: features of the style image, arranged like the content image's}, "terms": {name: target of
+        a custom term}}, and with several regions "masks": {layer: mask on the layer's grid}.
+    """
+    prepare = losses.find_distance(loss.distance).prepare
+    own = tuple(layer for term in loss.terms if term.weight for layer in term.layers)
+    of_content = describe(model, loss, content, layers=(*model.content_layers, *own))
+    queries = of_content.columns
+    if queries and image is not None:
+        with tf.control_dependencies(list(queries.values())):  # One image's features at a time are in memory.
+            queries = neighbors.mix_queries(queries, describe(model, loss, tf.identity(image)).columns)
+
+    def weigh(layer: str, size: Any) -> tf.Tensor | None:
+        return None if regions is None else _style_weights(regions, loss, layer, size)
+
+    with tf.control_dependencies(list(queries.values())):
+        of_style = describe(model, loss, tf.identity(style), layers=own, weigh=weigh)
+    pictured = Pictured(content, of_content.features), Pictured(style, of_style.features)
+    targets: dict[str, Any] = {
+        "content": {layer: of_content.features[layer] for layer in model.content_layers},
+        "neighbor": neighbors.neighbor_targets(queries, of_style.columns) if queries else {},
+        "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
+    }
+    statistics = model.statistics(of_style.sums)
+    if regions is None or loss.region_count == 1:
+        return targets | {"style": {layer: prepare(found) for layer, found in statistics.items()}}
+    masks = {layer: on_grid(regions.content, size) + _NO_POSITION for layer, size in of_content.sizes.items()}
+    of_regions = {
+        layer: RegionTargets(
+            tf.reduce_mean(masks[layer], axis=(0, 1, 2)),
+            tuple(prepare(found[number : number + 1]) for number in range(loss.region_count)),
+        )
+        for layer, found in statistics.items()
+    }
+    return targets | {"style": of_regions, "masks": masks}
+
+
+_NO_POSITION = 1e-6
+"""Added to masks, so that the statistic of an empty region is finite."""
+
+
+def _style_weights(regions: Regions, loss: Loss, layer: str, size: Any) -> tf.Tensor:
+    """Computes the weights of the style image's positions in each region at a layer.
+
+    At layers that show objects, what recurs counts more, and a region of which less than half recurs, such as a
+    person, is mixed with the whole style image.
+    """
+    weights = on_grid(regions.style, size)
+    if not layer.startswith(OBJECT_LAYERS):
+        return weights + _NO_POSITION
+    recurring = on_grid(regions.recurrence, tf.shape(regions.style)[1:3])
+    shares, recur = (
+        tf.reduce_mean(part, axis=(1, 2), keepdims=True) for part in (regions.style, regions.style * recurring)
+    )
+    lacking = loss.recurrence * tf.maximum(1.0 - 2.0 * recur / (shares + _NO_POSITION), 0.0)
+    weights = (1.0 - lacking) * weights + lacking * shares
+    return weights * (1.0 - loss.recurrence * (1.0 - on_grid(regions.recurrence, size))) + _NO_POSITION
