@@ -58,7 +58,7 @@ def to_grid(
         factor, held = own // reference, tf.shape(found)[1:3]
         lacking = tf.maximum((skip + size + factor - 1) // factor - held, 0)
         placed = tf.pad(placed, [[0, 0], [0, lacking[0]], [0, lacking[1]], [0, 0]], "SYMMETRIC")
-        placed = tf.image.resize(placed, factor * (held + lacking))
+        placed = tf.cast(tf.image.resize(placed, factor * (held + lacking)), placed.dtype)
     for _ in range(int(math.log2(reference / own)) if own < reference else 0):
         placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")  # In halves, as the network; one large cell would shift.
     placed = placed[:, skip[0] : skip[0] + size[0], skip[1] : skip[1] + size[1]]
@@ -114,11 +114,14 @@ def neighbor_targets(queries: Columns, style: Columns) -> Columns:
     """
     found = nearest(queries, style)
     rows = _rows(style)
-    norms = tf.sqrt(tf.add_n([tf.reduce_sum(part**2, axis=1, keepdims=True) for part in rows]) + _EPSILON)
+    squares = [tf.reduce_sum(tf.cast(part, tf.float32) ** 2, axis=1, keepdims=True) for part in rows]
+    norms = tf.sqrt(tf.add_n(squares) + _EPSILON)
     targets: dict[str, tf.Tensor] = {}
     for layer, part in zip(style, rows, strict=True):
         with tf.control_dependencies(list(targets.values())[-1:]):  # One after the other, to save memory.
-            targets[layer] = tf.reshape(tf.gather(tf.cast(part / norms, tf.float16), found), tf.shape(queries[layer]))
+            targets[layer] = tf.reshape(
+                tf.gather(tf.cast(tf.cast(part, tf.float32) / norms, tf.float16), found), tf.shape(queries[layer])
+            )
     return targets
 
 
@@ -218,10 +221,10 @@ def _directions(columns: Columns) -> tf.Tensor:
     Those of a flat image are 0.
     """
     rows = _rows(columns)
-    means = [tf.reduce_mean(part, axis=0) for part in rows]
+    means = [tf.reduce_mean(tf.cast(part, tf.float32), axis=0) for part in rows]
 
     def direct(numbers: tf.Tensor) -> tf.Tensor:
-        centered = tf.concat([tf.gather(part, numbers) - mean for part, mean in zip(rows, means, strict=True)], axis=1)
+        centered = tf.concat([_rows_of(part, numbers) - mean for part, mean in zip(rows, means, strict=True)], axis=1)
         inverse = tf.math.rsqrt(tf.reduce_sum(centered**2, axis=1, keepdims=True) + _EPSILON)
         direction: tf.Tensor = tf.cast(centered * inverse, tf.float16)
         return direction

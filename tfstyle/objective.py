@@ -18,6 +18,7 @@ from tfstyle.recipes.loss import Loss
 from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.targets import RegionTargets, Targets
 from tfstyle.vgg import with_pullback
+from tfstyle.windows import Window, cut, place, whole
 
 
 class Evaluation(NamedTuple):
@@ -53,22 +54,6 @@ class Sums(NamedTuple):
     matches: Any
 
 
-class Window(NamedTuple):
-    """The part of a tile's features that a loss is computed of; boxes are int32 [4]: top, left, height and width.
-
-    Attributes:
-        core: layer → the positions that belong to the tile.
-        wide: layer of the hypercolumns → the positions from which those on their grid are computed.
-        skip: layer of the hypercolumns → [2], as for `neighbors.to_grid`.
-        size: [2], height and width of the tile on the grid of the hypercolumns.
-    """
-
-    core: Mapping[str, tf.Tensor]
-    wide: Mapping[str, tf.Tensor]
-    skip: Mapping[str, tf.Tensor]
-    size: tf.Tensor
-
-
 def measure(
     model: StyleContentModel,
     loss: Loss,
@@ -97,19 +82,17 @@ def measure(
     terms = [term for term in loss.terms if term.weight and set(term.layers) <= set(features)]
     local = dict.fromkeys((*content, *(layer for term in terms for layer in term.layers)))
     matched = [layer for layer in loss.neighbor_layers if layer in features and "neighbor" in weights]
-    grid = neighbors.reference_layer(loss.neighbor_layers) if matched else ""
+    seen_in = window or whole(features, loss.neighbor_layers if matched else {})
 
     def core(layer: str, found: tf.Tensor) -> tf.Tensor:
-        return found if window is None else _cut(found, window.core[layer])
+        return cut(found, seen_in.core.get(layer))
 
     def squares(layer: str, found: tf.Tensor) -> tf.Tensor:
         scaled = model.scale({layer: found})[layer]
         return tf.reduce_sum(tf.math.squared_difference(scaled, targets["content"][layer]))
 
-    def place(layer: str, found: tf.Tensor) -> tf.Tensor:
-        scaled = model.scale({layer: found if window is None else _cut(found, window.wide[layer])})[layer]
-        where = (tf.shape(features[grid])[1:3], (0, 0)) if window is None else (window.size, window.skip[layer])
-        return neighbors.to_grid(scaled, layer, weights=loss.neighbor_layers, size=where[0], skip=where[1])
+    def placed_at(layer: str, found: tf.Tensor) -> tf.Tensor:
+        return place(model.scale({layer: found})[layer], layer, seen_in, weights=loss.neighbor_layers)
 
     cores = {layer: with_pullback(functools.partial(core, layer), features[layer]) for layer in (*style, *local)}
     differences = {layer: with_pullback(functools.partial(squares, layer), cores[layer][0]) for layer in content}
@@ -117,7 +100,7 @@ def measure(
     parts: list[neighbors.Matches] = []
     for layer in matched:
         with tf.control_dependencies([column for column, _ in list(placed.values())[-1:]]):  # To save memory.
-            placed[layer] = with_pullback(functools.partial(place, layer), features[layer])
+            placed[layer] = with_pullback(functools.partial(placed_at, layer), features[layer])
             parts.append(neighbors.match(placed[layer][0], targets["neighbor"][layer]))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         seen = {layer: cores[layer][0] for term in terms for layer in term.layers}
@@ -162,13 +145,6 @@ def measure(
         return {layer: functools.partial(gradient_at, layer) for layer in dict.fromkeys((*style, *local, *matched))}
 
     return sums, to_features
-
-
-def _cut(tensor: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """Returns a box of a map."""
-    top, left, height, width = tf.unstack(box)
-    part: tf.Tensor = tensor[:, top : top + height, left : left + width]
-    return part
 
 
 def loss_terms(

@@ -1,0 +1,395 @@
+"""Loss and gradient of an image of any size, computed in tiles: equal to those of the whole image, in bounded memory.
+
+The loss is a function of sums over positions (`objective.Sums`). One pass over the tiles computes the sums, and from
+them the loss and its gradient with respect to them; a second pass takes that gradient back through the tiles and adds
+up the gradients of overlapping tiles. Each group of blocks passes over all its tiles before the next (`layout`); kept
+are the pooled features between two groups, 30 numbers per pixel for VGG-19, and the second pass computes all others
+again: three convolutions for every two of the whole image.
+
+References:
+    Galerne, Raad, Lezama, Morel: Scaling Painting Style Transfer (EGSR 2024), for the two passes. It runs the whole
+    network in each tile, and therefore computes four times as much at 512-pixel tiles.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from tfstyle import layout
+from tfstyle.environment import tf
+from tfstyle.graphs import any_size_specs, compile_once
+from tfstyle.layout import Group, Side
+from tfstyle.model import StyleContentModel
+from tfstyle.neighbors import Matches, reference_layer
+from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure
+from tfstyle.pixel_range import from_space
+from tfstyle.recipes.loss import Loss, Term
+from tfstyle.statistics import add, sufficient_statistics
+from tfstyle.targets import Described, Targets, Weigh
+from tfstyle.tensors import sides
+from tfstyle.vgg import POOLED, with_pullback
+from tfstyle.windows import Window, cut, place
+
+
+class _Piece(NamedTuple):
+    """A tile of a group: its rows and its columns."""
+
+    rows: Side
+    columns: Side
+
+    def outer(self) -> tuple[slice, ...]:
+        """Returns where the tile is in the group's input."""
+        return _slices(self.rows.outer, self.columns.outer)
+
+    def core(self, layer: str) -> tuple[slice, ...]:
+        """Returns where the tile's core is on the grid of a layer."""
+        return _slices(self.rows.cores[layer], self.columns.cores[layer])
+
+    def grid(self) -> tuple[slice, ...]:
+        """Returns where the tile's core is on the grid of the hypercolumns."""
+        return _slices(self.rows.grid, self.columns.grid)
+
+    def window(self) -> Window:
+        """Returns the window of the tile."""
+        rows, columns = self
+        return Window(
+            core={layer: _box(rows.own[layer], columns.own[layer]) for layer in rows.own},
+            wide={layer: _box(rows.wide[layer], columns.wide[layer]) for layer in rows.wide},
+            skip={layer: tf.constant([rows.skip[layer], columns.skip[layer]]) for layer in rows.skip},
+            size=tf.constant([rows.grid[1], columns.grid[1]]),
+        )
+
+
+def _slices(rows: tuple[int, int], columns: tuple[int, int]) -> tuple[slice, ...]:
+    return slice(None), slice(rows[0], sum(rows)), slice(columns[0], sum(columns))
+
+
+def _box(rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
+    return tf.constant([rows[0], columns[0], rows[1], columns[1]])
+
+
+class Tiling:
+    """Computes descriptions, losses and gradients of large images in tiles.
+
+    It holds the graphs of the tiles, compiled once for all sizes when they are first needed.
+
+    Args:
+        model: computes features and statistics.
+        loss: what is compared, and how.
+        space: the space of the image, as for `to_space`.
+    """
+
+    def __init__(self, model: StyleContentModel, loss: Loss, *, space: str = "unit") -> None:
+        self._model, self._loss, self._space = model, loss, space
+        self._groups = layout.make_groups(model.vgg, loss)
+        self._graphs: dict[Any, Any] = {}
+
+    def describe(
+        self, image: tf.Tensor, *, tile: int, layers: Iterable[str] = (), weigh: Weigh | None = None
+    ) -> Described:
+        """Describes an image in tiles, like `targets.describe`, but with hypercolumns in float16.
+
+        Args:
+            image, layers, weigh: as for `targets.describe`.
+            tile: length of a tile, as for `make_objective`.
+        """
+        grids, wanted = self._grids(image), tuple(layers)
+        weights = {layer: weigh(layer, grids[layer]) for layer in self._model.style_layers if weigh is not None}
+        masks = {layer: weight for layer, weight in weights.items() if weight is not None}
+        maps: dict[tuple[str, str], np.ndarray] = {}
+        sums: dict[str, Any] = {}
+
+        def visit(group: Group, piece: _Piece, x: tf.Tensor) -> tf.Tensor | None:
+            compared = [layer for layer in wanted if layer in group.layers]
+            summed = [layer for layer in weights if layer in group.layers]
+            of_masks = {layer: masks[layer][piece.core(layer)] for layer in summed if layer in masks}
+            features, columns, found, pooled = self._call(
+                ("describe", group.blocks, *compared, "sums", *summed, len(of_masks)),
+                functools.partial(self._describe_piece, group, compared, summed),
+                *(x, piece.window(), of_masks),
+            )
+            for layer in features:
+                _put(maps, ("features", layer), features[layer], piece.core(layer), grids[layer])
+            for layer in columns:
+                _put(maps, ("columns", layer), columns[layer], piece.grid(), grids[_GRID])
+            for layer in found:
+                sums[layer] = add(sums[layer], found[layer]) if layer in sums else found[layer]
+            return cast(tf.Tensor, pooled)
+
+        self._pass(np.asarray(image), tile, visit)
+        tensors = {key: tf.constant(maps.pop(key)) for key in list(maps)}  # One by one, to save memory.
+        return Described(
+            {layer: tensors["features", layer] for layer in wanted},
+            {layer: tensors["columns", layer] for layer in self._loss.neighbor_layers},
+            sums,
+            {layer: grids[layer] for layer in self._model.style_layers},
+        )
+
+    def make_objective(
+        self,
+        targets: Targets,
+        *,
+        weights: Mapping[str, Any],
+        tile: int,
+        flipped: Mapping[str, tf.Tensor] = MappingProxyType({}),
+    ) -> Objective:
+        """Makes the function of the image that a run minimizes, like `objective.make_objective`.
+
+        Args:
+            targets, weights, flipped: as for `objective.make_objective`.
+            tile: length in pixels of a tile of the network's first block, a multiple of 16 from 32 on; those of deeper
+                blocks have fewer positions, so that their features take as much memory.
+
+        Returns:
+            A function of one image [1, height, width, 3] in the tiling's space that returns its `Evaluation`. It cannot
+            be part of a graph.
+        """
+        factors = {name: tf.convert_to_tensor(weight) for name, weight in weights.items()}
+
+        def evaluate(variable: tf.Tensor) -> Evaluation:
+            inputs, sums = self._sum(variable, targets, factors, tile)
+            value, terms, of_sums, of_image = self._call(
+                ("evaluate", *factors),
+                lambda sums, image, targets, weights: evaluate_sums(
+                    self._model, self._loss, sums, image=image, targets=targets, weights=weights
+                ),
+                *(sums, variable, targets, factors),
+            )
+            gradient = self._take_back(inputs, targets, of_sums, tuple(factors), flipped, tile)
+            if "total_variation" in factors:
+                gradient += of_image.numpy()
+            return Evaluation(value, tf.constant(gradient), terms | {"total": value})
+
+        return evaluate
+
+    def _sum(
+        self, variable: tf.Tensor, targets: Targets, weights: Mapping[str, tf.Tensor], tile: int
+    ) -> tuple[list[np.ndarray], Sums]:
+        """Runs all groups; returns the input of each, and the sums."""
+        grids = self._grids(variable)
+        found: dict[str, dict[str, Any]] = {"content": {}, "style": {}, "terms": {}}
+        matches: list[np.ndarray] = []
+
+        def visit(group: Group, piece: _Piece, x: tf.Tensor) -> tf.Tensor | None:
+            sums, pooled = self._call(
+                ("sum", group.blocks, *weights),
+                functools.partial(self._sum_piece, group, tuple(weights)),
+                *(x, piece.window(), self._targets_of(targets, group, piece, grids)),
+            )
+            for kind, of_kind in found.items():
+                for name, part in getattr(sums, kind).items():
+                    of_kind[name] = tf.nest.map_structure(tf.add, of_kind[name], part) if name in of_kind else part
+            if sums.matches and not matches:
+                matches.extend(np.zeros((1, *grids[_GRID], 1), part.dtype.as_numpy_dtype) for part in sums.matches)
+            for whole, part in zip(matches, sums.matches, strict=bool(sums.matches)):
+                whole[piece.grid()] += part.numpy()
+            return cast(tf.Tensor, pooled)
+
+        inputs = self._pass(np.asarray(variable), tile, visit, keep=True)
+        return inputs, Sums(**found, matches=Matches(*map(tf.constant, matches)) if matches else ())
+
+    def _take_back(
+        self,
+        inputs: list[np.ndarray],
+        targets: Targets,
+        of_sums: Sums,
+        names: tuple[str, ...],
+        flipped: Mapping[str, tf.Tensor],
+        tile: int,
+    ) -> np.ndarray:
+        """Takes the gradient with respect to the sums back to the image; empties `inputs`."""
+        image, grids = inputs[0], self._grids(inputs[0])
+        after: np.ndarray | None = None
+        for group in reversed(self._groups):
+            x = inputs.pop()
+            kernels = {layer: kernel for layer, kernel in flipped.items() if layout.block_of(layer) in group.blocks}
+            gradient = np.zeros(x.shape, np.float64 if x.dtype == np.float64 else np.float32)
+            for piece in self._pieces(group, sides(image), tile):
+                upstream = Sums(
+                    content={layer: part for layer, part in of_sums.content.items() if layer in group.layers},
+                    style={layer: part for layer, part in of_sums.style.items() if layer in group.layers},
+                    terms={term.name: of_sums.terms[term.name] for term in self._terms(group)},
+                    matches=Matches(*(part[piece.grid()] for part in of_sums.matches)) if of_sums.matches else (),
+                )
+                pooled = {} if after is None else {POOLED: tf.constant(after[piece.core(POOLED)])}
+                part = self._call(
+                    ("back", group.blocks, *names, len(kernels)),
+                    functools.partial(self._take_piece_back, group, names),
+                    *(tf.constant(x[piece.outer()]), piece.window(), self._targets_of(targets, group, piece, grids)),
+                    *(upstream, pooled, kernels),
+                )
+                gradient[piece.outer()] += part.numpy()
+            after = gradient
+        return gradient
+
+    def _describe_piece(
+        self,
+        group: Group,
+        compared: Iterable[str],
+        summed: Iterable[str],
+        x: tf.Tensor,
+        window: Window,
+        masks: Mapping[str, tf.Tensor],
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, Any], tf.Tensor | None]:
+        """Describes a tile: features, hypercolumns, sums, and the input of the next group."""
+        features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
+        scaled = self._model.scale({layer: features[layer] for layer in group.layers})
+        matched = self._loss.neighbor_layers
+        cores = {layer: cut(features[layer], window.core[layer]) for layer in summed}
+        columns = {layer: place(scaled[layer], layer, window, weights=matched) for layer in scaled if layer in matched}
+        return (
+            {layer: cut(scaled[layer], window.core[layer]) for layer in compared},
+            {layer: tf.saturate_cast(column, tf.float16) for layer, column in columns.items()},
+            {layer: sufficient_statistics(core, weights=masks.get(layer)) for layer, core in cores.items()},
+            self._pooled(features, window),
+        )
+
+    def _sum_piece(
+        self, group: Group, names: tuple[str, ...], x: tf.Tensor, window: Window, targets: Targets
+    ) -> tuple[Sums, tf.Tensor | None]:
+        """Computes the sums of a tile, and the input of the next group."""
+        features, _ = self._features(group, x)
+        sums, _ = self._measure(group, names, features, window, targets)
+        return sums, self._pooled(features, window)
+
+    def _take_piece_back(
+        self,
+        group: Group,
+        names: tuple[str, ...],
+        x: tf.Tensor,
+        window: Window,
+        targets: Targets,
+        upstream: Sums,
+        after: Mapping[str, tf.Tensor],
+        flipped: Mapping[str, tf.Tensor],
+    ) -> tf.Tensor:
+        """Computes the gradient at the input of a tile from those with respect to its sums and at its pooled core."""
+        features, to_input = self._features(group, x, flipped)
+        _, to_features = self._measure(group, names, features, window, targets)
+        towards = to_features(upstream)
+        for layer, gradient in after.items():
+            _, to_tile = with_pullback(lambda found: cut(found, window.core[POOLED]), features[layer])
+            towards[layer] = functools.partial(to_tile, tf.cast(gradient, features[layer].dtype))
+        gradient = to_input(towards)
+        wide: tf.Tensor = gradient if gradient.dtype == tf.float64 else tf.cast(gradient, tf.float32)
+        return wide
+
+    def _features(
+        self, group: Group, x: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None
+    ) -> tuple[dict[str, tf.Tensor], Callable[[Any], tf.Tensor]]:
+        """Computes features of a group's input; the image is in the recipe's space."""
+        if group.blocks[0] > 1:
+            return self._model.vgg.features_and_pullback(x, flipped, blocks=group.blocks)
+        image, to_variable = with_pullback(lambda variable: from_space(variable, self._space), x)
+        features, to_image = self._model.vgg.features_and_pullback(image, flipped, blocks=group.blocks)
+        return features, lambda towards: to_variable(to_image(towards))
+
+    def _measure(
+        self, group: Group, names: Iterable[str], features: Mapping[str, tf.Tensor], window: Window, targets: Targets
+    ) -> tuple[Sums, Callable[[Sums], dict[str, Callable[[], tf.Tensor]]]]:
+        used = {layer: features[layer] for layer in group.layers}
+        return measure(self._model, self._loss, used, targets=targets, weights=dict.fromkeys(names, 1.0), window=window)
+
+    def _pooled(self, features: Mapping[str, tf.Tensor], window: Window) -> tf.Tensor | None:
+        return cut(features[POOLED], window.core[POOLED]) if POOLED in window.core else None
+
+    def _targets_of(
+        self, targets: Targets, group: Group, piece: _Piece, grids: Mapping[str, tuple[int, int]]
+    ) -> dict[str, dict[str, Any]]:
+        """Returns the part of the targets that a tile is compared with."""
+        return {
+            **{
+                kind: {
+                    layer: found[piece.core(layer)]
+                    for layer, found in targets.get(kind, {}).items()
+                    if layer in group.layers
+                }
+                for kind in ("content", "masks")
+            },
+            "neighbor": {
+                layer: found[piece.grid()] for layer, found in targets["neighbor"].items() if layer in group.layers
+            },
+            "terms": {
+                term.name: tf.nest.map_structure(
+                    functools.partial(_part_of_map, piece, {layer: grids[layer] for layer in term.layers}),
+                    targets["terms"][term.name],
+                )
+                for term in self._terms(group)
+            },
+        }
+
+    def _terms(self, group: Group) -> list[Term]:
+        """Returns the custom terms of a group."""
+        return [term for term in self._loss.terms if term.weight and set(term.layers) <= set(group.layers)]
+
+    def _grids(self, image: tf.Tensor | np.ndarray) -> dict[str, tuple[int, int]]:
+        """Returns layer → (height, width), also of the hypercolumns under `_GRID`."""
+        sizes = layout.grid_sizes(self._model.vgg, *sides(image))
+        layers = [layer for group in self._groups for layer in group.layers]
+        grids = {layer: sizes[layout.block_of(layer)] for layer in layers}
+        if self._loss.neighbor_layers:
+            grids[_GRID] = grids[reference_layer(self._loss.neighbor_layers)]
+        return grids
+
+    def _pieces(self, group: Group, size: tuple[int, int], tile: int) -> Iterator[_Piece]:
+        """Yields the tiles of a group for an image of some size, row by row."""
+        sizes = layout.grid_sizes(self._model.vgg, *size)
+        matched = tuple(self._loss.neighbor_layers)
+        rows, columns = (
+            layout.make_sides(
+                group, {block: both[axis] for block, both in sizes.items()}, tile=tile, neighbor_layers=matched
+            )
+            for axis in (0, 1)
+        )
+        return (_Piece(*both) for both in itertools.product(rows, columns))
+
+    def _pass(
+        self,
+        image: np.ndarray,
+        tile: int,
+        visit: Callable[[Group, _Piece, tf.Tensor], tf.Tensor | None],
+        *,
+        keep: bool = False,
+    ) -> list[np.ndarray]:
+        """Visits all tiles, group by group; returns the inputs of all groups if they are to be kept."""
+        inputs = [image]
+        sizes = layout.grid_sizes(self._model.vgg, *sides(image))
+        for group in self._groups:
+            maps: dict[str, np.ndarray] = {}
+            for piece in self._pieces(group, sides(image), tile):
+                pooled = visit(group, piece, tf.constant(inputs[-1][piece.outer()]))
+                if pooled is not None:
+                    _put(maps, POOLED, pooled, piece.core(POOLED), sizes[group.blocks[-1] + 1])
+            if not keep:
+                inputs.pop()
+            inputs.extend(maps.values())
+        return inputs
+
+    def _call(self, key: tuple[Any, ...], function: Callable[..., Any], *args: Any) -> Any:
+        """Calls a function in a graph, compiled once for all sizes."""
+        if key not in self._graphs:
+            self._graphs[key] = compile_once(function, *any_size_specs(args))
+        return self._graphs[key](*args)
+
+
+_GRID = "hypercolumns"
+
+
+def _put(maps: dict[Any, np.ndarray], key: Any, part: tf.Tensor, where: Any, size: tuple[int, int]) -> None:
+    """Copies a part of a map to its place."""
+    values = part.numpy()
+    if key not in maps:
+        maps[key] = np.empty((1, *size, values.shape[-1]), values.dtype)
+    maps[key][where] = values
+
+
+def _part_of_map(piece: _Piece, grids: Mapping[str, tuple[int, int]], target: tf.Tensor) -> tf.Tensor:
+    """Returns the part of a custom term's target that a tile is compared with; only maps are divided."""
+    layer = next((layer for layer, size in grids.items() if target.shape.rank == 4 and sides(target) == size), None)
+    return target if layer is None else target[piece.core(layer)]
