@@ -120,9 +120,9 @@ def grid_sizes(vgg: VGG, height: int, width: int) -> dict[int, tuple[int, int]]:
 
 
 def make_spans(length: int, tile: int, context: int) -> list[Span]:
-    """Divides a length into tiles; the last has between a half and one and a half of the length of a tile."""
-    count = max(1, int(length / tile + 0.5))
-    bounds = [*(number * tile for number in range(count)), length]
+    """Divides a length into tiles of about one length, none longer than `tile` by more than half the alignment."""
+    count = -(-length // tile)
+    bounds = [ALIGNMENT * round(number * length / count / ALIGNMENT) for number in range(count)] + [length]
     return [
         Span((start, stop), (max(0, start - context), min(length, stop + context)))
         for start, stop in itertools.pairwise(bounds)
