@@ -64,7 +64,7 @@ def test_all_layers_have_one_grid_at_any_size(size, rng):
 @pytest.mark.parametrize("sizes", [((9, 13), (11, 6)), ((3, 2), (1, 5)), ((40, 30), (2, 2))])
 def test_a_search_without_projection_is_exhaustive(sizes, rng):
     queries, keys = (columns(rng, *size) for size in sizes)
-    found = neighbors.nearest(queries, keys).numpy()
+    found = neighbors.nearest(neighbors.make_queries(queries), keys).numpy()
     expected = cosines(queries, keys)
     np.testing.assert_allclose(
         expected[np.arange(len(found)), found], expected.max(1), atol=2e-4
@@ -76,7 +76,7 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
     network = load_vgg(tuple(layers))
     pictures = (images.fit(images.read(SAMPLES / name).image, 224) for name in ("colosseum.jpg", "harvest.jpg"))
     queries, keys = (neighbors.hypercolumns(network(picture), layers) for picture in pictures)
-    found = neighbors.nearest(queries, keys).numpy()
+    found = neighbors.nearest(neighbors.make_queries(queries), keys).numpy()
     expected = cosines(queries, keys)
     assert (found == expected.argmax(1)).mean() > 0.95
     lost = expected.max(1) - expected[np.arange(len(found)), found]
@@ -85,8 +85,8 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
 
 def test_the_nearest_places_of_an_image_in_itself_are_its_own(rng):
     parts = columns(rng, 7, 11)
-    np.testing.assert_array_equal(neighbors.nearest(parts, parts), np.arange(77))
-    targets = neighbors.neighbor_targets(neighbors.mix_queries(parts, parts), parts)
+    np.testing.assert_array_equal(neighbors.nearest(neighbors.make_queries(parts), parts), np.arange(77))
+    targets = neighbors.neighbor_targets(neighbors.make_queries(parts, parts), parts)
     assert float(loss_of(parts, targets)) == pytest.approx(0.0, abs=1e-4)
 
 
@@ -94,7 +94,7 @@ def test_targets_are_the_chosen_places_of_the_style_image(rng):
     content, so_far, style = columns(rng, 5, 8), columns(rng, 5, 8), columns(rng, 6, 4)
     mixed = {layer: 0.75 * content[layer] + 0.25 * so_far[layer] for layer in LAYERS}
     chosen = flat(style)[cosines(mixed, style).argmax(1)]
-    found = neighbors.neighbor_targets(neighbors.mix_queries(content, so_far), style)
+    found = neighbors.neighbor_targets(neighbors.make_queries(content, so_far), style)
     assert {part.dtype for part in found.values()} == {tf.float16}
     expected = chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
     np.testing.assert_allclose(flat(found), expected, atol=1e-3)
@@ -114,7 +114,7 @@ def test_flat_and_gray_images_stay_finite(kind, rng):
     parts = columns(rng, 4, 6)
     plain = {layer: tf.fill(part.shape, 0.0 if kind == "gray" else 0.3) for layer, part in parts.items()}
     for content, style in ((parts, plain), (plain, parts), (plain, plain)):
-        targets = neighbors.neighbor_targets(content, style)
+        targets = neighbors.neighbor_targets(neighbors.make_queries(content), style)
         assert all(np.isfinite(part).all() for part in targets.values())
         assert np.isfinite(loss_of(plain, targets))
 

@@ -91,22 +91,38 @@ def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
     return {layer: to_grid(features[layer], layer, weights=weights, size=size) for layer in weights}
 
 
-def mix_queries(content: Columns, image: Columns) -> Columns:
-    """Mixes what neighbors are searched for: the features of the content image, with a quarter of the image so far.
+class Queries(NamedTuple):
+    """What neighbors are searched for.
+
+    Attributes:
+        directions: float16 [positions, channels of all layers], centered and of norm 1.
+        size: [2], height and width of the grid.
+    """
+
+    directions: tf.Tensor
+    size: tf.Tensor
+
+
+def make_queries(content: Columns, image: Columns | None = None) -> Queries:
+    """Makes what neighbors are searched for: the features of the content image, with a quarter of the image so far.
 
     Args:
-        content, image: hypercolumns of the content image and of the image so far, on one grid.
+        content, image: hypercolumns of the content image and of the image so far, on one grid; None takes the content
+            image alone.
 
     Differs from the paper: the features are mixed, not the images.
     """
-    return {layer: PHOTO_SHARE * content[layer] + (1.0 - PHOTO_SHARE) * image[layer] for layer in content}
+    mixed: dict[str, tf.Tensor] = dict(content)
+    for layer, so_far in (image or {}).items():
+        mixed[layer] = PHOTO_SHARE * content[layer] + (1.0 - PHOTO_SHARE) * so_far
+    return Queries(_directions(mixed), tf.shape(next(iter(content.values())))[1:3])
 
 
-def neighbor_targets(queries: Columns, style: Columns) -> Columns:
+def neighbor_targets(queries: Queries, style: Columns) -> Columns:
     """Finds the place of the style image that each place of the result is to look like.
 
     Args:
-        queries: from `mix_queries`.
+        queries: from `make_queries`.
         style: hypercolumns of the style image.
 
     Returns:
@@ -120,7 +136,8 @@ def neighbor_targets(queries: Columns, style: Columns) -> Columns:
     for layer, part in zip(style, rows, strict=True):
         with tf.control_dependencies(list(targets.values())[-1:]):  # One after the other, to save memory.
             targets[layer] = tf.reshape(
-                tf.gather(tf.cast(tf.cast(part, tf.float32) / norms, tf.float16), found), tf.shape(queries[layer])
+                tf.gather(tf.cast(tf.cast(part, tf.float32) / norms, tf.float16), found),
+                [1, queries.size[0], queries.size[1], static_shape(part)[-1]],
             )
     return targets
 
@@ -167,31 +184,32 @@ def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.squeeze(product, -1)
 
 
-def nearest(queries: Columns, keys: Columns) -> tf.Tensor:
+def nearest(queries: Queries, keys: Columns) -> tf.Tensor:
     """Finds the key most similar to each query, by the cosine of hypercolumns that are centered on either side.
 
     Candidates are found among projections on the keys' principal axes, a band of queries at a time, and compared in
     all dimensions, so that memory stays bounded.
 
     Args:
-        queries, keys: hypercolumns on any grids.
+        queries: from `make_queries`.
+        keys: hypercolumns.
 
     Returns:
         int32 [queries], the number of a position of `keys`, counted row by row.
     """
-    of_queries, of_keys = _directions(queries), _directions(keys)
+    of_keys = _directions(keys)
     axes = _principal_axes(of_keys)
     short_keys = _in_bands(lambda numbers: _rows_of(of_keys, numbers) @ axes, of_keys, tf.float32)
     candidates = tf.minimum(_CANDIDATES, tf.shape(short_keys)[0])
 
     def find(numbers: tf.Tensor) -> tf.Tensor:
-        band = _rows_of(of_queries, numbers)
+        band = _rows_of(queries.directions, numbers)
         likely = tf.math.top_k(tf.matmul(band @ axes, short_keys, transpose_b=True), candidates).indices
         exact = tf.einsum("qc,qkc->qk", band, _rows_of(of_keys, likely))
         best: tf.Tensor = tf.gather(likely, tf.argmax(exact, axis=1), batch_dims=1)
         return best
 
-    return _in_bands(find, of_queries, tf.int32)
+    return _in_bands(find, queries.directions, tf.int32)
 
 
 def _rows(columns: Columns) -> list[tf.Tensor]:

@@ -111,15 +111,19 @@ def make_targets(
     prepare = losses.find_distance(loss.distance).prepare
     own = tuple(layer for term in loss.terms if term.weight for layer in term.layers)
     of_content = describe(model, loss, content, layers=(*model.content_layers, *own))
-    queries = of_content.columns
-    if queries and image is not None:
-        with tf.control_dependencies(list(queries.values())):  # One image's features at a time are in memory.
-            queries = neighbors.mix_queries(queries, describe(model, loss, tf.identity(image)).columns)
+    queries = None
+    if of_content.columns:
+        so_far = None
+        if image is not None:
+            with tf.control_dependencies(list(of_content.columns.values())):  # One image's features at a time.
+                so_far = describe(model, loss, tf.identity(image)).columns
+        queries = neighbors.make_queries(of_content.columns, so_far)
+        of_content, so_far = of_content._replace(columns={}), None  # To release them.
 
     def weigh(layer: str, size: Any) -> tf.Tensor | None:
         return None if regions is None else _style_weights(regions, loss, layer, size)
 
-    with tf.control_dependencies(list(queries.values())):
+    with tf.control_dependencies(list(queries or ())):
         of_style = describe(model, loss, tf.identity(style), layers=own, weigh=weigh)
     pictured = Pictured(content, of_content.features), Pictured(style, of_style.features)
     targets: dict[str, Any] = {
