@@ -10,7 +10,8 @@ from conftest import image, mini_recipe, miniature
 
 from tfstyle import callbacks, images, transfer
 from tfstyle.errors import OutputError
-from tfstyle.transfer import Step, Transfer
+from tfstyle.steps import Step
+from tfstyle.transfer import Transfer
 
 
 def steps(rng, count=5):

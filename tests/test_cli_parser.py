@@ -150,7 +150,7 @@ def test_every_command_has_a_handler(words, capsys):
 def test_the_help_of_stylize_begins_with_examples_and_the_common_options(capsys):
     text = help_of(capsys, "stylize")
     assert text.split("\n\n")[2].startswith("examples:\n  tfstyle stylize photo.jpg painting.jpg\n")
-    titles = ["pictures", "common options", "recipe", "network", "files", "checkpoints", "record of the run"]
+    titles = ["pictures", "common options", "recipe", "network", "files", "checkpoints", "machine", "record of the run"]
     groups = dict(re.findall(r"^(\w[\w ]+):\n((?: .*\n|\n(?= ))+)", text, re.MULTILINE))
     assert [title for title in groups if title != "examples"][: len(titles)] == titles
     common = re.findall(r"^  (?:-o FILE, )?(--[a-z-]+)", groups["common options"], re.MULTILINE)

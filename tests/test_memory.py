@@ -1,10 +1,15 @@
 """The estimate of a run's memory, against its parts worked by hand."""
 
+import logging
+import re
+
 import numpy as np
+import pytest
 from conftest import mini_recipe
 
-from tfstyle.memory import memory_needed
-from tfstyle.recipes import LBFGS, get_recipe
+from tfstyle.errors import MemoryLimitError
+from tfstyle.memory import TILES, memory_needed, plan_levels, plan_run
+from tfstyle.recipes import LBFGS, SGD, get_recipe
 
 
 def test_memory_grows_with_the_picture_and_the_history():
@@ -29,3 +34,47 @@ def test_hypercolumns_need_memory_by_their_channels_and_their_grid():
         for layers in (("block4_conv1",), ("block4_conv1", "block4_conv2"), ("block3_conv1", "block4_conv1"))
     ]
     assert np.diff(needed).tolist() == [18 * 512 / 64 * 480_000, (18 * 768 / 16 - 18 * 1024 / 64) * 480_000]
+
+
+def test_in_tiles_a_large_picture_needs_far_less():
+    recipe = get_recipe("wasserstein")
+    whole, tiled = (memory_needed(recipe, (4000, 6000), (4000, 6000), tile=tile) for tile in (None, 512))
+    assert tiled < 0.4 * whole
+    small = get_recipe(recipe, optimizer=SGD())
+    assert memory_needed(small, (4000, 6000), tile=256) < memory_needed(small, (4000, 6000), tile=512)
+    # Between blocks 64/4 + 128/16 + 256/64 + 512/256 = 30 numbers, of the content features 512/64 = 8.
+    more = memory_needed(small, (4000, 6000), tile=512) - memory_needed(small, (4000, 3000), tile=512)
+    assert more == 12_000_000 * (4 * 30 + 4 * 8 + 72 + 48)
+
+
+def test_a_plan_takes_tiles_from_the_first_level_that_does_not_fit():
+    recipe = get_recipe("wasserstein")
+    free = plan_levels(recipe, (2000, 3000), (2400, 3000))
+    assert [(level.size, level.steps, level.tile) for level in free[-2:]] == [(1500, 28, None), (3000, 28, None)]
+    assert free[-1].needed == memory_needed(recipe, (2000, 3000), (2400, 3000))
+    tight = plan_levels(recipe, (2000, 3000), (2400, 3000), limit=free[-2].needed)
+    assert [level.tile for level in tight] == [None] * (len(tight) - 1) + [512]
+    assert plan_levels(recipe, (2000, 3000), (2400, 3000), limit=1)[-1].tile == TILES[-1]
+
+
+def test_a_plan_is_one_line_and_a_warning_only_with_tiles(caplog):
+    recipe = get_recipe("wasserstein", scale_start=1000)
+    with caplog.at_level(logging.INFO, "tfstyle"):
+        plan_run(recipe, (1000, 2000), (900, 1200), limit=None)
+        plan_run(recipe, (1000, 2000), (900, 1200), limit=3e9)
+    assert [(record.levelname, record.getMessage().split(";")[0]) for record in caplog.records] == [
+        ("INFO", "2000x1000: levels of 1000, 2000 pixels"),
+        ("WARNING", "2000x1000: levels of 1000, 2000 in tiles of 512 pixels"),
+    ]
+
+
+def test_what_fits_in_no_tiles_is_refused_with_a_size_that_would():
+    recipe = get_recipe("wasserstein")
+    with pytest.raises(
+        MemoryLimitError, match=r"^8000x6000 needs about .* GB .* may be taken; choose a `size` of (\d+)"
+    ) as e:
+        plan_run(recipe, (6000, 8000), (6000, 8000), limit=4e9)
+    size = int(re.search(r"`size` of (\d+)", str(e.value))[1])
+    plan_run(recipe, (size * 3 // 4, size), (size * 3 // 4, size), limit=4e9)
+    with pytest.raises(MemoryLimitError, match="choose a smaller `style_scale`"):
+        plan_run(recipe, (300, 400), (6000, 8000), limit=2.5e8)

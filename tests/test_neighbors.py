@@ -19,7 +19,7 @@ def columns(rng, *size):
 
 def loss_of(parts, targets):
     """The loss of an image's hypercolumns."""
-    matches = [neighbors.match(parts[layer], targets[layer]) for layer in parts]
+    matches = [neighbors.match(parts[layer], neighbors.target_at(targets, layer)) for layer in parts]
     return neighbors.neighbor_loss(neighbors.Matches(*map(tf.add_n, zip(*matches, strict=True))))
 
 
@@ -64,7 +64,7 @@ def test_all_layers_have_one_grid_at_any_size(size, rng):
 @pytest.mark.parametrize("sizes", [((9, 13), (11, 6)), ((3, 2), (1, 5)), ((40, 30), (2, 2))])
 def test_a_search_without_projection_is_exhaustive(sizes, rng):
     queries, keys = (columns(rng, *size) for size in sizes)
-    found = neighbors.nearest(neighbors.make_queries(queries), keys).numpy()
+    found = neighbors.nearest(queries, keys).numpy()
     expected = cosines(queries, keys)
     np.testing.assert_allclose(
         expected[np.arange(len(found)), found], expected.max(1), atol=2e-4
@@ -76,7 +76,7 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
     network = load_vgg(tuple(layers))
     pictures = (images.fit(images.read(SAMPLES / name).image, 224) for name in ("colosseum.jpg", "harvest.jpg"))
     queries, keys = (neighbors.hypercolumns(network(picture), layers) for picture in pictures)
-    found = neighbors.nearest(neighbors.make_queries(queries), keys).numpy()
+    found = neighbors.nearest(queries, keys).numpy()
     expected = cosines(queries, keys)
     assert (found == expected.argmax(1)).mean() > 0.95
     lost = expected.max(1) - expected[np.arange(len(found)), found]
@@ -85,8 +85,8 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
 
 def test_the_nearest_places_of_an_image_in_itself_are_its_own(rng):
     parts = columns(rng, 7, 11)
-    np.testing.assert_array_equal(neighbors.nearest(neighbors.make_queries(parts), parts), np.arange(77))
-    targets = neighbors.neighbor_targets(neighbors.make_queries(parts, parts), parts)
+    np.testing.assert_array_equal(neighbors.nearest(parts, parts), np.arange(77))
+    targets = neighbors.neighbor_targets(neighbors.mix_queries(parts, parts), parts)
     assert float(loss_of(parts, targets)) == pytest.approx(0.0, abs=1e-4)
 
 
@@ -94,19 +94,32 @@ def test_targets_are_the_chosen_places_of_the_style_image(rng):
     content, so_far, style = columns(rng, 5, 8), columns(rng, 5, 8), columns(rng, 6, 4)
     mixed = {layer: 0.75 * content[layer] + 0.25 * so_far[layer] for layer in LAYERS}
     chosen = flat(style)[cosines(mixed, style).argmax(1)]
-    found = neighbors.neighbor_targets(neighbors.make_queries(content, so_far), style)
-    assert {part.dtype for part in found.values()} == {tf.float16}
+    found = neighbors.neighbor_targets(neighbors.mix_queries(content, so_far), style)
     expected = chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
-    np.testing.assert_allclose(flat(found), expected, atol=1e-3)
+    parts = {layer: neighbors.target_at(found, layer) for layer in LAYERS}
+    assert {part.dtype for part in parts.values()} == {tf.float16}
+    np.testing.assert_allclose(flat(parts), expected, atol=1e-3)
     of_image = flat(so_far)
     cosine = (of_image * expected).sum(1) / np.linalg.norm(of_image, axis=1)
     assert float(loss_of(so_far, found)) == pytest.approx(1.0 - cosine.mean(), abs=1e-3)
 
 
+def test_of_a_large_style_image_places_at_even_distances_are_searched(rng, monkeypatch):
+    monkeypatch.setattr(neighbors, "MAX_KEYS", 12)
+    queries, style = columns(rng, 3, 4), columns(rng, 9, 11)
+    found = neighbors.neighbor_targets(queries, style)
+    thinned = {layer: part[:, 1::3, 1::3] for layer, part in style.items()}  # 99 places; 3 x 4 of them.
+    np.testing.assert_array_equal(
+        np.ravel(found[neighbors.PLACES]), cosines(neighbors.mix_queries(queries), thinned).argmax(1)
+    )
+    assert found["block1_conv2"].shape == (1, 12, 1, 5)
+
+
 def test_opposite_hypercolumns_have_the_largest_loss():
     one = {"block3_conv1": tf.constant([[[[3.0, 4.0]]]])}
-    assert float(loss_of(one, {"block3_conv1": tf.constant([[[[-0.6, -0.8]]]])})) == pytest.approx(2.0)
-    assert float(loss_of(one, {"block3_conv1": tf.constant([[[[0.8, 0.6]]]])})) == pytest.approx(0.04)
+    for target, loss in (([-0.6, -0.8], 2.0), ([0.8, 0.6], 0.04)):
+        targets = {"block3_conv1": tf.constant([[[target]]]), neighbors.PLACES: tf.zeros([1, 1, 1, 1], tf.int32)}
+        assert float(loss_of(one, targets)) == pytest.approx(loss)
 
 
 @pytest.mark.parametrize("kind", ["flat", "gray"])
@@ -114,7 +127,7 @@ def test_flat_and_gray_images_stay_finite(kind, rng):
     parts = columns(rng, 4, 6)
     plain = {layer: tf.fill(part.shape, 0.0 if kind == "gray" else 0.3) for layer, part in parts.items()}
     for content, style in ((parts, plain), (plain, parts), (plain, plain)):
-        targets = neighbors.neighbor_targets(neighbors.make_queries(content), style)
+        targets = neighbors.neighbor_targets(content, style)
         assert all(np.isfinite(part).all() for part in targets.values())
         assert np.isfinite(loss_of(plain, targets))
 

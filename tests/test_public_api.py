@@ -27,8 +27,8 @@ MORE_POSITIONAL = {
     "sweeps.SweepRun": "a record, made by `sweep` alone",
     "training.gan_losses.gradient_penalty": "one signature for all, called through a table",
     "training.gan_losses.r1_penalty": "one signature for all, called through a table",
-    "transfer.Snapshot": "a record, made by `Transfer.steps` and `checkpoint.restore` alone",
-    "transfer.Step": "a record, made by `Transfer.steps` alone",
+    "steps.Snapshot": "a record, made by `Transfer.steps` and `checkpoint.restore` alone",
+    "steps.Step": "a record, made by `Transfer.steps` alone",
 }
 """What takes more, and why."""
 

@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import color, images, total_variation, transfer, wasserstein
+from tfstyle import color, images, memory, tiling, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.memory import memory_needed
 from tfstyle.pixel_range import to_space
 from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
+from tfstyle.tensors import sides
 
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
 
@@ -496,3 +497,69 @@ def test_neighbors_are_searched_anew_at_every_level_for_the_image_so_far(mini_tr
     np.testing.assert_array_equal(again[-1].image, steps[-1].image)
     np.testing.assert_array_equal(reached[0]["image"], images.fit(tf.constant(content), 45))
     np.testing.assert_allclose(reached[1]["image"], images.resize(steps[1].image, 68, 90), atol=1e-6)
+
+
+IN_TILES = {
+    "adam": {"optimizer": Adam(), "ema_decay": 0.9},
+    "lbfgs": {"optimizer": LBFGS(), "warm_start": True, "add_detail": True},
+    "neighbors": {"optimizer": LBFGS(), "neighbor_layers": ("block1_conv2", "block3_conv1"), "neighbor_weight": 0.5},
+    "wasserstein": {"statistic": "mean_gram", "distance": "wasserstein", "palette": 1.0, "style_crop": 0.02},
+}
+
+
+@pytest.mark.parametrize("name", IN_TILES)
+def test_a_run_in_tiles_is_the_run_of_the_whole(name, mini_transfer, rng, monkeypatch):
+    monkeypatch.setattr(memory, "TILES", (32,))
+    recipe = mini_recipe(scale_start=60, scale_steps=(3, 4), tv_weight=0.1, **IN_TILES[name])
+    painter, content, style = mini_transfer(recipe), image(rng, 85, 131), image(rng, 90, 110)
+    whole = list(painter.steps(content, style))
+    tiled = list(painter.steps(content, style, memory=1.0))  # Nothing fits: all levels are in the smallest tiles.
+    for one, other in zip(whole, tiled, strict=True):
+        assert one.losses == pytest.approx(other.losses, rel=1e-2)  # Of two places as near, rounding chooses.
+    assert np.abs(tiled[-1].image - whole[-1].image).mean() < 1e-3
+
+
+def test_levels_that_fit_are_computed_as_a_whole(mini_transfer, rng, monkeypatch):
+    recipe = mini_recipe(scale_start=60, scale_steps=(1, 1))
+    enough, seen = memory_needed(recipe, (43, 66), (45, 56)), []
+    make = tiling.Tiling.make_objective
+
+    def watched(self, targets, **options):
+        seen.append(options["tile"])
+        return make(self, targets, **options)
+
+    monkeypatch.setattr(tiling.Tiling, "make_objective", watched)
+    painter = mini_transfer(recipe)
+    steps = painter.steps(image(rng, 85, 131), image(rng, 90, 110), memory=enough)
+    assert sides(next(steps).image) == (43, 66)
+    assert not seen
+    assert sides(next(steps).image) == (85, 131)
+    assert seen == [128]
+
+
+def test_tiles_are_halved_where_memory_runs_out(mini_transfer, rng, monkeypatch, caplog):
+    monkeypatch.setattr(memory, "TILES", (128, 64, 32))
+    monkeypatch.setattr(transfer, "TILES", (128, 64, 32))
+    make = tiling.Tiling.make_objective
+
+    def limited(self, targets, *, tile, **options):
+        evaluate = make(self, targets, tile=tile, **options)
+
+        def run(variable):
+            if tile > most:
+                raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+            return evaluate(variable)
+
+        return run
+
+    monkeypatch.setattr(tiling.Tiling, "make_objective", limited)
+    monkeypatch.setattr(memory, "memory_needed", lambda recipe, *sizes, tile=None: 2 if tile is None else 1)
+    painter, content, style = mini_transfer(mini_recipe(scale_steps=(2,))), image(rng, 85, 131), image(rng)
+    most = 32
+    steps = list(painter.steps(content, style, memory=1.0))
+    assert [record.getMessage()[-19:] for record in caplog.records] == ["tiles of 64 pixels.", "tiles of 32 pixels."]
+    whole = list(painter.steps(content, style))
+    np.testing.assert_allclose(steps[-1].image, whole[-1].image, atol=1e-3)
+    most = 16
+    with pytest.raises(MemoryLimitError, match="choose a smaller `size`"):
+        next(painter.steps(content, style, memory=1.0))

@@ -21,7 +21,7 @@ _HOMES = {
     "VGG": "vgg",
     "load_vgg": "vgg",
     "Transfer": "transfer",
-    "Step": "transfer",
+    "Step": "steps",
     "Recipe": "recipes.recipe",
     "RECIPES": "recipes.catalog",
     "get_recipe": "recipes.catalog",
@@ -130,8 +130,8 @@ if TYPE_CHECKING:
     from tfstyle.recipes.recipe import Recipe as Recipe
     from tfstyle.reruns import rerun as rerun
     from tfstyle.serving.export import export_extractor as export_extractor
+    from tfstyle.steps import Step as Step
     from tfstyle.sweeps import sweep as sweep
-    from tfstyle.transfer import Step as Step
     from tfstyle.transfer import Transfer as Transfer
     from tfstyle.vgg import VGG as VGG
     from tfstyle.vgg import load_vgg as load_vgg

@@ -21,16 +21,18 @@ from tfstyle import checkpoint as checkpoints
 from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
-from tfstyle.errors import DivergedError, InputError, Interrupted, MemoryLimitError, UsageError
+from tfstyle.errors import DivergedError, InputError, Interrupted, UsageError
 from tfstyle.feedforward.adain import load_adain
-from tfstyle.memory import memory_needed
+from tfstyle.fields import parse_bytes
+from tfstyle.memory import Level, memory_needed, plan_run
 from tfstyle.pictures import encoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
-from tfstyle.transfer import Step, Transfer
+from tfstyle.steps import Step
+from tfstyle.transfer import Transfer
 from tfstyle.vgg import VGG, load_vgg
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def stylize(
     checkpoint_every: int | None = None,
     resume: bool = False,
     record: str | os.PathLike | None = None,
+    memory: int | str | None = None,
     background: str = "white",
     keep_alpha: bool = False,
     quality: int = 95,
@@ -73,6 +76,8 @@ def stylize(
         resume: go on with the run whose checkpoint is in that folder; recipe, overrides and pictures must be the same.
         record: path of a .json file for the `records` record of the result, which a PNG holds as well; None writes
             none.
+        memory: what the run should take at most, in bytes or as "4GB"; None takes what is free. What needs more is
+            computed in tiles, in up to twice the time, with the same result up to rounding.
         background: color behind transparent parts, as in CSS.
         keep_alpha: write the alpha channel of the content image to the file.
         quality: quality of a written JPEG, WebP or AVIF, 1 to 100.
@@ -89,7 +94,7 @@ def stylize(
         OutputError: if the result could not be written; most causes are found before the run begins. Otherwise the
             result is saved elsewhere (`images.write_result`); the message says where.
         WeightsError: if the network's weights, or the checkpoint, cannot be used.
-        MemoryLimitError: if the run would not fit, or did not fit, in memory.
+        MemoryLimitError: if the run would not fit, or did not fit, in memory, even in tiles.
         DivergedError: if the loss or the image is no longer finite, also with shorter steps; the best image so far is
             in `output`.
         Interrupted: on Ctrl-C; it is a KeyboardInterrupt, not a TfstyleError.
@@ -108,6 +113,7 @@ def stylize(
     folder = None if checkpoint is None else Path(checkpoint)
     if folder is not None:
         checkpoints.check(folder, resume=resume, every=checkpoint_every)
+    limit = None if memory is None else parse_bytes("memory", memory)
     asked, start = chosen.pyramid.size, chosen.start.init
     content_picture = images.read_and_log(content, background=background, long_side=asked)
     height, width = content_picture.full_size
@@ -124,7 +130,7 @@ def stylize(
     for picture, size in ((content_picture, content_sides), (style_picture, style_sides)):
         _check_size(picture, size, chosen.loss.smallest_side())
     chosen = _decide_regions(chosen, content_picture.image, style_picture.image)
-    needed = _check_memory(chosen, content_sides, style_sides)
+    levels, limit = _plan(chosen, content_sides, style_sides, limit)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
@@ -136,6 +142,8 @@ def stylize(
     if output is not None or record is not None:
         sources = {"content": _source(content, content_picture), "style": _source(style, style_picture)}
         written = {"background": background, "keep_alpha": keep_alpha, "quality": quality}
+        if any(level.tile for level in levels):
+            written["memory"] = limit
         exact = replace(chosen, {"size": max(content_sides), **transfer.settings})
         made = _describe(exact, sources, options=written)
         del sources
@@ -149,11 +157,11 @@ def stylize(
         if resume:
             snapshot, rows = checkpoints.restore(folder, transfer.state_specs, fixed=fixed, settings=transfer.settings)
             _restore(observers, rows)
-    runs = transfer.steps(content_image, style_image, recipe=chosen, init=init, resume=snapshot)
+    runs = transfer.steps(content_image, style_image, recipe=chosen, init=init, resume=snapshot, memory=limit)
     steps = observe(runs, observers)
     where = None if record is None else Path(record)
     result = _finish(steps, _Result(output, where, content_sides, made, alpha, quality=quality, overwrite=overwrite))
-    environment.record_memory(needed)
+    environment.record_memory(max(level.needed for level in levels))
     return result
 
 
@@ -314,20 +322,14 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
         )
 
 
-def _check_memory(recipe: Recipe, result: tuple[int, int], style: tuple[int, int]) -> int:
-    """Refuses a run that would not fit in main memory, before it begins; returns its estimated peak in bytes."""
-    needed = memory_needed(recipe, result, style)
-    free = environment.check_free_memory(needed)
-    if free is not None and _cached_transfer.cache_info().currsize:
-        clear_cache()  # Releasing the networks of other recipes can make room.
-        free = environment.check_free_memory(needed)
-    if free is None:
-        return needed
-    height, width = result
-    smaller = f"a `size` of {int(max(height, width) * (free / needed) ** 0.5)} or less"
-    if math.prod(style) > 2 * height * width:
-        (height, width), smaller = style, "a smaller `style_scale`"
-    raise MemoryLimitError(
-        f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-        f"choose {smaller}."
-    )
+def _plan(
+    recipe: Recipe, result: tuple[int, int], style: tuple[int, int], limit: int | None
+) -> tuple[list[Level], int | None]:
+    """Plans the levels of a run like `plan_run`; returns them and the limit, which is what is free if none is given."""
+    if limit is None:
+        limit = environment.free_memory()
+        lacks = limit is not None and memory_needed(recipe, result, style) > limit
+        if lacks and _cached_transfer.cache_info().currsize:
+            clear_cache()  # Releasing the networks of other recipes can make room.
+            limit = environment.free_memory()
+    return plan_run(recipe, result, style, limit=limit), limit

@@ -1,6 +1,6 @@
 """Callbacks of a run: progress bar, saved images, history, loss curves, contact sheet, animation, JSON lines.
 
-A callback is anything that can be called with a `transfer.Step`; if it has a `close` method, that is called when the
+A callback is anything that can be called with a `steps.Step`; if it has a `close` method, that is called when the
 run ends, also after an error. A `restore` method is called with the rows of the earlier steps if a run is resumed.
 Callbacks cannot change a step; one that returns True ends the run.
 """
@@ -21,8 +21,8 @@ from tfstyle import files, images, plots
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError
 from tfstyle.pictures import encoding
+from tfstyle.steps import Step
 from tfstyle.tensors import sides
-from tfstyle.transfer import Step
 
 Callback = Callable[[Step], Any]
 """The type of a callback."""

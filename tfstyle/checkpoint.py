@@ -23,7 +23,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import OutputError, UsageError, WeightsError
 from tfstyle.iterate import RunState
 from tfstyle.recipes.recipe import Recipe
-from tfstyle.transfer import Snapshot, Step
+from tfstyle.steps import Snapshot, Step
 
 _log = logging.getLogger("tfstyle")
 

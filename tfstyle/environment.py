@@ -164,6 +164,15 @@ _reusable = 0
 """Largest estimate of a finished run, in bytes: TensorFlow keeps that memory and uses it again."""
 
 
+def free_memory() -> int | None:
+    """Returns the main memory that a run can take, in bytes, including what finished runs of this process can reuse.
+
+    None if it is not known, or if a GPU computes: TensorFlow reports a lack of GPU memory.
+    """
+    free = available_memory()
+    return None if free is None or has_gpu() else free + _reusable
+
+
 def check_free_memory(needed: int) -> int | None:
     """Checks that a run fits in main memory. With a GPU nothing is checked: TensorFlow reports a lack of GPU memory.
 
@@ -173,10 +182,8 @@ def check_free_memory(needed: int) -> int | None:
     Returns:
         None if it fits; otherwise the free memory in bytes, including what finished runs of this process can reuse.
     """
-    free = available_memory()
-    if free is None or has_gpu() or needed <= free + _reusable:
-        return None
-    return free + _reusable
+    free = free_memory()
+    return None if free is None or needed <= free else free
 
 
 def record_memory(needed: int) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import numbers
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -94,6 +95,29 @@ def check_number(name: str, value: Any, *, low: float) -> float:
     if number < low:
         raise UsageError(f"`{name}` should be at least {low:g}, not {_shorten(value)}.")
     return number
+
+
+_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_bytes(name: str, value: Any) -> int:
+    """Reads an amount of memory: a number of bytes, or a text such as "4GB", "1.5 GiB" or "800M".
+
+    Args:
+        name: name of the caller's argument, for the message.
+        value: what to read.
+
+    Raises:
+        UsageError: if it is neither, or not positive.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([BKMGT]?)(i?)B?\s*", str(value), re.IGNORECASE)
+    factor = 0 if match is None else _UNITS[match[2].upper()]
+    if match is not None and match[3]:
+        factor = 1 << 10 * " KMGT".index(match[2].upper() or " ")
+    amount = 0 if match is None or isinstance(value, bool) else int(float(match[1]) * factor)
+    if amount <= 0:
+        raise UsageError(f"`{name}` should be an amount of memory such as 4GB, not {value!r}.")
+    return amount
 
 
 def _shorten(value: Any) -> str:

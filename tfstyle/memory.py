@@ -1,14 +1,25 @@
-"""Estimates the memory of a run before it begins."""
+"""Estimates the memory of a run before it begins, and plans which of its levels are computed in tiles."""
 
 from __future__ import annotations
 
+import logging
+import math
+from typing import NamedTuple
+
 from tfstyle.environment import dtype_policy
-from tfstyle.neighbors import bytes_per_pixel
+from tfstyle.errors import MemoryLimitError
+from tfstyle.neighbors import bytes_per_pixel, reference_layer
 from tfstyle.recipes.parts import LBFGS
 from tfstyle.recipes.recipe import Recipe
+from tfstyle.vgg19 import VGG19_BLOCKS, block_of, filters, stride
+
+_log = logging.getLogger("tfstyle")
 
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
+
+BYTES_PER_TILE_PIXEL = {"float32": 3500, "mixed_bfloat16": 2500}
+"""Keras dtype policy → peak memory of the gradient of one tile, in bytes per pixel of a tile of the first block."""
 
 BYTES_PER_REGION = 300
 """Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
@@ -16,17 +27,89 @@ BYTES_PER_REGION = 300
 BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size, in bytes."""
 
+TILES = (512, 256, 128)
+"""Lengths of tiles in pixels; larger ones take more memory and no less time."""
 
-def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
+
+class Level(NamedTuple):
+    """One level of a run, and how it is computed.
+
+    Attributes:
+        size: long side of the image, in pixels.
+        steps: number of steps.
+        tile: length of a tile in pixels; None computes the image as a whole.
+        needed: estimated peak memory, in bytes.
+    """
+
+    size: int
+    steps: int
+    tile: int | None
+    needed: int
+
+
+def plan_levels(
+    recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *, limit: float | None = None
+) -> list[Level]:
+    """Plans the levels of a run, coarse to fine.
+
+    Args:
+        recipe: the recipe to run.
+        content, style: (height, width) of the result and of the style image at the finest level.
+        limit: bytes that may be taken; None computes all levels as a whole. A level that does not fit even in the
+            smallest tiles is planned with these.
+    """
+    long_side = max(content)
+    edge = round(recipe.style_size.style_crop * min(style))
+    levels = []
+    for size, steps in recipe.pyramid.levels(long_side, min(*content, *(side - 2 * edge for side in style))):
+        sizes = [tuple(max(1, round(side * size / long_side)) for side in image) for image in (content, style)]
+        for tile in (None, *TILES):
+            needed = memory_needed(recipe, *sizes, tile=tile)
+            if limit is None or needed <= limit:
+                break
+        levels.append(Level(size, steps, tile, needed))
+    return levels
+
+
+def plan_run(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *, limit: float | None) -> list[Level]:
+    """Plans the levels of a run so that they fit in memory, and logs the plan, as a warning if tiles are needed.
+
+    Args:
+        recipe, content, style, limit: as for `plan_levels`.
+
+    Raises:
+        MemoryLimitError: if the run does not fit even in the smallest tiles.
+    """
+    levels = plan_levels(recipe, content, style, limit=limit)
+    needed, (height, width) = max(level.needed for level in levels), content
+    if limit is not None and needed > limit:
+        factor = max(0.0, (limit - BYTES_AT_LEAST) / (needed - BYTES_AT_LEAST)) ** 0.5
+        smaller = f"a `size` of {int(max(content) * factor)} or less"
+        if math.prod(style) > 2 * math.prod(content):
+            (height, width), smaller = style, "a smaller `style_scale`"
+        raise MemoryLimitError(
+            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory, even in tiles, and {limit / 1e9:.1f} GB "
+            f"may be taken; choose {smaller}."
+        )
+    tiled = [f"{level.size} in tiles of {level.tile}" for level in levels if level.tile]
+    sizes = ", ".join([*(str(level.size) for level in levels if not level.tile), *tiled])
+    message = "%dx%d: levels of %s pixels; about %.1f GB of memory."
+    _log.log(logging.WARNING if tiled else logging.INFO, message, width, height, sizes, needed / 1e9)
+    return levels
+
+
+def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = None) -> int:
     """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
 
     The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, measured as a
     process's peak at 512 and 1024 pixels, that of hypercolumns while neighbors are searched, and the optimizer's state
-    per pixel of the result, held twice in an update.
+    per pixel of the result, held twice in an update. In tiles, it adds what is kept of the whole images and the memory
+    of one tile.
 
     Args:
         recipe: the recipe to run.
         *sizes: (height, width) of the result first, then of the other images.
+        tile: length of a tile in pixels; None computes the images as a whole.
 
     Returns:
         Bytes.
@@ -35,7 +118,26 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, int]) -> int:
     optimizer, regions = recipe.optimizer, recipe.loss.region_count
     state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
     matched = recipe.loss.neighbor_layers if recipe.term_weights.neighbor_weight else ()
-    per_pixel = BYTES_PER_PIXEL[dtype_policy(recipe.network.precision)] + bytes_per_pixel(matched)
-    per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
-    evaluation = per_pixel * max(pixels) + 72 * pixels[0]
-    return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
+    policy = dtype_policy(recipe.network.precision)
+    if tile is None:
+        per_pixel = BYTES_PER_PIXEL[policy] + bytes_per_pixel(matched)
+        per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
+        evaluation = per_pixel * max(pixels) + 72 * pixels[0]
+        return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
+    kept = _kept_bytes(recipe, 2 if policy == "mixed_bfloat16" else 4) * pixels[0]
+    columns = 2 * sum(map(filters, matched)) // stride(reference_layer(matched)) ** 2 if matched else 0
+    tiles = BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
+    search = columns * (pixels[0] + max(pixels))  # Of the image so far or the style image, beside the content image's.
+    evaluation = kept + 72 * pixels[0] + tiles
+    return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state), search + kept + state + tiles)
+
+
+def _kept_bytes(recipe: Recipe, width: int) -> int:
+    """Returns what a level in tiles keeps per pixel: features between blocks, content features, masks of regions."""
+    loss = recipe.loss
+    deepest = max(map(block_of, (*loss.style_layers, *loss.content_layers, *loss.neighbor_layers)))
+    between = sum(width * VGG19_BLOCKS[block - 1][-1] // 4**block for block in range(1, deepest))
+    content = sum(4 * filters(layer) // stride(layer) ** 2 for layer in loss.content_layers)
+    masks = 4 * loss.region_count * len(loss.style_layers) if loss.region_count > 1 else 0
+    total: int = between + content + masks
+    return total

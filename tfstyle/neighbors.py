@@ -26,6 +26,12 @@ SMALLEST_STRIDE = 4
 PHOTO_SHARE = 0.75
 """Share of the content image in the features that neighbors are searched for; the rest is the image so far."""
 
+MAX_KEYS = 1 << 16
+"""Largest number of places of the style image that are searched, those of some 1024x1024 pixels."""
+
+PLACES = "places"
+"""The key of the places in `neighbor_targets`."""
+
 _DIMENSIONS, _SAMPLE = 256, 768
 _CANDIDATES, _ROWS = 8, 1024
 _EPSILON = 1e-8
@@ -91,55 +97,69 @@ def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]
     return {layer: to_grid(features[layer], layer, weights=weights, size=size) for layer in weights}
 
 
-class Queries(NamedTuple):
-    """What neighbors are searched for.
-
-    Attributes:
-        directions: float16 [positions, channels of all layers], centered and of norm 1.
-        size: [2], height and width of the grid.
-    """
-
-    directions: tf.Tensor
-    size: tf.Tensor
-
-
-def make_queries(content: Columns, image: Columns | None = None) -> Queries:
-    """Makes what neighbors are searched for: the features of the content image, with a quarter of the image so far.
+def mix_queries(content: Columns, image: Columns | None = None) -> Columns:
+    """Mixes what neighbors are searched for: the features of the content image, with a quarter of the image so far.
 
     Args:
         content, image: hypercolumns of the content image and of the image so far, on one grid; None takes the content
             image alone.
 
+    Returns:
+        Hypercolumns in float16.
+
     Differs from the paper: the features are mixed, not the images.
     """
-    mixed: dict[str, tf.Tensor] = dict(content)
-    for layer, so_far in (image or {}).items():
-        mixed[layer] = PHOTO_SHARE * content[layer] + (1.0 - PHOTO_SHARE) * so_far
-    return Queries(_directions(mixed), tf.shape(next(iter(content.values())))[1:3])
+    mixed: dict[str, tf.Tensor] = {}
+    for layer, column in content.items():
+        with tf.control_dependencies(list(mixed.values())[-1:]):  # One after the other, to save memory.
+            both = column if image is None else PHOTO_SHARE * column + (1.0 - PHOTO_SHARE) * image[layer]
+            mixed[layer] = to_half(both)
+    return mixed
 
 
-def neighbor_targets(queries: Queries, style: Columns) -> Columns:
+def to_half(column: tf.Tensor) -> tf.Tensor:
+    """Converts hypercolumns to float16; larger values become the largest."""
+    largest = tf.float16.max
+    half: tf.Tensor = tf.cast(tf.maximum(tf.minimum(column, largest), -largest), tf.float16)
+    return half
+
+
+def neighbor_targets(queries: Columns, style: Columns) -> Columns:
     """Finds the place of the style image that each place of the result is to look like.
 
     Args:
-        queries: from `make_queries`.
-        style: hypercolumns of the style image.
+        queries: from `mix_queries`.
+        style: hypercolumns of the style image. Of more than `MAX_KEYS` places, as many at even distances are used.
 
     Returns:
-        Hypercolumns of the style image on the queries' grid, of norm 1, in float16.
+        Under `PLACES`, int32 [1, height, width, 1], the number of a place of the style image for each place of the
+        queries; under each layer its part of the style image's hypercolumns, of norm 1, float16 [1, places, 1,
+        channels].
     """
-    found = nearest(queries, style)
-    rows = _rows(style)
-    squares = [tf.reduce_sum(tf.cast(part, tf.float32) ** 2, axis=1, keepdims=True) for part in rows]
-    norms = tf.sqrt(tf.add_n(squares) + _EPSILON)
-    targets: dict[str, tf.Tensor] = {}
-    for layer, part in zip(style, rows, strict=True):
-        with tf.control_dependencies(list(targets.values())[-1:]):  # One after the other, to save memory.
-            targets[layer] = tf.reshape(
-                tf.gather(tf.cast(tf.cast(part, tf.float32) / norms, tf.float16), found),
-                [1, queries.size[0], queries.size[1], static_shape(part)[-1]],
-            )
+    height, width = tf.unstack(tf.shape(next(iter(style.values())))[1:3])
+    step = tf.cast(tf.math.ceil(tf.sqrt(tf.cast(height * width, tf.float32) / MAX_KEYS)), tf.int32)
+    keys = {layer: part[:, step // 2 :: step, step // 2 :: step] for layer, part in style.items()}
+    for layer, part in keys.items():
+        part.set_shape([1, None, None, static_shape(style[layer])[-1]])  # Slices of an unknown step forget it.
+    size = tf.shape(next(iter(queries.values())))[1:3]
+    targets = {PLACES: tf.reshape(nearest(queries, keys), [1, size[0], size[1], 1])}
+    squares = [tf.reduce_sum(tf.cast(part, tf.float32) ** 2, axis=-1, keepdims=True) for part in keys.values()]
+    inverse = tf.math.rsqrt(tf.add_n(squares) + _EPSILON)
+    for layer, part in keys.items():
+        unit = tf.cast(tf.cast(part, tf.float32) * inverse, tf.float16)
+        targets[layer] = tf.reshape(unit, [1, -1, 1, static_shape(part)[-1]])
     return targets
+
+
+def target_at(targets: Columns, layer: str) -> tf.Tensor:
+    """Returns a layer's part of what hypercolumns are compared with, float16 [1, height, width, channels].
+
+    Args:
+        targets: from `neighbor_targets`, or with a part of its places.
+        layer: the layer.
+    """
+    found: tf.Tensor = tf.gather(targets[layer][0, :, 0], targets[PLACES][..., 0])  # type: ignore[index]
+    return found
 
 
 class Matches(NamedTuple):
@@ -159,7 +179,7 @@ def match(column: tf.Tensor, target: tf.Tensor) -> Matches:
 
     Args:
         column: the layer's part of the hypercolumns, [1, height, width, channels].
-        target: the same, from `neighbor_targets`.
+        target: the same, from `target_at`.
     """
     return Matches(_dot(column, tf.cast(target, column.dtype)), _dot(column, column))
 
@@ -184,32 +204,33 @@ def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.squeeze(product, -1)
 
 
-def nearest(queries: Queries, keys: Columns) -> tf.Tensor:
+def nearest(queries: Columns, keys: Columns) -> tf.Tensor:
     """Finds the key most similar to each query, by the cosine of hypercolumns that are centered on either side.
 
     Candidates are found among projections on the keys' principal axes, a band of queries at a time, and compared in
     all dimensions, so that memory stays bounded.
 
     Args:
-        queries: from `make_queries`.
-        keys: hypercolumns.
+        queries, keys: hypercolumns on any grids.
 
     Returns:
         int32 [queries], the number of a position of `keys`, counted row by row.
     """
-    of_keys = _directions(keys)
+    of_keys = _in_bands(_directions(keys), _rows(keys)[0], tf.float16)
+    of_keys.set_shape([None, sum(static_shape(part)[-1] for part in keys.values())])
     axes = _principal_axes(of_keys)
     short_keys = _in_bands(lambda numbers: _rows_of(of_keys, numbers) @ axes, of_keys, tf.float32)
     candidates = tf.minimum(_CANDIDATES, tf.shape(short_keys)[0])
+    directions = _directions(queries)
 
     def find(numbers: tf.Tensor) -> tf.Tensor:
-        band = _rows_of(queries.directions, numbers)
+        band = tf.cast(directions(numbers), tf.float32)
         likely = tf.math.top_k(tf.matmul(band @ axes, short_keys, transpose_b=True), candidates).indices
         exact = tf.einsum("qc,qkc->qk", band, _rows_of(of_keys, likely))
         best: tf.Tensor = tf.gather(likely, tf.argmax(exact, axis=1), batch_dims=1)
         return best
 
-    return _in_bands(find, queries.directions, tf.int32)
+    return _in_bands(find, _rows(queries)[0], tf.int32)
 
 
 def _rows(columns: Columns) -> list[tf.Tensor]:
@@ -233,23 +254,23 @@ def _in_bands(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dtype
     return joined
 
 
-def _directions(columns: Columns) -> tf.Tensor:
-    """Centers hypercolumns by their mean and divides them by their norms: float16 [positions, channels of all layers].
+def _directions(columns: Columns) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function of the numbers of some positions that computes the directions of their hypercolumns.
 
+    Hypercolumns are centered by their mean and divided by their norms: float16 [positions, channels of all layers].
     Those of a flat image are 0.
     """
     rows = _rows(columns)
     means = [tf.reduce_mean(tf.cast(part, tf.float32), axis=0) for part in rows]
 
     def direct(numbers: tf.Tensor) -> tf.Tensor:
-        centered = tf.concat([_rows_of(part, numbers) - mean for part, mean in zip(rows, means, strict=True)], axis=1)
+        parts = [_rows_of(part, numbers) - mean for part, mean in zip(rows, means, strict=True)]
+        centered = tf.concat(parts, axis=1)
         inverse = tf.math.rsqrt(tf.reduce_sum(centered**2, axis=1, keepdims=True) + _EPSILON)
         direction: tf.Tensor = tf.cast(centered * inverse, tf.float16)
         return direction
 
-    directions: tf.Tensor = _in_bands(direct, rows[0], tf.float16)
-    directions.set_shape([None, sum(static_shape(part)[-1] for part in rows)])
-    return directions
+    return direct
 
 
 def _principal_axes(directions: tf.Tensor) -> tf.Tensor:

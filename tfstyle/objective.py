@@ -101,7 +101,7 @@ def measure(
     for layer in matched:
         with tf.control_dependencies([column for column, _ in list(placed.values())[-1:]]):  # To save memory.
             placed[layer] = with_pullback(functools.partial(placed_at, layer), features[layer])
-            parts.append(neighbors.match(placed[layer][0], targets["neighbor"][layer]))
+            parts.append(neighbors.match(placed[layer][0], neighbors.target_at(targets["neighbor"], layer)))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         seen = {layer: cores[layer][0] for term in terms for layer in term.layers}
         tape.watch(seen)
@@ -138,7 +138,8 @@ def measure(
             found = [cores[layer][1](tf.add_n(of_core))] if of_core else []
             if layer in matched:
                 column, to_layer = placed[layer]
-                target = targets["neighbor"][layer]
+                with tf.control_dependencies([upstream.matches.products]):  # Gathered anew, to save memory.
+                    target = neighbors.target_at(targets["neighbor"], layer)
                 found.append(to_layer(neighbors.match_gradient(column, target, upstream.matches)))
             return tf.add_n(found)
 

@@ -85,6 +85,7 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
         "recipe": recipe,
         "size": recipe.pyramid.size,
         **{name: record["options"][name] for name in ("background", "keep_alpha", "quality")},
+        "memory": record["options"].get("memory"),
     }
 
 

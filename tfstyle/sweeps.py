@@ -74,6 +74,7 @@ def sweep(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    memory: int | str | None = None,
     **overrides: Unpack[Overrides],
 ) -> Iterator[SweepRun]:
     """Runs a recipe once for each combination of varied values; runs share a compiled graph where possible.
@@ -88,6 +89,7 @@ def sweep(
         checkpoint_every: as for `api.stylize`.
         resume: go on with the sweep whose checkpoints are in that folder: runs that are finished there are not run
             again, and the first that is not finished goes on.
+        memory: as for `api.stylize`.
         **overrides: as for `api.stylize`; a varied value replaces the override of the same name.
 
     Yields:
@@ -112,7 +114,7 @@ def sweep(
         for number, values in enumerate(grid, 1):
             name, history = format_label(values), History()
             observers: list[Callback] = [history, *make_callbacks(name)]
-            chosen: dict[str, Any] = {**overrides, **values}
+            chosen: dict[str, Any] = {**overrides, **values, "memory": memory}
             if folder is not None:
                 own = folder / f"{number:03d}"
                 chosen |= {"checkpoint": own, "checkpoint_every": checkpoint_every, "resume": holds_one(own)}

@@ -105,25 +105,25 @@ def make_targets(
 
     Returns:
         {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
-        "neighbor": {layer: features of the style image, arranged like the content image's}, "terms": {name: target of
+        "neighbor": from `neighbors.neighbor_targets`, "terms": {name: target of
         a custom term}}, and with several regions "masks": {layer: mask on the layer's grid}.
     """
     prepare = losses.find_distance(loss.distance).prepare
     own = tuple(layer for term in loss.terms if term.weight for layer in term.layers)
     of_content = describe(model, loss, content, layers=(*model.content_layers, *own))
-    queries = None
+    queries: neighbors.Columns = {}
     if of_content.columns:
         so_far = None
         if image is not None:
             with tf.control_dependencies(list(of_content.columns.values())):  # One image's features at a time.
                 so_far = describe(model, loss, tf.identity(image)).columns
-        queries = neighbors.make_queries(of_content.columns, so_far)
+        queries = neighbors.mix_queries(of_content.columns, so_far)
         of_content, so_far = of_content._replace(columns={}), None  # To release them.
 
     def weigh(layer: str, size: Any) -> tf.Tensor | None:
         return None if regions is None else _style_weights(regions, loss, layer, size)
 
-    with tf.control_dependencies(list(queries or ())):
+    with tf.control_dependencies(list(queries.values())):
         of_style = describe(model, loss, tf.identity(style), layers=own, weigh=weigh)
     pictured = Pictured(content, of_content.features), Pictured(style, of_style.features)
     targets: dict[str, Any] = {

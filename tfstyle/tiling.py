@@ -26,7 +26,7 @@ from tfstyle.environment import tf
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.layout import Group, Side
 from tfstyle.model import StyleContentModel
-from tfstyle.neighbors import Matches, reference_layer
+from tfstyle.neighbors import PLACES, Matches, reference_layer, to_half
 from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.loss import Loss, Term
@@ -245,7 +245,7 @@ class Tiling:
         columns = {layer: place(scaled[layer], layer, window, weights=matched) for layer in scaled if layer in matched}
         return (
             {layer: cut(scaled[layer], window.core[layer]) for layer in compared},
-            {layer: tf.saturate_cast(column, tf.float16) for layer, column in columns.items()},
+            {layer: to_half(column) for layer, column in columns.items()},
             {layer: sufficient_statistics(core, weights=masks.get(layer)) for layer, core in cores.items()},
             self._pooled(features, window),
         )
@@ -313,7 +313,9 @@ class Tiling:
                 for kind in ("content", "masks")
             },
             "neighbor": {
-                layer: found[piece.grid()] for layer, found in targets["neighbor"].items() if layer in group.layers
+                layer: found[piece.grid()] if layer == PLACES else found
+                for layer, found in targets["neighbor"].items()
+                if layer == PLACES or layer in group.layers
             },
             "terms": {
                 term.name: tf.nest.map_structure(

@@ -11,7 +11,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from tfstyle import images
@@ -22,67 +21,19 @@ from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.levels import add_detail, crop, scale
+from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.parts import Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
-from tfstyle.targets import Targets, make_targets
+from tfstyle.steps import Snapshot, Step
+from tfstyle.targets import Described, Targets, make_targets
 from tfstyle.tensors import sides
+from tfstyle.tiling import Tiling
 
 _log = logging.getLogger("tfstyle")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything that a run needs to go on after a step, as if it had never stopped.
-
-    Attributes:
-        index: number of the step, from 1.
-        level: number of its level, from 1.
-        losses: as in `Step`.
-        seconds: as in `Step`.
-        begun: the image at the start of the level, sRGB, from which the level's targets are computed.
-        state: the state after the step.
-    """
-
-    index: int
-    level: int
-    losses: Mapping[str, float]
-    seconds: float
-    begun: tf.Tensor
-    state: RunState
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a run, as callbacks receive it.
-
-    Attributes:
-        index: number of the step, from 1.
-        total: number of steps in all.
-        level, levels: number of this level of the pyramid, coarse to fine, from 1, and number of levels.
-        image: float32 [1, height, width, 3] after the step; after the last one, with its colors finished if the recipe
-            has a `palette`.
-        losses: weighted loss terms before the step, as floats: "total", "content", "style", "neighbor",
-            "total_variation", and "content/LAYER" and "style/LAYER" for each layer.
-        seconds: seconds since the run began.
-        progress: completed fraction of the run's work, where a step counts by the pixels of its level; 1 at the end.
-        settings: what was chosen for this machine, as `Transfer.settings`.
-        snapshot: from which the run can go on after this step; None in a step that no run made.
-    """
-
-    index: int
-    total: int
-    level: int
-    levels: int
-    image: tf.Tensor
-    losses: Mapping[str, float]
-    seconds: float
-    progress: float = 0.0
-    settings: Mapping[str, str] = field(default_factory=dict)
-    snapshot: Snapshot | None = None
 
 
 class Transfer:
@@ -116,10 +67,10 @@ class Transfer:
         any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
         masks = tf.TensorSpec([1, None, None, loss.region_count])
         regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1]))) if loss.finds_regions() else None
-        sought = loss if "neighbor" in terms else dataclasses.replace(loss, neighbor_layers={})
+        self._loss = loss if "neighbor" in terms else dataclasses.replace(loss, neighbor_layers={})
         self._targets = compile_once(
             lambda content, style, image, regions=None: make_targets(
-                self.model, sought, content, style, image=image, regions=regions
+                self.model, self._loss, content, style, image=image, regions=regions
             ),
             *(any_size, any_size, any_size) if regions is None else (any_size, any_size, any_size, regions),
         )
@@ -137,6 +88,7 @@ class Transfer:
         recipe: Recipe | None = None,
         init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         resume: Snapshot | None = None,
+        memory: float | None = None,
     ) -> Iterator[Step]:
         """Runs a recipe and yields after every step, from the coarsest to the finest level.
 
@@ -148,6 +100,8 @@ class Transfer:
                 two images of the coarsest level; None starts as the recipe does, from "content" or "noise".
             resume: the snapshot of a step of an earlier run of the same recipe and images; that step is yielded again,
                 then those that follow. None starts a run.
+            memory: bytes that the run should take at most; levels that need more are computed in tiles, with the same
+                result up to rounding. None computes all levels as a whole.
 
         Yields:
             A `Step` after every step.
@@ -172,8 +126,8 @@ class Transfer:
         height, width = sides(content)
         cropped = crop(style, recipe.style_size.style_crop)
         content = _recolored(match_colors, content, cropped, recipe.color_transfer)
-        levels = recipe.pyramid.levels(max(height, width), min(height, width, *sides(cropped)))
-        work = [size**2 for size, count in levels for _ in range(count)]
+        levels = plan_levels(recipe, (height, width), sides(style), limit=memory)
+        work = [level.size**2 for level in levels for _ in range(level.steps)]
         total = len(work)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
@@ -181,7 +135,7 @@ class Transfer:
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
         guard, state, passed = Guard(), None, 0  # Steps of the levels before.
-        for level, (size, count) in enumerate(levels, 1):
+        for level, (size, count, tile, _) in enumerate(levels, 1):
             first, last, passed = passed + 1, passed + count, passed + count
             if resume is not None and level < resume.level:
                 continue
@@ -196,12 +150,13 @@ class Transfer:
                     begun = self._iterate.image(state)
                 guard.begin_level()
                 pictures[1] = crop(pictures[1], recipe.style_size.style_crop)
-                targets = self.targets(*pictures, image=begun, regions=regions)
+                targets = self.targets(*pictures, image=begun, regions=regions, tile=tile)
+                step = self._make_step(targets, factors, kernels, tile)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
                         values = dict(resume.losses)
                     else:
-                        state, values = self._advance(targets, factors, kernels, state, index=index, guard=guard)
+                        state, values = self._advance(step, state, index=index, guard=guard)
                     image = self._iterate.image(state)
                     if index == total:
                         image = _recolored(finish_colors, image, cropped, recipe.color_transfer)
@@ -214,11 +169,54 @@ class Transfer:
                     f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
                 ) from error
 
-    def _advance(
+    def _make_step(
         self,
         targets: Targets,
         factors: Mapping[str, tf.Tensor],
         kernels: Mapping[str, tf.Tensor],
+        tile: int | None,
+    ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
+        """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
+
+        If memory runs out all the same, tiles are halved.
+        """
+        if tile is None:
+            return functools.partial(self._step, targets, factors, kernels)
+        evaluate = self._tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
+
+        def step(state: RunState) -> tuple[RunState, dict[str, tf.Tensor]]:
+            nonlocal evaluate, tile
+            while True:
+                try:
+                    evaluation = evaluate(state.image)
+                    break
+                except tf.errors.ResourceExhaustedError:
+                    if tile <= TILES[-1]:
+                        raise
+                    tile //= 2
+                    _log.warning("memory ran out; the run goes on with tiles of %d pixels.", tile)
+                    evaluate = self._tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
+            after, finite = self._update(state, evaluation.gradient)
+            return after, evaluation.terms | {FINITE: finite}
+
+        return step
+
+    @functools.cached_property
+    def _tiling(self) -> Tiling:
+        return Tiling(self.model, self._loss, space=self.graph_key.parametrization.space)
+
+    @functools.cached_property
+    def _update(self) -> Any:
+        """The graph (state, gradient) → next state, and whether its image is finite, 0 or 1."""
+        return compile_once(self._move, self.state_specs, self.state_specs.image)
+
+    def _move(self, state: RunState, gradient: tf.Tensor) -> tuple[RunState, tf.Tensor]:
+        after = self._iterate.update(state, gradient)
+        return after, tf.cast(tf.reduce_all(tf.math.is_finite(after.image)), tf.float32)
+
+    def _advance(
+        self,
+        step: Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]],
         state: RunState,
         *,
         index: int,
@@ -230,7 +228,7 @@ class Transfer:
         `RETRIES` times.
         """
         while True:
-            after, terms = self._step(targets, factors, kernels, state)
+            after, terms = step(state)
             values = _to_floats(terms)
             what = guard.examine(values, state.image)
             if what is None:
@@ -278,6 +276,7 @@ class Transfer:
         *,
         image: tf.Tensor | None = None,
         regions: Regions | None = None,
+        tile: int | None = None,
     ) -> Targets:
         """Computes the targets that the image is compared with, like `targets.make_targets`.
 
@@ -285,12 +284,22 @@ class Transfer:
             content, style: float32 [1, height, width, 3] in [0, 1].
             image: the image so far; None is the content image.
             regions: those of the two images; None finds them if the loss needs them.
+            tile: length of a tile in pixels, as for `tiling.Tiling`; None computes the images as a whole.
 
         Raises:
             InputError: if either image is too small for the network.
         """
         self._check_sizes(content, style)
         regions = regions or self.regions(content, style)
+        if tile is not None:
+
+            def describe(model: Any, loss: Any, picture: tf.Tensor, **options: Any) -> Described:
+                return self._tiling.describe(picture, tile=tile, **options)
+
+            so_far = content if image is None else image
+            return make_targets(
+                self.model, self._loss, content, style, image=so_far, regions=regions, describe=describe
+            )
         targets: Targets = self._targets(content, style, content if image is None else image, *(regions or ()))
         return targets
 
@@ -312,9 +321,8 @@ class Transfer:
             self.model, loss, targets, weights=weights, space=parametrization.space, flipped=kernels
         )
         evaluation = evaluate(state.image)
-        state = self._iterate.update(state, evaluation.gradient)
-        finite = tf.cast(tf.reduce_all(tf.math.is_finite(state.image)), tf.float32)
-        return state, evaluation.terms | {FINITE: finite}
+        after, finite = self._move(state, evaluation.gradient)
+        return after, evaluation.terms | {FINITE: finite}
 
 
 def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, style: tf.Tensor, palette: Palette) -> tf.Tensor:

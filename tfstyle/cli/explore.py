@@ -17,6 +17,7 @@ from tfstyle import files, images, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import (
+    check_memory,
     check_pictures,
     checkpoint_options,
     make_step_callbacks,
@@ -171,6 +172,7 @@ def sweep(options: argparse.Namespace) -> None:
         for value in vary.get(name, ()):
             check_pictures(options, replace(recipe, {name: value}))
     checkpoints = checkpoint_options(options)
+    check_memory(options)
     folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
@@ -188,6 +190,7 @@ def sweep(options: argparse.Namespace) -> None:
                 make_callbacks=lambda label: make_step_callbacks(options),
                 background=options.background,
                 **checkpoints,
+                memory=options.memory,
                 **overrides,
             ):
                 path = folder / names[len(runs)]

@@ -92,6 +92,12 @@ def add_checkpoints(command: argparse.ArgumentParser) -> None:
     group.add_argument("--resume", metavar="DIR", help="go on with the run whose checkpoints are in DIR")
 
 
+def add_memory(command: argparse.ArgumentParser) -> None:
+    """Adds the option about memory."""
+    help = "memory to take at most, such as 4GB; what needs more is computed in tiles [what is free]"
+    command.add_argument_group("machine").add_argument("--memory", metavar="SIZE", help=help)
+
+
 def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None:
     """Adds the options of every command about its messages; the last group of its help."""
     messages = command.add_argument_group("messages")

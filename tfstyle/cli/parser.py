@@ -117,6 +117,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     options.add_background(files)
     files.add_argument("--keep-alpha", action="store_true", help="give the result the transparency of CONTENT")
     options.add_checkpoints(command)
+    options.add_memory(command)
     record = command.add_argument_group("record of the run")
     help = "all that is needed to make the result again, as .json; a PNG holds it as well"
     record.add_argument("--record", metavar="FILE", help=help)
@@ -202,6 +203,7 @@ def _add_sweep(commands: Any) -> None:
     options.add_overwrite(files, "write into a folder that is not empty")
     options.add_background(files)
     options.add_checkpoints(sweep)
+    options.add_memory(sweep)
     options.add_messages(sweep)
 
 

@@ -19,6 +19,7 @@ from tfstyle import files, images, records, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
+from tfstyle.fields import parse_bytes
 from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> None:
         _check_output(options, Path(output))
         _check_records(options, Path(output))
         checkpoints = checkpoint_options(options)
+        check_memory(options)
         start(options, recipe, content=str(content), style=str(style))
         with quiet_tensorflow(options.debug):
             from tfstyle import api
@@ -51,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
             output=output,
             callbacks=callbacks,
             record=options.record,
+            memory=options.memory,
             **checkpoints,
             background=options.background,
             keep_alpha=options.keep_alpha,
@@ -60,6 +63,12 @@ def run(options: argparse.Namespace) -> None:
         )
     height, width = sides(image)
     events.result(options, Path(output), width=width, height=height)
+
+
+def check_memory(options: argparse.Namespace) -> None:
+    """Raises UsageError if `--memory` is not an amount of memory."""
+    if options.memory is not None:
+        parse_bytes("memory", options.memory)
 
 
 def checkpoint_options(options: argparse.Namespace) -> dict[str, Any]:
