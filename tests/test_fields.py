@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfstyle.errors import UsageError
-from tfstyle.fields import check_fields, field, option
+from tfstyle.fields import check_fields, field, option, parse_bytes
 from tfstyle.recipes import Start
 
 
@@ -53,3 +53,11 @@ def test_a_long_value_is_shortened_to_one_line():
         Start(init=np.zeros((1, 40, 60, 3)))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("4GB", 4e9), ("1.5 GiB", 1.5 * 2**30), ("800m", 8e8), ("64 KiB", 65536), (".5T", 5e11), ("12", 12), (3000, 3000)],
+)
+def test_an_amount_of_memory_is_read(text, amount):
+    assert parse_bytes("memory", text) == amount

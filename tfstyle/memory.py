@@ -55,19 +55,17 @@ def plan_levels(
     Args:
         recipe: the recipe to run.
         content, style: (height, width) of the result and of the style image at the finest level.
-        limit: bytes that may be taken; None computes all levels as a whole. A level that does not fit even in the
-            smallest tiles is planned with these.
+        limit: bytes that may be taken; None computes all levels as a whole. A level that does not fit in any way
+            is planned in the way that needs least.
     """
     long_side = max(content)
     edge = round(recipe.style_size.style_crop * min(style))
     levels = []
     for size, steps in recipe.pyramid.levels(long_side, min(*content, *(side - 2 * edge for side in style))):
         sizes = [tuple(max(1, round(side * size / long_side)) for side in image) for image in (content, style)]
-        for tile in (None, *TILES):
-            needed = memory_needed(recipe, *sizes, tile=tile)
-            if limit is None or needed <= limit:
-                break
-        levels.append(Level(size, steps, tile, needed))
+        ways = [Level(size, steps, tile, memory_needed(recipe, *sizes, tile=tile)) for tile in (None, *TILES)]
+        fitting = [way for way in ways if limit is None or way.needed <= limit]
+        levels.append(fitting[0] if fitting else min(ways, key=lambda way: way.needed))
     return levels
 
 
