@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from tfstyle.boxes import cut
 from tfstyle.environment import tf
 from tfstyle.tensors import static_shape
 from tfstyle.vgg19 import filters, stride
@@ -67,7 +68,7 @@ def to_grid(
         placed = tf.cast(tf.image.resize(placed, factor * (held + lacking)), placed.dtype)
     for _ in range(int(math.log2(reference / own)) if own < reference else 0):
         placed = tf.nn.avg_pool2d(placed, 2, 2, "SAME")  # In halves, as the network; one large cell would shift.
-    placed = placed[:, skip[0] : skip[0] + size[0], skip[1] : skip[1] + size[1]]
+    placed = cut(placed, tf.concat([skip, size], axis=0))
     weighted: tf.Tensor = weights[layer] ** 0.5 * placed
     return weighted
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 from tfstyle import losses, neighbors, total_variation
+from tfstyle.boxes import cut
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
@@ -18,7 +19,7 @@ from tfstyle.recipes.loss import Loss
 from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.targets import RegionTargets, Targets
 from tfstyle.vgg import with_pullback
-from tfstyle.windows import Window, cut, place, whole
+from tfstyle.windows import Window, place, whole
 
 
 class Evaluation(NamedTuple):
@@ -85,7 +86,7 @@ def measure(
     seen_in = window or whole(features, loss.neighbor_layers if matched else {})
 
     def core(layer: str, found: tf.Tensor) -> tf.Tensor:
-        return cut(found, seen_in.core.get(layer))
+        return cut(found, seen_in.core[layer]) if layer in seen_in.core else found
 
     def squares(layer: str, found: tf.Tensor) -> tf.Tensor:
         scaled = model.scale({layer: found})[layer]

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from tfstyle import layout
+from tfstyle.boxes import cut
 from tfstyle.environment import tf
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.layout import Group, Side
@@ -34,7 +35,7 @@ from tfstyle.statistics import add, sufficient_statistics
 from tfstyle.targets import Described, Targets, Weigh
 from tfstyle.tensors import sides
 from tfstyle.vgg import POOLED, with_pullback
-from tfstyle.windows import Window, cut, place
+from tfstyle.windows import Window, place
 
 
 class _Piece(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tfstyle import neighbors
+from tfstyle.boxes import cut
 from tfstyle.environment import tf
 
 
@@ -31,15 +32,6 @@ def whole(features: Mapping[str, tf.Tensor], neighbor_layers: Mapping[str, float
     return Window({}, {}, {}, tf.shape(features[grid])[1:3])
 
 
-def cut(found: tf.Tensor, box: tf.Tensor | None) -> tf.Tensor:
-    """Returns a box of a map; the map if the box is None."""
-    if box is None:
-        return found
-    top, left, height, width = tf.unstack(box)
-    part: tf.Tensor = found[:, top : top + height, left : left + width]
-    return part
-
-
 def place(found: tf.Tensor, layer: str, window: Window, *, weights: Mapping[str, float]) -> tf.Tensor:
     """Brings the features of a layer to the grid of the hypercolumns, like `neighbors.to_grid`.
 
@@ -49,5 +41,5 @@ def place(found: tf.Tensor, layer: str, window: Window, *, weights: Mapping[str,
         window: that of the tile.
         weights: as for `neighbors.to_grid`.
     """
-    seen = cut(found, window.wide.get(layer))
+    seen = cut(found, window.wide[layer]) if layer in window.wide else found
     return neighbors.to_grid(seen, layer, weights=weights, size=window.size, skip=window.skip.get(layer, (0, 0)))
