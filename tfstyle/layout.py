@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tfstyle.environment import tf
 from tfstyle.neighbors import reference_layer
 from tfstyle.recipes.loss import Loss
 from tfstyle.vgg import POOLED, VGG
 from tfstyle.vgg19 import block_of
+from tfstyle.windows import Window
 
 ALIGNMENT = 16
 """Tiles begin at multiples of this, so that whole positions of all layers belong to one tile."""
@@ -177,3 +179,59 @@ def _side(
         skip=skip,
         grid=(project(reference)[0], project(reference)[1] - project(reference)[0]),
     )
+
+
+class Piece(NamedTuple):
+    """A tile of a group: its rows and its columns."""
+
+    rows: Side
+    columns: Side
+
+    def outer(self) -> tuple[slice, ...]:
+        """Returns where the tile is in the group's input."""
+        return _slices(self.rows.outer, self.columns.outer)
+
+    def core(self, layer: str) -> tuple[slice, ...]:
+        """Returns where the tile's core is on the grid of a layer."""
+        return _slices(self.rows.cores[layer], self.columns.cores[layer])
+
+    def grid(self) -> tuple[slice, ...]:
+        """Returns where the tile's core is on the grid of the hypercolumns."""
+        return _slices(self.rows.grid, self.columns.grid)
+
+    def window(self) -> Window:
+        """Returns the window of the tile."""
+        rows, columns = self
+        return Window(
+            core={layer: _box(rows.own[layer], columns.own[layer]) for layer in rows.own},
+            wide={layer: _box(rows.wide[layer], columns.wide[layer]) for layer in rows.wide},
+            skip={layer: tf.constant([rows.skip[layer], columns.skip[layer]]) for layer in rows.skip},
+            size=tf.constant([rows.grid[1], columns.grid[1]]),
+        )
+
+
+def _slices(rows: tuple[int, int], columns: tuple[int, int]) -> tuple[slice, ...]:
+    return slice(None), slice(rows[0], sum(rows)), slice(columns[0], sum(columns))
+
+
+def _box(rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
+    return tf.constant([rows[0], columns[0], rows[1], columns[1]])
+
+
+def make_pieces(
+    group: Group, sizes: dict[int, tuple[int, int]], *, tile: int, neighbor_layers: Collection[str] = ()
+) -> Iterator[Piece]:
+    """Yields the tiles of a group, row by row.
+
+    Args:
+        group: the blocks that are computed together.
+        sizes: from `grid_sizes`.
+        tile, neighbor_layers: as for `make_sides`.
+    """
+    rows, columns = (
+        make_sides(
+            group, {block: size[axis] for block, size in sizes.items()}, tile=tile, neighbor_layers=neighbor_layers
+        )
+        for axis in (0, 1)
+    )
+    return (Piece(*both) for both in itertools.product(rows, columns))

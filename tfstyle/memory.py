@@ -18,7 +18,7 @@ _log = logging.getLogger("tfstyle")
 BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
 """Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
 
-BYTES_PER_TILE_PIXEL = {"float32": 3500, "mixed_bfloat16": 2500}
+BYTES_PER_TILE_PIXEL = {"float32": 4500, "mixed_bfloat16": 3500}
 """Keras dtype policy → peak memory of the gradient of one tile, in bytes per pixel of a tile of the first block."""
 
 BYTES_PER_REGION = 300
@@ -81,8 +81,7 @@ def plan_run(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *
     levels = plan_levels(recipe, content, style, limit=limit)
     needed, (height, width) = max(level.needed for level in levels), content
     if limit is not None and needed > limit:
-        factor = max(0.0, (limit - BYTES_AT_LEAST) / (needed - BYTES_AT_LEAST)) ** 0.5
-        smaller = f"a `size` of {int(max(content) * factor)} or less"
+        smaller = f"a `size` of {_fitting_size(recipe, content, style, limit)} or less"
         if math.prod(style) > 2 * math.prod(content):
             (height, width), smaller = style, "a smaller `style_scale`"
         raise MemoryLimitError(
@@ -94,6 +93,17 @@ def plan_run(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *
     message = "%dx%d: levels of %s pixels; about %.1f GB of memory."
     _log.log(logging.WARNING if tiled else logging.INFO, message, width, height, sizes, needed / 1e9)
     return levels
+
+
+def _fitting_size(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], limit: float) -> int:
+    """Returns a long side at which a run fits, at most 3 % less than the largest; 0 if there is none."""
+    factor = 1.0
+    while factor * max(content) > 1.0:
+        factor *= 0.97
+        sizes = [(max(1, round(height * factor)), max(1, round(width * factor))) for height, width in (content, style)]
+        if max(level.needed for level in plan_levels(recipe, *sizes, limit=limit)) <= limit:
+            return int(factor * max(content))
+    return 0
 
 
 def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = None) -> int:
@@ -126,8 +136,8 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
     columns = 2 * sum(map(filters, matched)) // stride(reference_layer(matched)) ** 2 if matched else 0
     tiles = BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
     search = columns * (pixels[0] + max(pixels))  # Of the image so far or the style image, beside the content image's.
-    evaluation = kept + 72 * pixels[0] + tiles
-    return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state), search + kept + state + tiles)
+    # Added up: TensorFlow keeps what the search and the update have taken, and can hardly use it again for tiles.
+    return BYTES_AT_LEAST + kept + 72 * pixels[0] + search + tiles + round(2.3 * state)
 
 
 def _kept_bytes(recipe: Recipe, width: int) -> int:

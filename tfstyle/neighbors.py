@@ -110,12 +110,23 @@ def mix_queries(content: Columns, image: Columns | None = None) -> Columns:
 
     Differs from the paper: the features are mixed, not the images.
     """
-    mixed: dict[str, tf.Tensor] = {}
-    for layer, column in content.items():
-        with tf.control_dependencies(list(mixed.values())[-1:]):  # One after the other, to save memory.
-            both = column if image is None else PHOTO_SHARE * column + (1.0 - PHOTO_SHARE) * image[layer]
-            mixed[layer] = to_half(both)
-    return mixed
+
+    def mix(layer: str) -> tf.Tensor:
+        column = tf.cast(content[layer], tf.float32)
+        if image is not None:
+            column = PHOTO_SHARE * column + (1.0 - PHOTO_SHARE) * tf.cast(image[layer], tf.float32)
+        return to_half(column)
+
+    return in_turn(mix, content)
+
+
+def in_turn(function: Callable[[str], tf.Tensor], layers: Iterable[str]) -> dict[str, tf.Tensor]:
+    """Applies a function to layers one after the other, also in a graph, so that its intermediate values are few."""
+    found: dict[str, tf.Tensor] = {}
+    for layer in layers:
+        with tf.control_dependencies(list(found.values())[-1:]):
+            found[layer] = function(layer)
+    return found
 
 
 def to_half(column: tf.Tensor) -> tf.Tensor:
@@ -144,11 +155,14 @@ def neighbor_targets(queries: Columns, style: Columns) -> Columns:
         part.set_shape([1, None, None, static_shape(style[layer])[-1]])  # Slices of an unknown step forget it.
     size = tf.shape(next(iter(queries.values())))[1:3]
     targets = {PLACES: tf.reshape(nearest(queries, keys), [1, size[0], size[1], 1])}
-    squares = [tf.reduce_sum(tf.cast(part, tf.float32) ** 2, axis=-1, keepdims=True) for part in keys.values()]
-    inverse = tf.math.rsqrt(tf.add_n(squares) + _EPSILON)
-    for layer, part in keys.items():
-        unit = tf.cast(tf.cast(part, tf.float32) * inverse, tf.float16)
-        targets[layer] = tf.reshape(unit, [1, -1, 1, static_shape(part)[-1]])
+    squares = in_turn(lambda layer: tf.reduce_sum(tf.cast(keys[layer], tf.float32) ** 2, axis=-1, keepdims=True), keys)
+    inverse = tf.math.rsqrt(tf.add_n(list(squares.values())) + _EPSILON)
+
+    def normalize(layer: str) -> tf.Tensor:
+        unit = tf.cast(tf.cast(keys[layer], tf.float32) * inverse, tf.float16)
+        return tf.reshape(unit, [1, -1, 1, static_shape(keys[layer])[-1]])
+
+    targets |= in_turn(normalize, keys)
     return targets
 
 
@@ -262,7 +276,7 @@ def _directions(columns: Columns) -> Callable[[tf.Tensor], tf.Tensor]:
     Those of a flat image are 0.
     """
     rows = _rows(columns)
-    means = [tf.reduce_mean(tf.cast(part, tf.float32), axis=0) for part in rows]
+    means = in_turn(lambda layer: tf.reduce_mean(tf.cast(columns[layer], tf.float32), axis=(0, 1, 2)), columns).values()
 
     def direct(numbers: tf.Tensor) -> tf.Tensor:
         parts = [_rows_of(part, numbers) - mean for part, mean in zip(rows, means, strict=True)]

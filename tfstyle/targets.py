@@ -45,7 +45,7 @@ class Described(NamedTuple):
 
     Attributes:
         features: layer → features, scaled by `model.scale`, of the layers that are compared position by position.
-        columns: hypercolumns; empty if the loss has no neighbors.
+        columns: hypercolumns in float16; empty if the loss has no neighbors.
         sums: layer → sums over the positions, for the style layers.
         sizes: style layer → (height, width) of its features.
     """
@@ -72,14 +72,22 @@ def describe(
         layers: layers whose features are returned.
         weigh: weights of the positions in the sums; None computes no sums.
     """
-    found = model.vgg(image)
+    found, _ = model.vgg.features_and_pullback(image)  # In the compute dtype, of half the size in 16 bits.
     sizes = {layer: tf.shape(found[layer])[1:3] for layer in model.style_layers}
     sums = {}
     if weigh is not None:
         sums = {layer: sufficient_statistics(found[layer], weights=weigh(layer, sizes[layer])) for layer in sizes}
-    scaled = model.scale(found)
-    columns = neighbors.hypercolumns(scaled, loss.neighbor_layers) if loss.neighbor_layers else {}
-    return Described({layer: scaled[layer] for layer in layers}, columns, sums, sizes)
+    columns: neighbors.Columns = {}
+    if loss.neighbor_layers:
+        grid = tf.shape(found[neighbors.reference_layer(loss.neighbor_layers)])[1:3]
+
+        def place(layer: str) -> tf.Tensor:
+            scaled = model.scale({layer: tf.identity(found[layer])})[layer]
+            placed = neighbors.to_grid(scaled, layer, weights=loss.neighbor_layers, size=grid)
+            return neighbors.to_half(placed)
+
+        columns = neighbors.in_turn(place, loss.neighbor_layers)
+    return Described(model.scale({layer: found[layer] for layer in layers}), columns, sums, sizes)
 
 
 def make_targets(

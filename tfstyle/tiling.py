@@ -14,10 +14,9 @@ References:
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from tfstyle import layout
 from tfstyle.boxes import cut
 from tfstyle.environment import tf
 from tfstyle.graphs import any_size_specs, compile_once
-from tfstyle.layout import Group, Side
+from tfstyle.layout import Group, Piece, make_pieces
 from tfstyle.model import StyleContentModel
 from tfstyle.neighbors import PLACES, Matches, reference_layer, to_half
 from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure
@@ -36,43 +35,6 @@ from tfstyle.targets import Described, Targets, Weigh
 from tfstyle.tensors import sides
 from tfstyle.vgg import POOLED, with_pullback
 from tfstyle.windows import Window, place
-
-
-class _Piece(NamedTuple):
-    """A tile of a group: its rows and its columns."""
-
-    rows: Side
-    columns: Side
-
-    def outer(self) -> tuple[slice, ...]:
-        """Returns where the tile is in the group's input."""
-        return _slices(self.rows.outer, self.columns.outer)
-
-    def core(self, layer: str) -> tuple[slice, ...]:
-        """Returns where the tile's core is on the grid of a layer."""
-        return _slices(self.rows.cores[layer], self.columns.cores[layer])
-
-    def grid(self) -> tuple[slice, ...]:
-        """Returns where the tile's core is on the grid of the hypercolumns."""
-        return _slices(self.rows.grid, self.columns.grid)
-
-    def window(self) -> Window:
-        """Returns the window of the tile."""
-        rows, columns = self
-        return Window(
-            core={layer: _box(rows.own[layer], columns.own[layer]) for layer in rows.own},
-            wide={layer: _box(rows.wide[layer], columns.wide[layer]) for layer in rows.wide},
-            skip={layer: tf.constant([rows.skip[layer], columns.skip[layer]]) for layer in rows.skip},
-            size=tf.constant([rows.grid[1], columns.grid[1]]),
-        )
-
-
-def _slices(rows: tuple[int, int], columns: tuple[int, int]) -> tuple[slice, ...]:
-    return slice(None), slice(rows[0], sum(rows)), slice(columns[0], sum(columns))
-
-
-def _box(rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
-    return tf.constant([rows[0], columns[0], rows[1], columns[1]])
 
 
 class Tiling:
@@ -106,7 +68,7 @@ class Tiling:
         maps: dict[tuple[str, str], np.ndarray] = {}
         sums: dict[str, Any] = {}
 
-        def visit(group: Group, piece: _Piece, x: tf.Tensor) -> tf.Tensor | None:
+        def visit(group: Group, piece: Piece, x: tf.Tensor) -> tf.Tensor | None:
             compared = [layer for layer in wanted if layer in group.layers]
             summed = [layer for layer in weights if layer in group.layers]
             of_masks = {layer: masks[layer][piece.core(layer)] for layer in summed if layer in masks}
@@ -177,7 +139,7 @@ class Tiling:
         found: dict[str, dict[str, Any]] = {"content": {}, "style": {}, "terms": {}}
         matches: list[np.ndarray] = []
 
-        def visit(group: Group, piece: _Piece, x: tf.Tensor) -> tf.Tensor | None:
+        def visit(group: Group, piece: Piece, x: tf.Tensor) -> tf.Tensor | None:
             sums, pooled = self._call(
                 ("sum", group.blocks, *weights),
                 functools.partial(self._sum_piece, group, tuple(weights)),
@@ -205,13 +167,13 @@ class Tiling:
         tile: int,
     ) -> np.ndarray:
         """Takes the gradient with respect to the sums back to the image; empties `inputs`."""
-        image, grids = inputs[0], self._grids(inputs[0])
+        grids, sizes = self._grids(inputs[0]), layout.grid_sizes(self._model.vgg, *sides(inputs[0]))
         after: np.ndarray | None = None
         for group in reversed(self._groups):
             x = inputs.pop()
             kernels = {layer: kernel for layer, kernel in flipped.items() if layout.block_of(layer) in group.blocks}
             gradient = np.zeros(x.shape, np.float64 if x.dtype == np.float64 else np.float32)
-            for piece in self._pieces(group, sides(image), tile):
+            for piece in make_pieces(group, sizes, tile=tile, neighbor_layers=self._loss.neighbor_layers):
                 upstream = Sums(
                     content={layer: part for layer, part in of_sums.content.items() if layer in group.layers},
                     style={layer: part for layer, part in of_sums.style.items() if layer in group.layers},
@@ -301,7 +263,7 @@ class Tiling:
         return cut(features[POOLED], window.core[POOLED]) if POOLED in window.core else None
 
     def _targets_of(
-        self, targets: Targets, group: Group, piece: _Piece, grids: Mapping[str, tuple[int, int]]
+        self, targets: Targets, group: Group, piece: Piece, grids: Mapping[str, tuple[int, int]]
     ) -> dict[str, dict[str, Any]]:
         """Returns the part of the targets that a tile is compared with."""
         return {
@@ -340,23 +302,11 @@ class Tiling:
             grids[_GRID] = grids[reference_layer(self._loss.neighbor_layers)]
         return grids
 
-    def _pieces(self, group: Group, size: tuple[int, int], tile: int) -> Iterator[_Piece]:
-        """Yields the tiles of a group for an image of some size, row by row."""
-        sizes = layout.grid_sizes(self._model.vgg, *size)
-        matched = tuple(self._loss.neighbor_layers)
-        rows, columns = (
-            layout.make_sides(
-                group, {block: both[axis] for block, both in sizes.items()}, tile=tile, neighbor_layers=matched
-            )
-            for axis in (0, 1)
-        )
-        return (_Piece(*both) for both in itertools.product(rows, columns))
-
     def _pass(
         self,
         image: np.ndarray,
         tile: int,
-        visit: Callable[[Group, _Piece, tf.Tensor], tf.Tensor | None],
+        visit: Callable[[Group, Piece, tf.Tensor], tf.Tensor | None],
         *,
         keep: bool = False,
     ) -> list[np.ndarray]:
@@ -365,7 +315,7 @@ class Tiling:
         sizes = layout.grid_sizes(self._model.vgg, *sides(image))
         for group in self._groups:
             maps: dict[str, np.ndarray] = {}
-            for piece in self._pieces(group, sides(image), tile):
+            for piece in make_pieces(group, sizes, tile=tile, neighbor_layers=self._loss.neighbor_layers):
                 pooled = visit(group, piece, tf.constant(inputs[-1][piece.outer()]))
                 if pooled is not None:
                     _put(maps, POOLED, pooled, piece.core(POOLED), sizes[group.blocks[-1] + 1])
@@ -392,7 +342,7 @@ def _put(maps: dict[Any, np.ndarray], key: Any, part: tf.Tensor, where: Any, siz
     maps[key][where] = values
 
 
-def _part_of_map(piece: _Piece, grids: Mapping[str, tuple[int, int]], target: tf.Tensor) -> tf.Tensor:
+def _part_of_map(piece: Piece, grids: Mapping[str, tuple[int, int]], target: tf.Tensor) -> tf.Tensor:
     """Returns the part of a custom term's target that a tile is compared with; only maps are divided."""
     layer = next((layer for layer, size in grids.items() if target.shape.rank == 4 and sides(target) == size), None)
     return target if layer is None else target[piece.core(layer)]
