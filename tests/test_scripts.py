@@ -243,3 +243,15 @@ def test_the_pairs_of_a_benchmark_are_all_different(benchmark):
 def test_the_fast_root_is_what_its_script_finds():
     found = load("fit_root").fast_root()
     np.testing.assert_allclose(found, wasserstein.FAST_ROOT, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("benchmark")
+def test_tiles_are_compared_with_the_whole(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x", "--sizes", "96", "--tiles", "32", "--recipe", "gatys", "--repeats", "1"])
+    load("benchmark_tiles").main()
+    header, whole, tiled = capsys.readouterr().out.splitlines()
+    assert header.split() == ["size", "tile", "s", "/", "whole", "GB", "loss"]
+    assert whole.split()[:2] == ["96", "whole"]
+    assert tiled.split()[:2] == ["96", "32"]
+    assert float(tiled.split()[-1]) == pytest.approx(float(whole.split()[-1]), rel=1e-4)

@@ -56,7 +56,7 @@ class Tiling:
     def describe(
         self, image: tf.Tensor, *, tile: int, layers: Iterable[str] = (), weigh: Weigh | None = None
     ) -> Described:
-        """Describes an image in tiles, like `targets.describe`, but with hypercolumns in float16.
+        """Describes an image in tiles, like `targets.describe`.
 
         Args:
             image, layers, weigh: as for `targets.describe`.

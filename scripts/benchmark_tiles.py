@@ -1,0 +1,94 @@
+"""Compares an evaluation of loss and gradient in tiles with that of the whole image: seconds and peak memory.
+
+    python scripts/benchmark_tiles.py --sizes 1024 2048 --tiles 512 256 --repeats 3
+
+Every size and tile has a process of its own, on samples resized to squares. `--largest-whole` leaves out what would not
+fit as a whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from benchmark import peak
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def row(size, tile, recipe_name, repeats):
+    """Returns median seconds of an evaluation once compiled, peak memory beyond the imports, and the loss."""
+    import tensorflow as tf
+
+    from tfstyle import images
+    from tfstyle.model import build_model
+    from tfstyle.objective import make_objective
+    from tfstyle.recipes import get_recipe
+    from tfstyle.targets import make_targets
+    from tfstyle.tiling import Tiling
+
+    recipe = get_recipe(recipe_name, recurrence=0.0, regions="none")
+    library = peak()
+    model = build_model(recipe.network, recipe.loss)
+    content, style = (
+        tf.constant(images.resize(images.read(images.SAMPLES / name).image, size, size))
+        for name in ("neuschwanstein.jpg", "starry_night.jpg")
+    )
+    weights = {name: tf.constant(weight) for name, weight in recipe.term_weights.by_term().items()}
+    options = {"weights": weights, "flipped": model.vgg.flipped_kernels(recipe.network.flip_kernels)}
+    if tile:
+        tiling = Tiling(model, recipe.loss)
+
+        def describe(model, loss, image, **described):
+            return tiling.describe(image, tile=tile, **described)
+
+        targets = make_targets(model, recipe.loss, content, style, describe=describe)
+        evaluate = tiling.make_objective(targets, tile=tile, **options)
+    else:
+        compute = tf.function(lambda *pair: make_targets(model, recipe.loss, *pair), autograph=False)
+        targets = compute(content, style)
+        evaluate = tf.function(make_objective(model, recipe.loss, targets, **options), autograph=False)
+    seconds = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        loss = float(evaluate(content).loss)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": statistics.median(seconds[1:]), "memory": peak() - library, "loss": loss}
+
+
+def main():
+    """Prints a row for each size and tile."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1024], metavar="N", help="sides in pixels [1024]")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[512], metavar="N", help="lengths of tiles [512]")
+    parser.add_argument("--recipe", default="wasserstein", help="recipe [wasserstein]")
+    parser.add_argument("--repeats", type=int, default=3, help="measured evaluations [3]")
+    parser.add_argument("--largest-whole", type=int, default=2048, metavar="N", help="largest whole image [2048]")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.row:
+        print(json.dumps(row(*json.loads(options.row))))
+        return
+    print(f"{'size':>6}{'tile':>6}{'s':>9}{'/ whole':>9}{'GB':>7}{'loss':>14}")
+    for size in options.sizes:
+        whole = None
+        for tile in ([0] if size <= options.largest_whole else []) + options.tiles:
+            job = json.dumps([size, tile, options.recipe, options.repeats])
+            command = [sys.executable, __file__, "--row", job]
+            found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout.splitlines()[-1])
+            whole = found["seconds"] if not tile else whole
+            ratio = f"{found['seconds'] / whole:9.2f}" if whole else " " * 9
+            print(
+                f"{size:6}{tile or 'whole':>6}{found['seconds']:9.2f}{ratio}{found['memory'] / 1e9:7.2f}"
+                f"{found['loss']:14.6g}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
