@@ -11,7 +11,7 @@ from PIL import Image
 
 from tfstyle import images
 from tfstyle.errors import InputError
-from tfstyle.pictures import decoding, opening
+from tfstyle.pictures import decoding, opening, profiles
 
 PNGSUITE = Path("/usr/share/doc/libsixel-examples/examples/images/pngsuite")
 
@@ -95,7 +95,7 @@ def test_a_tiff_of_signed_numbers_is_refused(tmp_path):
 
 
 def test_a_png_with_a_huge_profile_is_told_so(pixels, tmp_path):
-    profile = images.srgb_profile() + bytes(1 << 21)
+    profile = profiles.srgb_profile() + bytes(1 << 21)
     path = write_png(tmp_path, pixels, bitdepth=8, profile=profile)
     with pytest.raises(InputError, match="has a profile or text of more than 1 MB; save it without"):
         images.read(path)

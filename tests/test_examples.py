@@ -11,7 +11,7 @@ import tensorflow as tf
 from conftest import ROOT, SAMPLES
 
 import tfstyle
-from tfstyle.objective import Pictured
+from tfstyle.targets import Pictured
 
 PAIR = [str(SAMPLES / "chelsea.jpg"), str(SAMPLES / "starry_night.jpg")]
 

@@ -6,6 +6,7 @@ from picture_files import assert_pixels, linear_gray_profile, save, swapped_prof
 from PIL import Image, ImageCms
 
 from tfstyle import images
+from tfstyle.pictures import profiles
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_profile_called_srgb_is_converted_by_what_it_is(pixels, tmp_path):
 
 
 def test_an_srgb_profile_of_another_name_changes_nothing(pixels, tmp_path):
-    profile = images.srgb_profile().replace("sRGB".encode("utf-16-be"), "tset".encode("utf-16-be"))
+    profile = profiles.srgb_profile().replace("sRGB".encode("utf-16-be"), "tset".encode("utf-16-be"))
     picture = images.read(save(tmp_path, pixels, icc_profile=profile))
     assert (picture.profile, picture.notes) == ("tset built-in", ())
     assert_pixels(picture, pixels)
@@ -82,12 +83,12 @@ def test_a_transparent_color_of_16_bits_is_found_where_a_profile_is_converted(tm
 
 
 def test_an_srgb_profile_changes_nothing(pixels, tmp_path):
-    picture = images.read(save(tmp_path, pixels, icc_profile=images.srgb_profile()))
+    picture = images.read(save(tmp_path, pixels, icc_profile=profiles.srgb_profile()))
     assert_pixels(picture, pixels)
     assert "sRGB" in picture.profile
 
 
-@pytest.mark.parametrize("profile", [b"not a profile", b"\0" * 128, images.srgb_profile()[:200]])
+@pytest.mark.parametrize("profile", [b"not a profile", b"\0" * 128, profiles.srgb_profile()[:200]])
 def test_a_damaged_profile_is_left_out_with_a_warning(profile, pixels, tmp_path):
     picture = images.read(save(tmp_path, pixels, icc_profile=profile))
     assert_pixels(picture, pixels)
