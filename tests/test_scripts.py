@@ -184,6 +184,7 @@ def test_a_benchmark_compares_means_and_pairs(benchmark):
     assert [benchmark.reached(runs, "gram", goal) for goal in (0.5, 0.4, 0.3)] == ["2 / 5.0", "4 / 8.0", "-"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_times_lbfgs_and_the_plain_loop_step_by_step(benchmark):
     alone = benchmark.lbfgs_alone((1, 48, 64, 3))
     assert all(0.0 < next(alone) < 5.0 for _ in range(3))
@@ -195,6 +196,7 @@ def test_a_benchmark_times_lbfgs_and_the_plain_loop_step_by_step(benchmark):
     assert losses[-1] < losses[1]
 
 
+@pytest.mark.slow
 def test_a_benchmark_waits_for_a_process_from_nothing(benchmark):
     pair = [str(SAMPLES / f"{name}.jpg") for name in ("neuschwanstein", "starry_night")]
     found = benchmark.in_child({"pair": pair, "size": 48, "began": benchmark.time.time()})
