@@ -92,9 +92,9 @@ def memory_row(job):
     return {"memory": peak() - library}
 
 
-def in_child(job, checkout=None):
+def in_child(job, checkout=None, *, script=__file__):
     """Measures a row in a process of its own, with the tfstyle of another checkout if one is given."""
-    command = [sys.executable, __file__, "row", json.dumps(job)]
+    command = [sys.executable, script, "row", json.dumps(job)]
     environment = os.environ | ({"PYTHONPATH": str(checkout)} if checkout else {})
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

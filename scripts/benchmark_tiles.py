@@ -9,14 +9,14 @@ fit as a whole.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 
-from benchmark import peak
+from benchmark import in_child, peak
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -43,11 +43,8 @@ def row(size, tile, recipe_name, repeats):
     options = {"weights": weights, "flipped": model.vgg.flipped_kernels(recipe.network.flip_kernels)}
     if tile:
         tiling = Tiling(model, recipe.loss)
-
-        def describe(model, loss, image, **described):
-            return tiling.describe(image, tile=tile, **described)
-
-        targets = make_targets(model, recipe.loss, content, style, describe=describe)
+        see = functools.partial(tiling.describe, tile=tile)
+        targets = make_targets(model, recipe.loss, content, style, see=see)
         evaluate = tiling.make_objective(targets, tile=tile, **options)
     else:
         compute = tf.function(lambda *pair: make_targets(model, recipe.loss, *pair), autograph=False)
@@ -69,18 +66,13 @@ def main():
     parser.add_argument("--recipe", default="wasserstein", help="recipe [wasserstein]")
     parser.add_argument("--repeats", type=int, default=3, help="measured evaluations [3]")
     parser.add_argument("--largest-whole", type=int, default=2048, metavar="N", help="largest whole image [2048]")
-    parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.row:
-        print(json.dumps(row(*json.loads(options.row))))
-        return
     print(f"{'size':>6}{'tile':>6}{'s':>9}{'/ whole':>9}{'GB':>7}{'loss':>14}")
     for size in options.sizes:
         whole = None
         for tile in ([0] if size <= options.largest_whole else []) + options.tiles:
-            job = json.dumps([size, tile, options.recipe, options.repeats])
-            command = [sys.executable, __file__, "--row", job]
-            found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout.splitlines()[-1])
+            job = {"size": size, "tile": tile, "recipe_name": options.recipe, "repeats": options.repeats}
+            found = in_child(job, script=__file__)
             whole = found["seconds"] if not tile else whole
             ratio = f"{found['seconds'] / whole:9.2f}" if whole else " " * 9
             print(
@@ -91,4 +83,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["row"]:  # One row, for `in_child`.
+        print(json.dumps(row(**json.loads(sys.argv[2]))))
+    else:
+        main()

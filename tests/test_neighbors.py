@@ -17,6 +17,12 @@ def columns(rng, *size):
     return {layer: tf.constant(rng.gamma(1.0, size=(1, *size, 5 + i)), tf.float32) for i, layer in enumerate(LAYERS)}
 
 
+def hypercolumns(features, weights):
+    """The parts of the hypercolumns of a whole image, in float32."""
+    size = tf.shape(features[neighbors.reference_layer(weights)])[1:3]
+    return {layer: neighbors.to_grid(features[layer], layer, weights=weights, size=size) for layer in weights}
+
+
 def loss_of(parts, targets):
     """The loss of an image's hypercolumns."""
     matches = [neighbors.match(parts[layer], neighbors.target_at(targets, layer)) for layer in parts]
@@ -39,7 +45,7 @@ def test_a_grid_averages_cells_of_shallow_layers_and_enlarges_deep_ones(rng):
     shallow, same, deep = (rng.uniform(size=(1, *size, 2)).astype("float32") for size in ((8, 12), (2, 3), (1, 2)))
     features = {"block1_conv1": shallow, "block3_conv4": same, "block4_conv1": deep}
     weights = {"block1_conv1": 4.0, "block3_conv4": 1.0, "block4_conv1": 1.0}
-    found = neighbors.hypercolumns(features, weights)
+    found = hypercolumns(features, weights)
     np.testing.assert_allclose(found["block1_conv1"][0], 2.0 * shallow.reshape(2, 4, 3, 4, 2).mean((1, 3)), rtol=1e-5)
     np.testing.assert_allclose(found["block3_conv4"], same, rtol=1e-6)
     np.testing.assert_allclose(found["block4_conv1"][0, :, 0], [deep[0, 0, 0]] * 2, rtol=1e-6)
@@ -49,7 +55,7 @@ def test_a_grid_averages_cells_of_shallow_layers_and_enlarges_deep_ones(rng):
 
 def test_deep_layers_alone_keep_their_own_grid(rng):
     deep = {"block4_conv1": rng.uniform(size=(1, 3, 4, 5)).astype("float32")}
-    found = neighbors.hypercolumns(deep, {"block4_conv1": 1.0})
+    found = hypercolumns(deep, {"block4_conv1": 1.0})
     np.testing.assert_allclose(found["block4_conv1"], deep["block4_conv1"], rtol=1e-6)
 
 
@@ -57,7 +63,7 @@ def test_deep_layers_alone_keep_their_own_grid(rng):
 def test_all_layers_have_one_grid_at_any_size(size, rng):
     for ceil_mode in (True, False):
         features = miniature((), tuple(LAYERS), ceil_mode=ceil_mode).vgg(tf.constant(image(rng, *size)))
-        found = neighbors.hypercolumns(features, LAYERS)
+        found = hypercolumns(features, LAYERS)
         assert {part.shape[1:3] for part in found.values()} == {features["block3_conv1"].shape[1:3]}
 
 
@@ -75,7 +81,7 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
     layers = get_recipe("nnst").loss.neighbor_layers
     network = load_vgg(tuple(layers))
     pictures = (images.fit(images.read(SAMPLES / name).image, 224) for name in ("colosseum.jpg", "harvest.jpg"))
-    queries, keys = (neighbors.hypercolumns(network(picture), layers) for picture in pictures)
+    queries, keys = (hypercolumns(network(picture), layers) for picture in pictures)
     found = neighbors.nearest(queries, keys).numpy()
     expected = cosines(queries, keys)
     assert (found == expected.argmax(1)).mean() > 0.95
@@ -148,7 +154,7 @@ def test_the_gradient_is_that_of_tensorflow(mode, rng):
     found = mode(function)(start)
     with tf.GradientTape() as tape:
         tape.watch(start)
-        of_start = neighbors.hypercolumns(model.vgg(start), LAYERS)
+        of_start = hypercolumns(model.vgg(start), LAYERS)
         loss = 3.0 * loss_of(of_start, targets["neighbor"])
     assert set(found.terms) == {"neighbor", "total"}
     assert float(found.loss) == pytest.approx(float(loss), rel=1e-5)

@@ -164,12 +164,12 @@ def test_targets_in_tiles_are_those_of_the_whole(rng):
     options = {"image": start, "regions": regions_of(rng, 2)}
     tiling, found = Tiling(model, loss), []
 
-    def in_tiles(model, loss, image, **kwargs):
+    def in_tiles(image, **kwargs):
         found.append(tiling.describe(image, tile=32, **kwargs))
         return found[-1]
 
     whole = make_targets(model, loss, content, style, **options)
-    tiled = make_targets(model, loss, content, style, describe=in_tiles, **options)
+    tiled = make_targets(model, loss, content, style, see=in_tiles, **options)
     expected = describe(model, loss, start).columns
     assert {column.dtype for column in found[1].columns.values()} == {tf.float16}
     for layer, column in expected.items():

@@ -31,7 +31,7 @@ from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
-from tfstyle.steps import Step
+from tfstyle.steps import Snapshot, Step
 from tfstyle.transfer import Transfer
 from tfstyle.vgg import VGG, load_vgg
 
@@ -140,13 +140,12 @@ def stylize(
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     made: dict[str, Any] = {}
     if output is not None or record is not None:
-        sources = {"content": _source(content, content_picture), "style": _source(style, style_picture)}
-        written = {"background": background, "keep_alpha": keep_alpha, "quality": quality}
-        if any(level.tile for level in levels):
-            written["memory"] = limit
-        exact = replace(chosen, {"size": max(content_sides), **transfer.settings})
-        made = _describe(exact, sources, options=written)
-        del sources
+        made = _describe(
+            replace(chosen, {"size": max(content_sides), **transfer.settings}),
+            {"content": _source(content, content_picture), "style": _source(style, style_picture)},
+            options={"background": background, "keep_alpha": keep_alpha, "quality": quality}
+            | ({"memory": limit} if any(level.tile for level in levels) else {}),
+        )
     del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
 
     observers, snapshot = list(callbacks), None
@@ -154,9 +153,7 @@ def stylize(
         pictures = {"content": content_image, "style": style_image, "init": None if callable(init) else init}
         fixed = checkpoints.describe(chosen, **pictures)
         observers.insert(0, checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every))  # Before one fails.
-        if resume:
-            snapshot, rows = checkpoints.restore(folder, transfer.state_specs, fixed=fixed, settings=transfer.settings)
-            _restore(observers, rows)
+        snapshot = _restore(folder, transfer, observers, fixed=fixed) if resume else None
     runs = transfer.steps(content_image, style_image, recipe=chosen, init=init, resume=snapshot, memory=limit)
     steps = observe(runs, observers)
     where = None if record is None else Path(record)
@@ -165,11 +162,19 @@ def stylize(
     return result
 
 
-def _restore(callbacks: Iterable[Any], rows: list[dict[str, Any]]) -> None:
-    """Gives the rows of the earlier steps to the callbacks that take them."""
+def _restore(folder: Path, transfer: Transfer, callbacks: Iterable[Any], *, fixed: Mapping[str, Any]) -> Snapshot:
+    """Restores the last step of a checkpoint, and gives the rows of the earlier steps to the callbacks that take them.
+
+    Args:
+        folder, fixed: as for `checkpoints.restore`.
+        transfer: what runs on from it.
+        callbacks: those of the run.
+    """
+    snapshot, rows = checkpoints.restore(folder, transfer.state_specs, fixed=fixed, settings=transfer.settings)
     for callback in callbacks:
         if hasattr(callback, "restore"):
             callback.restore(rows)
+    return snapshot
 
 
 def _source(given: Any, picture: Picture) -> Any:

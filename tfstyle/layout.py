@@ -171,13 +171,14 @@ def _side(
     def own(interval: tuple[int, int], block: int) -> tuple[int, int]:
         return interval[0] - (span.outer[0] >> (block - first)), interval[1] - interval[0]
 
+    begin, end = project(reference)
     return Side(
         outer=(span.outer[0], span.outer[1] - span.outer[0]),
         cores={layer: (start, stop - start) for layer, (start, stop) in cores.items()},
         own={layer: own(interval, layers[layer]) for layer, interval in cores.items()},
         wide={layer: own(interval, layers[layer]) for layer, interval in wide.items()},
         skip=skip,
-        grid=(project(reference)[0], project(reference)[1] - project(reference)[0]),
+        grid=(begin, end - begin),
     )
 
 

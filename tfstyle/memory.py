@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tfstyle.environment import dtype_policy
 from tfstyle.errors import MemoryLimitError
+from tfstyle.images import fit_size
 from tfstyle.neighbors import bytes_per_pixel, reference_layer
 from tfstyle.recipes.parts import LBFGS
 from tfstyle.recipes.recipe import Recipe
@@ -62,7 +63,7 @@ def plan_levels(
     edge = round(recipe.style_size.style_crop * min(style))
     levels = []
     for size, steps in recipe.pyramid.levels(long_side, min(*content, *(side - 2 * edge for side in style))):
-        sizes = [tuple(max(1, round(side * size / long_side)) for side in image) for image in (content, style)]
+        sizes = [fit_size(*image, round(max(image) * size / long_side)) for image in (content, style)]
         ways = [Level(size, steps, tile, memory_needed(recipe, *sizes, tile=tile)) for tile in (None, *TILES)]
         fitting = [way for way in ways if limit is None or way.needed <= limit]
         levels.append(fitting[0] if fitting else min(ways, key=lambda way: way.needed))
@@ -100,7 +101,7 @@ def _fitting_size(recipe: Recipe, content: tuple[int, int], style: tuple[int, in
     factor = 1.0
     while factor * max(content) > 1.0:
         factor *= 0.97
-        sizes = [(max(1, round(height * factor)), max(1, round(width * factor))) for height, width in (content, style)]
+        sizes = [fit_size(*image, round(max(image) * factor)) for image in (content, style)]
         if max(level.needed for level in plan_levels(recipe, *sizes, limit=limit)) <= limit:
             return int(factor * max(content))
     return 0

@@ -84,20 +84,6 @@ def bytes_per_pixel(layers: Iterable[str]) -> int:
     return 18 * sum(map(filters, names)) // stride(reference_layer(names)) ** 2 if names else 0
 
 
-def hypercolumns(features: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> Columns:
-    """Brings the features of several layers to one grid.
-
-    Args:
-        features: layer → features of the image.
-        weights: layer → weight in products of hypercolumns; its keys are the layers used.
-
-    Returns:
-        Layer → float32 [1, height, width, channels], of one height and width.
-    """
-    size = tf.shape(features[reference_layer(weights)])[1:3]
-    return {layer: to_grid(features[layer], layer, weights=weights, size=size) for layer in weights}
-
-
 def mix_queries(content: Columns, image: Columns | None = None) -> Columns:
     """Mixes what neighbors are searched for: the features of the content image, with a quarter of the image so far.
 

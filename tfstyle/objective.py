@@ -7,19 +7,18 @@ the published learning rates, noise and total variation; the network receives sR
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from tfstyle import losses, neighbors, total_variation
-from tfstyle.boxes import cut
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.loss import Loss
+from tfstyle.recipes.loss import Loss, Term
 from tfstyle.statistics import SufficientStatistics, sufficient_statistics, sums_gradient
 from tfstyle.targets import RegionTargets, Targets
 from tfstyle.vgg import with_pullback
-from tfstyle.windows import Window, place, whole
+from tfstyle.windows import Window, core, place, whole
 
 
 class Evaluation(NamedTuple):
@@ -83,19 +82,19 @@ def measure(
     terms = [term for term in loss.terms if term.weight and set(term.layers) <= set(features)]
     local = dict.fromkeys((*content, *(layer for term in terms for layer in term.layers)))
     matched = [layer for layer in loss.neighbor_layers if layer in features and "neighbor" in weights]
-    seen_in = window or whole(features, loss.neighbor_layers if matched else {})
-
-    def core(layer: str, found: tf.Tensor) -> tf.Tensor:
-        return cut(found, seen_in.core[layer]) if layer in seen_in.core else found
+    window = window or whole(features, loss)
 
     def squares(layer: str, found: tf.Tensor) -> tf.Tensor:
         scaled = model.scale({layer: found})[layer]
         return tf.reduce_sum(tf.math.squared_difference(scaled, targets["content"][layer]))
 
     def placed_at(layer: str, found: tf.Tensor) -> tf.Tensor:
-        return place(model.scale({layer: found})[layer], layer, seen_in, weights=loss.neighbor_layers)
+        return place(model.scale({layer: found})[layer], layer, window, weights=loss.neighbor_layers)
 
-    cores = {layer: with_pullback(functools.partial(core, layer), features[layer]) for layer in (*style, *local)}
+    cores = {
+        layer: with_pullback(functools.partial(core, layer=layer, window=window), features[layer])
+        for layer in (*style, *local)
+    }
     differences = {layer: with_pullback(functools.partial(squares, layer), cores[layer][0]) for layer in content}
     placed: dict[str, tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]] = {}
     parts: list[neighbors.Matches] = []
@@ -103,14 +102,7 @@ def measure(
         with tf.control_dependencies([column for column, _ in list(placed.values())[-1:]]):  # To save memory.
             placed[layer] = with_pullback(functools.partial(placed_at, layer), features[layer])
             parts.append(neighbors.match(placed[layer][0], neighbors.target_at(targets["neighbor"], layer)))
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        seen = {layer: cores[layer][0] for term in terms for layer in term.layers}
-        tape.watch(seen)
-        scaled = model.scale(seen)
-        own = {
-            term.name: term.sums({layer: scaled[layer] for layer in term.layers}, targets["terms"][term.name])
-            for term in terms
-        }
+    own, of_own = _measure_terms(model, terms, {layer: cores[layer][0] for layer in local}, targets)
     sums = Sums(
         content={layer: difference for layer, (difference, _) in differences.items()},
         style={layer: sufficient_statistics(cores[layer][0], weights=masks.get(layer)) for layer in style},
@@ -119,22 +111,14 @@ def measure(
     )
 
     def to_features(upstream: Sums) -> dict[str, Callable[[], tf.Tensor]]:
-        @functools.cache
-        def of_terms() -> dict[str, tf.Tensor]:
-            found = tape.gradient(
-                tf.nest.flatten(own),
-                seen,
-                output_gradients=tf.nest.flatten(upstream.terms),
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
-            return cast(dict[str, tf.Tensor], found)  # Gradients have the structure of the variables.
+        of_terms = functools.cache(lambda: of_own(upstream.terms))
 
         def gradient_at(layer: str) -> tf.Tensor:
             of_core = [differences[layer][1](upstream.content[layer])] if layer in content else []
             if layer in style:
                 gradient = sums_gradient(cores[layer][0], upstream.style[layer], weights=masks.get(layer))
                 of_core.append(gradient)
-            if layer in seen:
+            if any(layer in term.layers for term in terms):
                 of_core.append(of_terms()[layer])
             found = [cores[layer][1](tf.add_n(of_core))] if of_core else []
             if layer in matched:
@@ -145,6 +129,30 @@ def measure(
             return tf.add_n(found)
 
         return {layer: functools.partial(gradient_at, layer) for layer in dict.fromkeys((*style, *local, *matched))}
+
+    return sums, to_features
+
+
+def _measure_terms(
+    model: StyleContentModel, terms: Iterable[Term], features: Mapping[str, tf.Tensor], targets: Targets
+) -> tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, tf.Tensor]]]:
+    """Computes the sums of custom terms, and the function gradient with respect to them → gradients at the features."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(features)
+        scaled = model.scale(features)
+        sums = {
+            term.name: term.sums({layer: scaled[layer] for layer in term.layers}, targets["terms"][term.name])
+            for term in terms
+        }
+
+    def to_features(upstream: dict[str, Any]) -> dict[str, tf.Tensor]:
+        gradients = tape.gradient(
+            tf.nest.flatten(sums),
+            features,
+            output_gradients=tf.nest.flatten(upstream),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return cast(dict[str, tf.Tensor], gradients)  # Gradients have the structure of the variables.
 
     return sums, to_features
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from tfstyle.model import StyleContentModel
 from tfstyle.recipes.loss import Loss
 from tfstyle.regions import OBJECT_LAYERS, Regions, on_grid
 from tfstyle.statistics import SufficientStatistics, sufficient_statistics
+from tfstyle.windows import Window, core, place, whole
 
 Targets = Mapping[str, Mapping[str, Any]]
 """What `make_targets` returns."""
@@ -74,20 +76,45 @@ def describe(
     """
     found, _ = model.vgg.features_and_pullback(image)  # In the compute dtype, of half the size in 16 bits.
     sizes = {layer: tf.shape(found[layer])[1:3] for layer in model.style_layers}
-    sums = {}
-    if weigh is not None:
-        sums = {layer: sufficient_statistics(found[layer], weights=weigh(layer, sizes[layer])) for layer in sizes}
-    columns: neighbors.Columns = {}
-    if loss.neighbor_layers:
-        grid = tf.shape(found[neighbors.reference_layer(loss.neighbor_layers)])[1:3]
+    weights = {} if weigh is None else {layer: weigh(layer, size) for layer, size in sizes.items()}
+    return Described(
+        *describe_window(model, loss, found, window=whole(found, loss), layers=layers, weights=weights), sizes
+    )
 
-        def place(layer: str) -> tf.Tensor:
-            scaled = model.scale({layer: tf.identity(found[layer])})[layer]
-            placed = neighbors.to_grid(scaled, layer, weights=loss.neighbor_layers, size=grid)
-            return neighbors.to_half(placed)
 
-        columns = neighbors.in_turn(place, loss.neighbor_layers)
-    return Described(model.scale({layer: found[layer] for layer in layers}), columns, sums, sizes)
+def describe_window(
+    model: StyleContentModel,
+    loss: Loss,
+    found: Mapping[str, tf.Tensor],
+    *,
+    window: Window,
+    layers: Iterable[str],
+    weights: Mapping[str, tf.Tensor | None],
+) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, SufficientStatistics]]:
+    """Describes an image or a tile by its features.
+
+    Args:
+        model, loss, layers: as for `describe`.
+        found: layer → features, as the network returns them; of the hypercolumns, only those of these layers are made.
+        window: the part that counts.
+        weights: style layer → weights of the positions, or None.
+
+    Returns:
+        The `features`, `columns` and `sums` of `Described`.
+    """
+
+    def place_half(layer: str) -> tf.Tensor:
+        scaled = model.scale({layer: tf.identity(found[layer])})[layer]
+        return neighbors.to_half(place(scaled, layer, window, weights=loss.neighbor_layers))
+
+    return (
+        model.scale({layer: core(found[layer], layer, window) for layer in layers}),
+        neighbors.in_turn(place_half, [layer for layer in loss.neighbor_layers if layer in found]),
+        {
+            layer: sufficient_statistics(core(found[layer], layer, window), weights=weight)
+            for layer, weight in weights.items()
+        },
+    )
 
 
 def make_targets(
@@ -98,7 +125,7 @@ def make_targets(
     *,
     image: tf.Tensor | None = None,
     regions: Regions | None = None,
-    describe: Callable[..., Described] = describe,
+    see: Callable[..., Described] | None = None,
 ) -> Targets:
     """Computes the targets: the features of the content image and the statistics of the style image.
 
@@ -109,22 +136,23 @@ def make_targets(
         image: the image so far, of the content image's size, for which nearest neighbors are searched; None is the
             content image.
         regions: the regions to compare; None compares the whole images.
-        describe: describes an image, as `describe` does.
+        see: (image, layers=, weigh=) → `Described`; None is `describe`.
 
     Returns:
         {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
-        "neighbor": from `neighbors.neighbor_targets`, "terms": {name: target of
-        a custom term}}, and with several regions "masks": {layer: mask on the layer's grid}.
+        "neighbor": from `neighbors.neighbor_targets`, "terms": {name: target of a custom term}}, and with several
+        regions "masks": {layer: mask on the layer's grid}.
     """
+    see = see or functools.partial(describe, model, loss)
     prepare = losses.find_distance(loss.distance).prepare
     own = tuple(layer for term in loss.terms if term.weight for layer in term.layers)
-    of_content = describe(model, loss, content, layers=(*model.content_layers, *own))
+    of_content = see(content, layers=(*model.content_layers, *own))
     queries: neighbors.Columns = {}
     if of_content.columns:
         so_far = None
         if image is not None:
             with tf.control_dependencies(list(of_content.columns.values())):  # One image's features at a time.
-                so_far = describe(model, loss, tf.identity(image)).columns
+                so_far = see(tf.identity(image)).columns
         queries = neighbors.mix_queries(of_content.columns, so_far)
         of_content, so_far = of_content._replace(columns={}), None  # To release them.
 
@@ -132,7 +160,7 @@ def make_targets(
         return None if regions is None else _style_weights(regions, loss, layer, size)
 
     with tf.control_dependencies(list(queries.values())):
-        of_style = describe(model, loss, tf.identity(style), layers=own, weigh=weigh)
+        of_style = see(tf.identity(style), layers=own, weigh=weigh)
     pictured = Pictured(content, of_content.features), Pictured(style, of_style.features)
     targets: dict[str, Any] = {
         "content": {layer: of_content.features[layer] for layer in model.content_layers},

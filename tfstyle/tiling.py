@@ -21,20 +21,19 @@ from typing import Any, cast
 import numpy as np
 
 from tfstyle import layout
-from tfstyle.boxes import cut
 from tfstyle.environment import tf
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.layout import Group, Piece, make_pieces
 from tfstyle.model import StyleContentModel
-from tfstyle.neighbors import PLACES, Matches, reference_layer, to_half
+from tfstyle.neighbors import PLACES, Matches, reference_layer
 from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.loss import Loss, Term
-from tfstyle.statistics import add, sufficient_statistics
-from tfstyle.targets import Described, Targets, Weigh
+from tfstyle.statistics import add
+from tfstyle.targets import Described, Targets, Weigh, describe_window
 from tfstyle.tensors import sides
 from tfstyle.vgg import POOLED, with_pullback
-from tfstyle.windows import Window, place
+from tfstyle.windows import Window, core
 
 
 class Tiling:
@@ -124,7 +123,7 @@ class Tiling:
                 ),
                 *(sums, variable, targets, factors),
             )
-            gradient = self._take_back(inputs, targets, of_sums, tuple(factors), flipped, tile)
+            gradient = self._take_back(inputs, targets, of_sums, names=tuple(factors), flipped=flipped, tile=tile)
             if "total_variation" in factors:
                 gradient += of_image.numpy()
             return Evaluation(value, tf.constant(gradient), terms | {"total": value})
@@ -162,6 +161,7 @@ class Tiling:
         inputs: list[np.ndarray],
         targets: Targets,
         of_sums: Sums,
+        *,
         names: tuple[str, ...],
         flipped: Mapping[str, tf.Tensor],
         tile: int,
@@ -184,7 +184,7 @@ class Tiling:
                 part = self._call(
                     ("back", group.blocks, *names, len(kernels)),
                     functools.partial(self._take_piece_back, group, names),
-                    *(tf.constant(x[piece.outer()]), piece.window(), self._targets_of(targets, group, piece, grids)),
+                    (tf.constant(x[piece.outer()]), piece.window(), self._targets_of(targets, group, piece, grids)),
                     *(upstream, pooled, kernels),
                 )
                 gradient[piece.outer()] += part.numpy()
@@ -202,16 +202,9 @@ class Tiling:
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, Any], tf.Tensor | None]:
         """Describes a tile: features, hypercolumns, sums, and the input of the next group."""
         features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
-        scaled = self._model.scale({layer: features[layer] for layer in group.layers})
-        matched = self._loss.neighbor_layers
-        cores = {layer: cut(features[layer], window.core[layer]) for layer in summed}
-        columns = {layer: place(scaled[layer], layer, window, weights=matched) for layer in scaled if layer in matched}
-        return (
-            {layer: cut(scaled[layer], window.core[layer]) for layer in compared},
-            {layer: to_half(column) for layer, column in columns.items()},
-            {layer: sufficient_statistics(core, weights=masks.get(layer)) for layer, core in cores.items()},
-            self._pooled(features, window),
-        )
+        weights = {layer: masks.get(layer) for layer in summed}
+        described = describe_window(self._model, self._loss, features, window=window, layers=compared, weights=weights)
+        return *described, self._pooled(features, window)
 
     def _sum_piece(
         self, group: Group, names: tuple[str, ...], x: tf.Tensor, window: Window, targets: Targets
@@ -225,19 +218,18 @@ class Tiling:
         self,
         group: Group,
         names: tuple[str, ...],
-        x: tf.Tensor,
-        window: Window,
-        targets: Targets,
+        tile: tuple[tf.Tensor, Window, Targets],
         upstream: Sums,
         after: Mapping[str, tf.Tensor],
         flipped: Mapping[str, tf.Tensor],
     ) -> tf.Tensor:
         """Computes the gradient at the input of a tile from those with respect to its sums and at its pooled core."""
+        x, window, targets = tile
         features, to_input = self._features(group, x, flipped)
         _, to_features = self._measure(group, names, features, window, targets)
         towards = to_features(upstream)
         for layer, gradient in after.items():
-            _, to_tile = with_pullback(lambda found: cut(found, window.core[POOLED]), features[layer])
+            _, to_tile = with_pullback(functools.partial(core, layer=layer, window=window), features[layer])
             towards[layer] = functools.partial(to_tile, tf.cast(gradient, features[layer].dtype))
         gradient = to_input(towards)
         wide: tf.Tensor = gradient if gradient.dtype == tf.float64 else tf.cast(gradient, tf.float32)
@@ -260,7 +252,7 @@ class Tiling:
         return measure(self._model, self._loss, used, targets=targets, weights=dict.fromkeys(names, 1.0), window=window)
 
     def _pooled(self, features: Mapping[str, tf.Tensor], window: Window) -> tf.Tensor | None:
-        return cut(features[POOLED], window.core[POOLED]) if POOLED in window.core else None
+        return core(features[POOLED], POOLED, window) if POOLED in window.core else None
 
     def _targets_of(
         self, targets: Targets, group: Group, piece: Piece, grids: Mapping[str, tuple[int, int]]

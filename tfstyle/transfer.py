@@ -29,7 +29,7 @@ from tfstyle.recipes.parts import Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.steps import Snapshot, Step
-from tfstyle.targets import Described, Targets, make_targets
+from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
 from tfstyle.tiling import Tiling
 
@@ -182,12 +182,12 @@ class Transfer:
         """
         if tile is None:
             return functools.partial(self._step, targets, factors, kernels)
-        evaluate = self._tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
 
         def step(state: RunState) -> tuple[RunState, dict[str, tf.Tensor]]:
-            nonlocal evaluate, tile
+            nonlocal tile
             while True:
                 try:
+                    evaluate = self._tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
                     evaluation = evaluate(state.image)
                     break
                 except tf.errors.ResourceExhaustedError:
@@ -195,7 +195,6 @@ class Transfer:
                         raise
                     tile //= 2
                     _log.warning("memory ran out; the run goes on with tiles of %d pixels.", tile)
-                    evaluate = self._tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
             after, finite = self._update(state, evaluation.gradient)
             return after, evaluation.terms | {FINITE: finite}
 
@@ -292,14 +291,9 @@ class Transfer:
         self._check_sizes(content, style)
         regions = regions or self.regions(content, style)
         if tile is not None:
-
-            def describe(model: Any, loss: Any, picture: tf.Tensor, **options: Any) -> Described:
-                return self._tiling.describe(picture, tile=tile, **options)
-
+            see = functools.partial(self._tiling.describe, tile=tile)
             so_far = content if image is None else image
-            return make_targets(
-                self.model, self._loss, content, style, image=so_far, regions=regions, describe=describe
-            )
+            return make_targets(self.model, self._loss, content, style, image=so_far, regions=regions, see=see)
         targets: Targets = self._targets(content, style, content if image is None else image, *(regions or ()))
         return targets
 

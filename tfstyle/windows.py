@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tfstyle import neighbors
 from tfstyle.boxes import cut
 from tfstyle.environment import tf
+from tfstyle.recipes.loss import Loss
 
 
 class Window(NamedTuple):
@@ -26,10 +27,21 @@ class Window(NamedTuple):
     size: tf.Tensor
 
 
-def whole(features: Mapping[str, tf.Tensor], neighbor_layers: Mapping[str, float]) -> Window:
+def whole(features: Mapping[str, tf.Tensor], loss: Loss) -> Window:
     """Returns the window of a whole image, whose boxes are empty: nothing is cut."""
-    grid = neighbors.reference_layer(neighbor_layers) if neighbor_layers else next(iter(features))
+    grid = neighbors.reference_layer(loss.neighbor_layers) if loss.neighbor_layers else next(iter(features))
     return Window({}, {}, {}, tf.shape(features[grid])[1:3])
+
+
+def core(found: tf.Tensor, layer: str, window: Window) -> tf.Tensor:
+    """Returns the features of a layer at the positions that belong to the tile.
+
+    Args:
+        found: [batch, height, width, channels], of the tile.
+        layer: their layer.
+        window: that of the tile.
+    """
+    return cut(found, window.core[layer]) if layer in window.core else found
 
 
 def place(found: tf.Tensor, layer: str, window: Window, *, weights: Mapping[str, float]) -> tf.Tensor:
