@@ -229,6 +229,29 @@ def test_a_killed_command_goes_on_to_the_same_picture(pair, tmp_path):
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [checkpoint.BEFORE, checkpoint.NEWEST]
 
 
+@pytest.mark.slow
+def test_twenty_kills_at_any_time_change_nothing(pair, tmp_path):
+    moments = np.random.default_rng(5)
+    arguments = [sys.executable, "-m", "tfstyle", "stylize", *pair, "-q", "--size", "128", "--steps", "60"]
+    subprocess.run([*arguments, "-o", tmp_path / "whole.png"], check=True)
+    whole = images.read(tmp_path / "whole.png").image
+    kills = finished = 0
+    while kills < 20 or not finished:
+        folder, result = tmp_path / f"c{finished}", tmp_path / f"{finished}.png"
+        begun = (folder / checkpoint.NEWEST).exists() or (folder / checkpoint.BEFORE).exists()
+        options = ["--resume", folder] if begun else ["--checkpoint", folder, "--checkpoint-every", "1"]
+        process = subprocess.Popen([*arguments, "-o", result, *options])
+        try:
+            assert process.wait(moments.uniform(0.0, 14.0) if kills < 20 else None) == 0
+            np.testing.assert_array_equal(images.read(result).image, whole)
+            finished += 1
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert {path.suffix for path in tmp_path.iterdir()} == {"", ".png"}
+
+
 def test_the_description_tells_pictures_of_other_pixels_or_sizes_apart(rng):
     recipe, one = mini_recipe(), tf.constant(image(rng))
     described = [

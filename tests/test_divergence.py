@@ -5,7 +5,7 @@ import math
 import pytest
 import tensorflow as tf
 
-from tfstyle.divergence import EXPLODED, FINITE, Guard
+from tfstyle.divergence import EXPLODED, FINITE, Guard, is_finite
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from tfstyle.divergence import EXPLODED, FINITE, Guard
         (math.nan, 1.0, "loss was no longer a finite number"),
         (math.inf, 1.0, "loss was no longer a finite number"),
         (2 * EXPLODED, 1.0, "loss rose to 2e+30"),
-        (3.0, 0.0, "next image was no longer finite"),
+        (3.0, 0.0, "next image, or the square of the gradient, was no longer finite"),
         (3.0, 1.0, None),
     ],
 )
@@ -39,3 +39,32 @@ def test_the_entry_about_the_image_is_not_a_loss():
     values = {"total": 1.0, "content": 1.0, FINITE: 1.0}
     Guard().examine(values, tf.zeros([]))
     assert values == {"total": 1.0, "content": 1.0}
+
+
+@pytest.mark.parametrize(("value", "slope", "finite"), [(0.5, 1e18, 1.0), (0.5, 1e19, 0.0), (math.inf, 1.0, 0.0)])
+def test_a_gradient_whose_square_leaves_float32_is_not_finite(value, slope, finite):
+    assert float(is_finite(tf.fill([1, 3, 4, 3], value), tf.fill([1, 3, 4, 3], slope))) == finite
+
+
+@pytest.mark.parametrize(
+    ("losses", "result", "doubt"),
+    [
+        ((3.0, 5.0, 2.0), 0.5, None),
+        ((3.0, 2.0, 3.5), 0.5, "the loss rose at the last level, from 3 to 3.5"),
+        ((3.0,), 1.0, "more than 90% of the result's values are 0 or 1, or beyond"),
+        ((3.0,), -7.0, "more than 90% of the result's values are 0 or 1, or beyond"),
+    ],
+)
+def test_a_doubtful_result_in_words(losses, result, doubt):
+    guard = Guard()
+    guard.examine({"total": 1.0, FINITE: 1.0}, tf.zeros([]))
+    guard.begin_level()
+    for loss in losses:
+        guard.examine({"total": loss, FINITE: 1.0}, tf.zeros([]))
+    picture = tf.fill([1, 2, 3, 3], 0.5)
+    assert guard.doubt(tf.fill([1, 4, 3, 3], result), picture, picture) == doubt
+
+
+def test_a_black_and_white_picture_may_give_another():
+    ink = tf.constant([[[[0.0] * 3, [1.0] * 3]]])
+    assert Guard().doubt(ink, tf.fill([1, 2, 3, 3], 0.5), ink) is None

@@ -1,5 +1,9 @@
 """The whole road on the embedded network and, where it lies beside the checkout, on the raw one."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -272,3 +276,29 @@ def test_the_default_looks_more_like_the_places_that_the_photograph_chooses(obse
     }
     assert found["balanced"].semantic > found["wasserstein"].semantic + 0.02
     assert found["balanced"].content < 1.05 * found["wasserstein"].content
+
+
+MANY_PICTURES = """
+import os
+import numpy as np
+import tfstyle
+
+rng = np.random.default_rng(0)
+for index in range(50):
+    height, width = [(96, 64), (64, 96), (72, 80), (100, 64), (64, 64)][index % 5]
+    tfstyle.stylize(rng.random((height, width, 3)), rng.random((80, 72, 3)), steps=3)
+    if index in (9, 49):
+        resident = int(open("/proc/self/statm").read().split()[1])
+        print(resident, len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.slow
+def test_fifty_pictures_of_five_shapes_leave_nothing_behind(tmp_path):
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", MANY_PICTURES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    (memory, *handles), (memory_last, *handles_last) = (map(int, row.split()) for row in done.stdout.splitlines()[-2:])
+    assert memory_last <= 1.1 * memory
+    assert handles_last == handles
+    assert not list(tmp_path.iterdir())

@@ -348,8 +348,23 @@ def test_what_is_no_image_is_refused_by_its_name(custom, wrong, received, mini_t
 
 def test_a_last_step_that_spoils_the_image_is_found(mini_transfer, rng):
     recipe = mini_recipe(optimizer=SGD(learning_rate=1e38), clip=False, style_weight=1e6, scale_steps=(1,))
-    with pytest.raises(DivergedError, match="the next image was no longer finite at step 1; use smaller"):
+    with pytest.raises(DivergedError, match=r"the next image, or the .*, was no longer finite at step 1; use smaller"):
         list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng)))
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), Adam()])
+@pytest.mark.parametrize("weight", ["style_weight", "tv_weight"])
+def test_weights_so_large_that_nothing_would_move_are_refused(optimizer, weight, mini_transfer, rng):
+    recipe = mini_recipe(optimizer=optimizer, scale_steps=(3,), **{weight: 1e24})
+    with pytest.raises(DivergedError, match="the square of the gradient"):
+        list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng)))
+
+
+def test_a_result_burnt_out_by_a_learning_rate_is_warned_of(mini_transfer, rng, caplog):
+    recipe = mini_recipe(optimizer=Adam(learning_rate=1e6), scale_steps=(1,))
+    with caplog.at_level(logging.WARNING, "tfstyle"):
+        list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng)))
+    assert "more than 90% of the result's values are 0 or 1" in caplog.text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -388,7 +403,7 @@ def test_a_run_that_diverges_goes_back_to_its_best_image_with_shorter_steps(fact
 def test_a_run_that_diverges_again_and_again_ends_with_its_best_image(mini_transfer, rng):
     recipe = mini_recipe(optimizer=LeapAt(1, 3e38), clip=False, style_weight=1e3)
     content = image(rng)
-    with pytest.raises(DivergedError, match="the next image was no longer finite at step 1") as caught:
+    with pytest.raises(DivergedError, match=r"the next image, or the .*, was no longer finite at step 1") as caught:
         list(mini_transfer(recipe).steps(content, 1.0 - content))
     np.testing.assert_array_equal(caught.value.image, content)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tfstyle import images
 from tfstyle.color import finish_colors, match_colors
-from tfstyle.divergence import FINITE, RETRIES, Guard
+from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
@@ -160,6 +160,8 @@ class Transfer:
                     image = self._iterate.image(state)
                     if index == total:
                         image = _recolored(finish_colors, image, cropped, recipe.color_transfer)
+                        if doubt := guard.doubt(image, content, style):
+                            _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
                     place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
                     snapshot = Snapshot(index, level, values, seconds, begun, state)
@@ -206,12 +208,12 @@ class Transfer:
 
     @functools.cached_property
     def _update(self) -> Any:
-        """The graph (state, gradient) → next state, and whether its image is finite, 0 or 1."""
+        """The graph (state, gradient) → next state, and whether the step is finite, 0 or 1."""
         return compile_once(self._move, self.state_specs, self.state_specs.image)
 
     def _move(self, state: RunState, gradient: tf.Tensor) -> tuple[RunState, tf.Tensor]:
         after = self._iterate.update(state, gradient)
-        return after, tf.cast(tf.reduce_all(tf.math.is_finite(after.image)), tf.float32)
+        return after, is_finite(after.image, gradient)
 
     def _advance(
         self,
@@ -309,7 +311,7 @@ class Transfer:
         kernels: Mapping[str, tf.Tensor],
         state: RunState,
     ) -> tuple[RunState, dict[str, tf.Tensor]]:
-        """Takes one step: returns the next state, the terms before it, and whether the next image is finite, 0 or 1."""
+        """Takes one step: returns the next state, the terms before it, and whether it is finite, 0 or 1."""
         _, loss, _, _, parametrization = self.graph_key
         evaluate = make_objective(
             self.model, loss, targets, weights=weights, space=parametrization.space, flipped=kernels
