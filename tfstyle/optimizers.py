@@ -7,7 +7,7 @@ another image size. Runs can therefore share an optimizer and its graph, while e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -133,16 +133,17 @@ class LBFGSState(NamedTuple):
     """State of `LBFGSOptimizer` for an image [1, height, width, channels].
 
     Attributes:
-        pairs: [2 history, height, width, channels], the steps s, then the gradient differences y; a ring buffer.
+        pairs: the vectors of the last `history` pairs, each of the image's shape: the steps s, oldest first, then the
+            gradient differences y. Separate tensors pass from state to state without a copy.
         products: [2 history, 2 history], scalar products between them.
         gradient: the last gradient.
         step: the last step.
         gamma: initial inverse Hessian, before any pair is applied: y·s / y·y of the newest pair.
-        pairs_stored: pairs stored since the start, int32; modulo `history`, the next place in the ring buffer.
+        pairs_stored: pairs stored since the start, int32.
         steps: number of steps made since the start or the last change of size, int32.
     """
 
-    pairs: tf.Tensor
+    pairs: tuple[tf.Tensor, ...]
     products: tf.Tensor
     gradient: tf.Tensor
     step: tf.Tensor
@@ -180,7 +181,7 @@ class LBFGSOptimizer:
         """Makes the state of a run that begins at an image."""
         rows = 2 * self.options.history
         return LBFGSState(
-            pairs=tf.zeros([rows, *image.shape[1:]]),
+            pairs=(tf.zeros_like(image),) * rows,
             products=tf.zeros([rows, rows]),
             gradient=tf.zeros_like(image),
             step=tf.zeros_like(image),
@@ -191,8 +192,8 @@ class LBFGSOptimizer:
 
     def update(self, state: LBFGSState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[LBFGSState, tf.Tensor]:
         """Takes one step: returns the next state and the next image."""
-        state = self._remember(state, gradient)
-        direction = tf.reshape(self._direction(state, tf.reshape(gradient, [-1])), tf.shape(image))
+        state, along = self._remember(state, gradient)
+        direction = self._direction(state, gradient, along)
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
         length = self.options.learning_rate * tf.where(state.pairs_stored + state.steps > 0, 1.0, first)
         if self.options.max_step_rms:
@@ -211,15 +212,16 @@ class LBFGSOptimizer:
         """
         _, old_height, old_width, channels = static_shape(state.step)
         ratio = old_height * old_width / (height * width)
-        steps, changes = tf.split(_resize(state.pairs, height, width), 2)
-        curvature = tf.reduce_sum(steps * changes, axis=(1, 2, 3), keepdims=True) * ratio
-        keep = tf.cast(curvature > MIN_CURVATURE, steps.dtype)
-        pairs = tf.concat([keep * steps, keep * ratio * changes], axis=0)
-        flat = tf.reshape(pairs, [2 * self.options.history, -1])
+        m = self.options.history
+        pairs = [_resize(vector, height, width) for vector in state.pairs]
+        for index in range(m):
+            curvature = tf.reduce_sum(pairs[index] * pairs[m + index]) * ratio
+            keep = tf.cast(curvature > MIN_CURVATURE, curvature.dtype)
+            pairs[index], pairs[m + index] = keep * pairs[index], keep * ratio * pairs[m + index]
         nothing = tf.zeros([1, height, width, channels])
         return LBFGSState(
-            pairs=pairs,
-            products=tf.linalg.matmul(flat, flat, transpose_b=True),
+            pairs=tuple(pairs),
+            products=tf.concat([_products(pairs, tf.reshape(vector, [1, -1])) for vector in pairs], axis=1),
             gradient=nothing,
             step=nothing,
             gamma=state.gamma / ratio,
@@ -227,43 +229,61 @@ class LBFGSOptimizer:
             steps=tf.constant(0),
         )
 
-    def _remember(self, state: LBFGSState, gradient: tf.Tensor) -> LBFGSState:
-        """Stores the last step and its gradient difference in the ring buffer, if their curvature is positive."""
-        slot = tf.math.floormod(state.pairs_stored, self.options.history)
-        rows = tf.stack([slot, slot + self.options.history])[:, None]
-        new = tf.concat([state.step, gradient - state.gradient], axis=0)
-        accept = tf.reduce_sum(new[0] * new[1]) > MIN_CURVATURE  # The first step has no previous pair.
-        new = tf.where(accept, new, tf.gather_nd(state.pairs, rows))
-        pairs = tf.tensor_scatter_nd_update(state.pairs, rows, new)
-        flat = tf.reshape(pairs, [2 * self.options.history, -1])
-        columns = tf.transpose(tf.linalg.matmul(flat, tf.reshape(new, [2, -1]), transpose_b=True))  # [2, 2m]
-        products = tf.transpose(tf.tensor_scatter_nd_update(state.products, rows, columns))
-        products = tf.transpose(tf.tensor_scatter_nd_update(products, rows, columns))
-        gamma = tf.where(accept, columns[1, slot] / columns[1, slot + self.options.history], state.gamma)
-        stored = state.pairs_stored + tf.cast(accept, tf.int32)
-        return state._replace(pairs=pairs, products=products, gamma=gamma, pairs_stored=stored)
+    def _remember(self, state: LBFGSState, gradient: tf.Tensor) -> tuple[LBFGSState, tf.Tensor]:
+        """Stores the last step and its gradient difference in place of the oldest pair, if their curvature is positive.
 
-    def _direction(self, state: LBFGSState, gradient: tf.Tensor) -> tf.Tensor:
-        """Computes minus the inverse Hessian times the gradient.
+        They are stored by a branch, whose results are the tensors themselves: a choice element by element would copy
+        all pairs.
 
-        With S and Y the pairs as columns, oldest first, R the upper triangle of SᵀY, D its diagonal and γ the initial
-        inverse Hessian, a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), this is γYa − Sb − γg. Rows of zeros in S and Y give
-        zeros in a and b.
+        Returns:
+            The next state, and the scalar products of its pairs with the gradient, [2 history].
         """
         m = self.options.history
-        pairs = tf.reshape(state.pairs, [2 * m, -1])
-        products = tf.roll(tf.reshape(state.products, [2, m, 2, m]), [-state.pairs_stored] * 2, [1, 3])
-        along_steps, along_changes = tf.unstack(
-            tf.roll(tf.reshape(tf.linalg.matvec(pairs, gradient), [2, m, 1]), -state.pairs_stored, 1)
-        )
+        new = state.step, gradient - state.gradient
+        three = tf.reshape(tf.stack([*new, gradient]), [3, -1])
+        known, own = _products(state.pairs, three), tf.linalg.matmul(three, three, transpose_b=True)
+
+        def store() -> tuple[LBFGSState, tf.Tensor]:
+            pairs = (*state.pairs[1:m], new[0], *state.pairs[m + 1 :], new[1])
+            found = tf.concat([known[1:m], own[:1], known[m + 1 :], own[1:2]], axis=0)
+            older = [*range(1, m), 0, *range(m + 1, 2 * m), m]  # Where the vectors were; the newest replace the oldest.
+            products = tf.gather(tf.gather(state.products, older), older, axis=1)
+            for _ in range(2):
+                products = tf.tensor_scatter_nd_update(products, [[m - 1], [2 * m - 1]], tf.transpose(found[:, :2]))
+                products = tf.transpose(products)
+            stored = state._replace(pairs=pairs, products=products, gamma=own[0, 1] / own[1, 1])
+            return stored._replace(pairs_stored=state.pairs_stored + 1), found[:, 2]
+
+        # The first step has no previous pair.
+        after: tuple[LBFGSState, tf.Tensor] = tf.cond(own[0, 1] > MIN_CURVATURE, store, lambda: (state, known[:, 2]))
+        return after
+
+    def _direction(self, state: LBFGSState, gradient: tf.Tensor, along: tf.Tensor) -> tf.Tensor:
+        """Computes minus the inverse Hessian times the gradient, from its scalar products with the pairs.
+
+        With S and Y the pairs as columns, oldest first, R the upper triangle of SᵀY, D its diagonal and γ the initial
+        inverse Hessian, a = R⁻¹Sᵀg and b = R⁻ᵀ(Da + γYᵀ(Ya − g)), this is γYa − Sb − γg. Zeros in S and Y give zeros
+        in a and b.
+        """
+        m = self.options.history
+        products = tf.reshape(state.products, [2, m, 2, m])
+        along_steps, along_changes = tf.split(along[:, None], 2)
         curvature = tf.linalg.diag_part(products[0, :, 1])
         triangle = tf.linalg.set_diag(products[0, :, 1], tf.where(curvature == 0.0, 1.0, curvature))
         a = tf.linalg.triangular_solve(triangle, along_steps, lower=False)
         inner = curvature[:, None] * a + state.gamma * (products[1, :, 1] @ a - along_changes)
         b = tf.linalg.triangular_solve(triangle, inner, lower=False, adjoint=True)
-        coefficients = tf.reshape(tf.roll(tf.stack([-b, state.gamma * a]), state.pairs_stored, 1), [2 * m])
-        combined: tf.Tensor = tf.linalg.matvec(pairs, coefficients, transpose_a=True)
-        return combined - state.gamma * gradient
+        direction = -state.gamma * gradient
+        for vector, factor in zip(state.pairs, tf.unstack(tf.concat([-b, state.gamma * a], axis=0)[:, 0]), strict=True):
+            with tf.control_dependencies([direction]):  # One product at a time, to save memory.
+                direction += factor * vector
+        return direction
+
+
+def _products(vectors: Iterable[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+    """Returns the scalar products of several vectors of any shape with the rows of a matrix, [vectors, rows]."""
+    found: tf.Tensor = tf.stack([tf.linalg.matvec(rows, tf.reshape(vector, [-1])) for vector in vectors])
+    return found
 
 
 @dataclass(frozen=True)
