@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,7 +250,8 @@ def test_twenty_kills_at_any_time_change_nothing(pair, tmp_path):
             process.kill()
             process.wait()
             kills += 1
-    assert {path.suffix for path in tmp_path.iterdir()} == {"", ".png"}
+    made = {"whole.png", *(f"{index}.png" for index in range(finished)), *(f"c{index}" for index in range(finished))}
+    assert {path.name for path in tmp_path.iterdir()} - {f"c{finished}"} == made | {Path(path).name for path in pair}
 
 
 def test_the_description_tells_pictures_of_other_pixels_or_sizes_apart(rng):
