@@ -116,6 +116,20 @@ def test_at_any_size_of_tile_and_image(tile, size, rng):
     check(*compare(loss_of(neighbor_layers=COLUMNS), rng, size=size, tile=tile), EXACT)
 
 
+def test_graphs_serve_targets_of_any_rank(rng):
+    """The factor of a covariance has a column for each direction in which the features deviate."""
+    loss = loss_of(**LOSSES["wasserstein"])
+    model = network(loss, statistic=loss.statistic, dtype="float64")
+    content, rich = pictures(rng, (37, 50), (61, 90))
+    tiling, weights, ranks = Tiling(model, loss), {"style": tf.constant(1.0, tf.float64)}, set()
+    for style in (rich, 0.0 * rich + 0.5):
+        targets = make_targets(model, loss, content, style)
+        ranks.add(tuple(target.factor.shape[-1] for target in targets["style"].values()))
+        whole = make_objective(model, loss, targets, weights=weights)(content)
+        check(whole, tiling.make_objective(targets, weights=weights, tile=32)(content), 1e-8)
+    assert len(ranks) == 2
+
+
 @pytest.mark.parametrize("padding_mode", ["zero", "replicate", "reflect"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("ceil_mode", [True, False])

@@ -317,9 +317,14 @@ class Tiling:
         return inputs
 
     def _call(self, key: tuple[Any, ...], function: Callable[..., Any], *args: Any) -> Any:
-        """Calls a function in a graph, compiled once for all sizes."""
+        """Calls a function in a graph, compiled once for all sizes of images.
+
+        Targets of a small style image have other shapes: the factor of a covariance has as many columns as positions.
+        """
+        specs = any_size_specs(args)
+        key = (key, *tf.nest.flatten(specs))
         if key not in self._graphs:
-            self._graphs[key] = compile_once(function, *any_size_specs(args))
+            self._graphs[key] = compile_once(function, *specs)
         return self._graphs[key](*args)
 
 
