@@ -13,7 +13,7 @@ from tfstyle.pictures import checks, decoding
 
 
 def test_fast_stylizes_one_content_image(pair, tmp_path, capsys):
-    assert cli.main(["fast", *pair, "--alpha", "0.8", "--preserve-color"]) == 0
+    assert cli.main(["fast", *pair, "--alpha", "0.8", "--color", "content"]) == 0
     output = tmp_path / "photo.painting.png"
     assert capsys.readouterr().out == f"{output}\n"
     assert images.read(output).image.shape == (1, 60, 90, 3)

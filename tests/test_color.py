@@ -1,45 +1,15 @@
-"""Colors kept and matched, against TensorFlow's YUV, NumPy, SciPy, published values and by hand."""
+"""Colors kept and matched, against NumPy, SciPy, scikit-image, published values and by hand."""
 
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.ndimage
+import skimage.exposure
 import tensorflow as tf
 from conftest import image
 
 from tfstyle import color
 from tfstyle.graphs import compile_once
-
-
-def test_luma_is_the_images_and_color_differences_are_the_contents(rng):
-    stylized, content = 0.4 + 0.2 * image(rng), 0.4 + 0.2 * image(rng)  # Far from 0 and 1: nothing is clipped.
-    found, own, other = (tf.image.rgb_to_yuv(p) for p in (color.keep_colors(stylized, content), stylized, content))
-    np.testing.assert_allclose(found[..., :1], own[..., :1], atol=1e-4)
-    np.testing.assert_allclose(found[..., 1:], other[..., 1:], atol=1e-4)
-
-
-@pytest.mark.parametrize(("channel", "weight"), [(0, 0.299), (1, 0.587), (2, 0.114)])
-def test_the_weights_of_luma_are_those_of_bt_601(channel, weight):
-    stylized, content = np.zeros((1, 2, 3, 3), "float32"), np.full((1, 2, 3, 3), 0.25, "float32")
-    stylized[..., channel] = 1.0  # Its luma is the weight of the channel.
-    np.testing.assert_allclose(color.keep_colors(stylized, content), np.full((1, 2, 3, 3), weight), rtol=1e-5)
-
-
-def test_a_gray_pixel_worked_by_hand():
-    red, gray = np.array([[[[0.6, 0.2, 0.2]]]], "float32"), np.full((1, 1, 1, 3), 0.5, "float32")
-    # Luma of the red pixel: 0.2 + 0.299 * 0.4 = 0.3196; 0.5 - 0.3196 is added to it.
-    np.testing.assert_allclose(color.keep_colors(gray, red)[0, 0, 0], [0.7804, 0.3804, 0.3804], rtol=1e-5)
-
-
-def test_values_outside_the_range_are_clipped():
-    blue, white = np.array([[[[0.0, 0.0, 1.0]]]], "float32"), np.ones((1, 1, 1, 3), "float32")
-    # Luma 0.114 is raised to 1: 0.886 is added to each channel, and blue would be 1.886.
-    np.testing.assert_allclose(color.keep_colors(white, blue)[0, 0, 0], [0.886, 0.886, 1.0], rtol=1e-5)
-
-
-def test_an_image_keeps_its_own_colors(rng):
-    picture = image(rng)
-    np.testing.assert_allclose(color.keep_colors(picture, picture), picture, atol=1e-6)
 
 
 def oklab(picture):
@@ -70,6 +40,80 @@ def photo(rng):
 @pytest.fixture
 def painting(rng):
     return colorful(rng, 40, 29, mean=(0.6, 0.5, 0.35), scale=0.06)
+
+
+def test_kept_colors_are_the_contents_and_lightness_is_the_images(rng, photo):
+    stylized = colorful(rng, 33, 47, mean=(0.55, 0.5, 0.5), scale=0.05)
+    found = oklab(color.keep_colors(stylized, photo, strength=1.0))
+    np.testing.assert_allclose(found[..., 0], oklab(stylized)[..., 0], atol=1e-5)
+    np.testing.assert_allclose(found[..., 1:], oklab(photo)[..., 1:], atol=1e-5)
+    half = oklab(color.keep_colors(stylized, photo, strength=0.5))
+    np.testing.assert_allclose(half, 0.5 * (oklab(stylized) + found), atol=1e-5)
+    np.testing.assert_array_equal(color.keep_colors(stylized, photo, strength=0.0), stylized)
+
+
+def test_an_image_keeps_its_own_colors(rng):
+    picture = image(rng)
+    np.testing.assert_allclose(color.keep_colors(picture, picture, strength=1.0), picture, atol=1e-4)
+
+
+def test_colors_too_light_for_their_chroma_lose_chroma_alone():
+    blue, pale = np.array([[[[0.0, 0.0, 1.0]]]], "float32"), np.full((1, 1, 1, 3), 0.9, "float32")
+    found = oklab(color.keep_colors(pale, blue, strength=1.0))[0, 0, 0]
+    lightness = oklab(pale)[0, 0, 0, 0]
+    assert found[0] == pytest.approx(lightness, abs=2e-3)
+    wanted = oklab(blue)[0, 0, 0, 1:]
+    assert found[1] / found[2] == pytest.approx(wanted[0] / wanted[1], abs=0.02)  # The hue.
+    assert 0.03 < np.hypot(*found[1:]) < 0.5 * np.hypot(*wanted)
+    white = np.ones((1, 1, 1, 3), "float32")
+    np.testing.assert_allclose(color.keep_colors(white, blue, strength=1.0), white, atol=1e-3)
+
+
+def test_histograms_against_scikit_image(rng, photo, painting):
+    found = color.match_histograms(photo, painting, strength=1.0)
+    expected = skimage.exposure.match_histograms(photo[0], painting[0], channel_axis=-1)
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    coarse = np.round(4.0 * image(rng)) / 4.0  # Many equal values.
+    expected = skimage.exposure.match_histograms(coarse[0], painting[0], channel_axis=-1)
+    np.testing.assert_allclose(color.match_histograms(coarse, painting, strength=1.0)[0], expected, atol=1e-6)
+
+
+def test_a_histogram_worked_by_hand():
+    row = np.array([0.1, 0.4, 0.4, 0.8], "float32")[None, None, :, None] * np.ones(3, "float32")
+    target = np.array([0.0, 0.5], "float32")[None, :, None, None] * np.ones(3, "float32")
+    # Shares of values up to 0.1, 0.4, 0.8: 1/4, 3/4, 1. The target's: half up to 0, all up to 0.5. Between lies 0.25.
+    found = color.match_histograms(row, target, strength=1.0)[0, 0, :, 0]
+    np.testing.assert_allclose(found, [0.0, 0.25, 0.25, 0.5], atol=1e-6)
+    half = color.match_histograms(row, target, strength=0.5)[0, 0, :, 0]
+    np.testing.assert_allclose(half, [0.05, 0.325, 0.325, 0.65], atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["content", "match", "histogram"])
+def test_a_recolored_painting_has_the_photographs_mean(mode, photo, painting):
+    found = color.recolor_style(tf.constant(painting), tf.constant(photo), color=mode, strength=1.0)
+    np.testing.assert_allclose(moments(found)[0], moments(photo)[0], atol=3e-3)
+    np.testing.assert_allclose(moments(found)[1], moments(photo)[1], atol=0.15 * np.trace(moments(photo)[1]))
+    none = color.recolor_style(tf.constant(painting), tf.constant(photo), color=mode, strength=0.0)
+    np.testing.assert_array_equal(none, painting)
+
+
+def test_without_a_choice_a_painting_is_as_it_is(photo, painting):
+    found = color.recolor_style(painting, photo, color="style", strength=1.0)
+    assert found is painting
+
+
+@pytest.mark.parametrize("mode", ["content", "match", "histogram"])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_strokes_stay_visible_in_the_colors_of_one_color(mode, level, painting):
+    even = np.full((1, 20, 30, 3), level, "float32")
+    found = np.asarray(color.recolor_style(tf.constant(painting), tf.constant(even), color=mode, strength=1.0))
+    assert np.isfinite(found).all()
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+    if mode != "histogram":
+        np.testing.assert_allclose(oklab(found)[..., 1:], 0.0, atol=1e-4)  # Gray.
+        share = oklab(found)[..., 0].std() / oklab(painting)[..., 0].std()
+        assert share == pytest.approx(color.MIN_CONTRAST, rel=0.02) if level == 0.5 else share > 0.0
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Loss and gradient in tiles against those of the whole image."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import total_variation
+from tfstyle import nearest, total_variation
 from tfstyle.neighbors import PLACES
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import to_space
@@ -171,23 +172,26 @@ def test_with_regions_and_recurrence(count, rng):
     check(*compare(loss, rng, regions=regions_of(rng, count)), 1e-6)  # Masks are in float32.
 
 
-def test_targets_in_tiles_are_those_of_the_whole(rng):
+def test_targets_in_tiles_are_those_of_the_whole(rng, monkeypatch):
     loss = dataclasses.replace(loss_of(neighbor_layers=COLUMNS, terms=(weighed(),)), regions="2", recurrence=0.8)
     model = network(loss)
     content, style, start = pictures(rng, (85, 119), (77, 90), (85, 119), dtype="float32")
     options = {"image": start, "regions": regions_of(rng, 2)}
-    tiling, found = Tiling(model, loss), []
-
-    def in_tiles(image, **kwargs):
-        found.append(tiling.describe(image, tile=32, **kwargs))
-        return found[-1]
-
+    tiling = Tiling(model, loss)
+    see, search = (functools.partial(each, tile=32) for each in (tiling.describe, tiling.search))
     whole = make_targets(model, loss, content, style, **options)
-    tiled = make_targets(model, loss, content, style, see=in_tiles, **options)
+    tiled = make_targets(model, loss, content, style, see=see, search=search, **options)
+    columns = see(start).columns
     expected = describe(model, loss, start).columns
-    assert {column.dtype for column in found[1].columns.values()} == {tf.float16}
+    assert {column.dtype for column in columns.values()} == {tf.float16}
     for layer, column in expected.items():
-        np.testing.assert_allclose(found[1].columns[layer], column, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(columns[layer], column, rtol=1e-3, atol=1e-3)
+    monkeypatch.setattr(nearest, "MAX_KEYS", 30)
+    thinned, expected = see(start, places="keys").columns, nearest.thin(expected)
+    for layer, column in expected.items():
+        assert 10 < np.prod(column.shape[1:3]) <= 30
+        np.testing.assert_allclose(thinned[layer], column, rtol=1e-3, atol=1e-3)
+    assert not see(start, places="none").columns
     same = tiled["neighbor"][PLACES] == whole["neighbor"][PLACES]
     tables = [dict(side["neighbor"], **{PLACES: 0}) for side in (tiled, whole)]
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), *tables)

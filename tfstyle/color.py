@@ -1,4 +1,4 @@
-"""Colors of images: the content image's kept, or moved to those of another image.
+"""Colors of images: kept, or moved to those of another image.
 
 Colors are moved in OKLab, computed from linear light, where equal distances look about equally large: L is lightness,
 from 0 (black) to 1 (white), a is green to red and b is blue to yellow.
@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ NOISE = 0.002
 
 MAX_GAIN = 4.0
 """Largest factor by which a map of colors stretches a variation, and with it a photograph's noise."""
+
+MIN_CONTRAST = 0.25
+"""Least share of an image's contrast that `match_contrast` keeps."""
 
 _TO_CONES = np.array(
     [
@@ -38,25 +42,6 @@ _TO_LAB = np.array(
     ]
 )
 """Cube roots of these responses → L, a, b."""
-
-
-def keep_colors(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Combines the luma Y of an image with the color differences U and V of the content image.
-
-    Because YUV is linear in RGB, this adds the difference of luma to each channel of the content image.
-
-    Args:
-        image, content: float32 [batch, height, width, 3], sRGB, in [0, 1], of equal size.
-
-    Returns:
-        float32 tensor of the same shape in [0, 1]; values outside are clipped.
-
-    References:
-        Gatys, Bethge, Hertzmann, Shechtman: Preserving Color in Neural Artistic Style Transfer (2016), section 3.2.
-    """
-    image, content = tf.convert_to_tensor(image), tf.convert_to_tensor(content)
-    luma, content_luma = (tf.image.rgb_to_yuv(picture)[..., :1] for picture in (image, content))
-    return tf.clip_by_value(content + luma - content_luma, 0.0, 1.0)
 
 
 def to_linear(image: tf.Tensor) -> tf.Tensor:
@@ -88,6 +73,47 @@ def _transform(colors: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
     return product
 
 
+def keep_colors(image: tf.Tensor, content: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
+    """Brings back the colors of the content image: a and b of OKLab become its own, and lightness stays the image's.
+
+    Args:
+        image, content: float32 [batch, height, width, 3], sRGB, in [0, 1], of equal size.
+        strength: share of the way, 0 to 1, in OKLab.
+
+    Returns:
+        float32 tensor of the same shape in [0, 1]: colors outside the sRGB gamut lose chroma, not lightness or hue.
+        With strength 0, the image itself.
+
+    References:
+        Gatys, Bethge, Hertzmann, Shechtman: Preserving Color in Neural Artistic Style Transfer (2016), section 3.2, in
+        YIQ, whose luma changes with the hue.
+    """
+    strength = tf.cast(strength, tf.float64)
+    lightness, chroma = tf.split(_to_lab(image), [1, 2], axis=-1)
+    _, own = tf.split(_to_lab(content), [1, 2], axis=-1)
+    lab = _into_gamut(tf.concat([lightness, chroma + strength * (own - chroma)], axis=-1))
+    return _from_lab(lab, image, strength=strength)
+
+
+def recolor_style(style: tf.Tensor, content: tf.Tensor, *, color: str, strength: float) -> tf.Tensor:
+    """Gives the style image the colors of the content image, as `recipes.ColorTransfer` asks for it.
+
+    Args:
+        style, content: float32 [1, height, width, 3], sRGB, in [0, 1], of any sizes.
+        color: "style" returns the style image itself, "histogram" matches the histogram of each channel, "content" and
+            "match" mean and covariance in OKLab.
+        strength: share of the way, 0 to 1.
+
+    References:
+        Gatys, Bethge, Hertzmann, Shechtman (2016), section 3.1.
+    """
+    if color == "style":
+        return style
+    if color == "histogram":
+        return match_histograms(style, content, strength=strength)
+    return match_contrast(style, content, strength=strength)
+
+
 def match_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
     """Moves the colors of an image to those of another: mean and covariance of its pixels in OKLab become the other's.
 
@@ -114,6 +140,47 @@ def match_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Te
     return _from_lab(moved, image, strength=strength)
 
 
+def match_contrast(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
+    """Moves colors like `match_colors`, but keeps at least `MIN_CONTRAST` of the deviation of an image's lightness.
+
+    Strokes would vanish in the colors of an even content image. Args and returns are those of `match_colors`.
+    """
+    lab, strength = _to_lab(image), tf.cast(strength, tf.float64)
+    moved = _monge_map(lab, _to_lab(target), lab)
+    own, _ = tf.split(lab, [1, 2], axis=-1)
+    lightness, chroma = tf.split(moved, [1, 2], axis=-1)
+    (mean, variance), (new_mean, new_variance) = (
+        tf.nn.moments(part, (1, 2), keepdims=True) for part in (own, lightness)
+    )
+    least = new_mean + MIN_CONTRAST * (own - mean)
+    lightness = tf.where(new_variance < MIN_CONTRAST**2 * variance, least, lightness)
+    moved = tf.concat([lightness, chroma], axis=-1)
+    return _from_lab(lab + strength * (moved - lab), image, strength=strength)
+
+
+def match_histograms(image: Any, target: Any, *, strength: float) -> tf.Tensor:
+    """Matches the histogram of each channel of an image to that of another, in sRGB.
+
+    Args:
+        image, target: float32 [1, height, width, 3], sRGB, in [0, 1], of any sizes.
+        strength: share of the way, 0 to 1.
+
+    Returns:
+        float32 tensor of the shape of `image` in [0, 1].
+
+    References:
+        Gonzalez, Woods: Digital Image Processing (2002), section 3.3.2.
+    """
+    image, target = np.asarray(image), np.asarray(target)
+    matched = np.empty_like(image)
+    for channel in range(image.shape[-1]):
+        _, where, counts = np.unique(image[..., channel], return_inverse=True, return_counts=True)
+        wanted, wanted_counts = np.unique(target[..., channel], return_counts=True)
+        shares, wanted_shares = (np.cumsum(count) / count.sum() for count in (counts, wanted_counts))
+        matched[..., channel] = np.interp(shares, wanted_shares, wanted)[where.reshape(image.shape[:-1])]
+    return tf.constant(image + np.float32(strength) * (matched - image))
+
+
 def finish_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
     """Moves the broad colors of a result to those of the style image, and keeps lightness and strokes.
 
@@ -135,6 +202,27 @@ def finish_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.T
     return _from_lab(tf.concat([lightness, chroma], axis=-1), image, strength=strength)
 
 
+def _into_gamut(lab: tf.Tensor) -> tf.Tensor:
+    """Shortens a and b of colors outside the sRGB gamut, by bisection, until they are inside; L stays."""
+    lightness, chroma = tf.split(lab, [1, 2], axis=-1)
+    lightness = tf.clip_by_value(lightness, 0.0, 1.0)
+
+    def is_inside(share: tf.Tensor) -> tf.Tensor:
+        light = from_oklab(tf.concat([lightness, share * chroma], axis=-1))
+        found: tf.Tensor = tf.reduce_all((light >= -1e-6) & (light <= 1.0 + 1e-6), axis=-1, keepdims=True)
+        return found
+
+    low, high = tf.zeros_like(lightness), tf.ones_like(lightness)
+    whole = is_inside(high)
+    for _ in range(10):
+        middle = 0.5 * (low + high)
+        fits = is_inside(middle)
+        low, high = tf.where(fits, middle, low), tf.where(fits, high, middle)
+    share = tf.where(whole, tf.ones_like(low), low)
+    inside: tf.Tensor = tf.concat([lightness, share * chroma], axis=-1)
+    return inside
+
+
 def _to_lab(image: tf.Tensor) -> tf.Tensor:
     """Converts sRGB to OKLab in float64: in float32, dark colors come back from OKLab with errors above 1e-5."""
     return to_oklab(to_linear(tf.cast(image, tf.float64)))
@@ -143,7 +231,8 @@ def _to_lab(image: tf.Tensor) -> tf.Tensor:
 def _from_lab(lab: tf.Tensor, image: tf.Tensor, *, strength: tf.Tensor) -> tf.Tensor:
     """Converts OKLab to sRGB clipped to [0, 1]; returns the image unchanged if the strength is 0."""
     clipped = tf.clip_by_value(from_linear(from_oklab(lab)), 0.0, 1.0)
-    return tf.where(strength > 0.0, tf.cast(clipped, tf.float32), image)
+    found: tf.Tensor = tf.where(strength > 0.0, tf.cast(clipped, tf.float32), image)
+    return found
 
 
 def blur(image: tf.Tensor, sigma: float | tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tfstyle import environment, images
-from tfstyle.color import keep_colors
+from tfstyle.color import keep_colors, recolor_style
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
 from tfstyle.feedforward import serialization
@@ -21,6 +21,7 @@ from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.pictures.decoding import Picture
+from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.tensors import sides
 
 
@@ -34,7 +35,8 @@ def stylize_fast(
     seed: int | None = None,
     transform: str = "adain",
     precision: str = "auto",
-    preserve_color: bool = False,
+    color: str = "style",
+    color_strength: float = 1.0,
     size: int = 0,
     tile: int = 1024,
     output: str | os.PathLike | None = None,
@@ -57,7 +59,7 @@ def stylize_fast(
         blend, alpha, transform, precision, tile: as for `feedforward.inference.OnePassNetwork.stylize`; no `blend` for
             a network of one style, no `alpha`, `transform` and `precision` for that and a generator.
         seed: seed of the random style if a generator receives no style image; 0 if None.
-        preserve_color: keep the colors of the content image and change only its luminance.
+        color, color_strength: as for `recipes.ColorTransfer`; if there is no style image, the result is recolored.
         size: long side of the result in pixels; 0 is the content image's own.
         output, background, quality, overwrite: as for `stylize`.
 
@@ -76,17 +78,21 @@ def stylize_fast(
     styles = _as_list(styles)
     options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)
+    colors = ColorTransfer(color=color, color_strength=color_strength)
     if size < 0:
         raise UsageError(f"`size` should be at least 0, not {size!r}.")
     if output is not None:
         images.check_output(output, overwrite=overwrite, quality=quality)
     image = _read_content(content, size, background)
     style_images = [images.read_and_log(style, background=background).image for style in styles]
-    result = _stylize(network, image, style_images, options)
+    recolor = functools.partial(recolor_style, content=image, color=colors.color, strength=colors.color_strength)
+    result = _stylize(network, image, [np.asarray(recolor(tf.constant(style))) for style in style_images], options)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
-    if preserve_color:
-        result = keep_colors(result, image)
+    if not styles:
+        result = recolor(result)
+    if colors.color == "content":
+        result = keep_colors(result, image, strength=colors.color_strength)
     if output is not None:
         images.write_result(result, output, quality=quality, overwrite=overwrite)
     return result

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tfstyle import losses, neighbors
+from tfstyle import losses, nearest, neighbors
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.recipes.loss import Loss
@@ -63,7 +63,13 @@ Weigh = Callable[[str, Any], "tf.Tensor | None"]
 
 
 def describe(
-    model: StyleContentModel, loss: Loss, image: tf.Tensor, *, layers: Iterable[str] = (), weigh: Weigh | None = None
+    model: StyleContentModel,
+    loss: Loss,
+    image: tf.Tensor,
+    *,
+    layers: Iterable[str] = (),
+    weigh: Weigh | None = None,
+    places: str = "all",
 ) -> Described:
     """Describes an image.
 
@@ -73,48 +79,56 @@ def describe(
         image: float32 [1, height, width, 3] in [0, 1].
         layers: layers whose features are returned.
         weigh: weights of the positions in the sums; None computes no sums.
+        places: those whose hypercolumns are returned, if the loss compares any: "all", "keys" (as `nearest.thin`) or
+            "none".
     """
     found, _ = model.vgg.features_and_pullback(image)  # In the compute dtype, of half the size in 16 bits.
     sizes = {layer: tf.shape(found[layer])[1:3] for layer in model.style_layers}
     weights = {} if weigh is None else {layer: weigh(layer, size) for layer, size in sizes.items()}
-    return Described(
-        *describe_window(model, loss, found, window=whole(found, loss), layers=layers, weights=weights), sizes
-    )
+    window = whole(found, loss)
+    features, sums = describe_window(model, found, window, layers=layers, weights=weights)
+    columns = {} if places == "none" else make_columns(model, loss, found, window=window)
+    return Described(features, nearest.thin(columns) if columns and places == "keys" else columns, sums, sizes)
 
 
 def describe_window(
     model: StyleContentModel,
-    loss: Loss,
     found: Mapping[str, tf.Tensor],
-    *,
     window: Window,
+    *,
     layers: Iterable[str],
     weights: Mapping[str, tf.Tensor | None],
-) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, SufficientStatistics]]:
+) -> tuple[dict[str, tf.Tensor], dict[str, SufficientStatistics]]:
     """Describes an image or a tile by its features.
 
     Args:
-        model, loss, layers: as for `describe`.
-        found: layer → features, as the network returns them; of the hypercolumns, only those of these layers are made.
+        model, layers: as for `describe`.
+        found: layer → features, as the network returns them.
         window: the part that counts.
         weights: style layer → weights of the positions, or None.
 
     Returns:
-        The `features`, `columns` and `sums` of `Described`.
+        The `features` and `sums` of `Described`.
     """
-
-    def place_half(layer: str) -> tf.Tensor:
-        scaled = model.scale({layer: tf.identity(found[layer])})[layer]
-        return neighbors.to_half(place(scaled, layer, window, weights=loss.neighbor_layers))
-
     return (
         model.scale({layer: core(found[layer], layer, window) for layer in layers}),
-        neighbors.in_turn(place_half, [layer for layer in loss.neighbor_layers if layer in found]),
         {
             layer: sufficient_statistics(core(found[layer], layer, window), weights=weight)
             for layer, weight in weights.items()
         },
     )
+
+
+def make_columns(
+    model: StyleContentModel, loss: Loss, found: Mapping[str, tf.Tensor], *, window: Window
+) -> dict[str, tf.Tensor]:
+    """Returns the parts of the hypercolumns of an image or a tile at the layers that were found, in float16."""
+
+    def place_half(layer: str) -> tf.Tensor:
+        scaled = model.scale({layer: tf.identity(found[layer])})[layer]
+        return neighbors.to_half(place(scaled, layer, window, weights=loss.neighbor_layers))
+
+    return neighbors.in_turn(place_half, [layer for layer in loss.neighbor_layers if layer in found])
 
 
 def make_targets(
@@ -126,6 +140,7 @@ def make_targets(
     image: tf.Tensor | None = None,
     regions: Regions | None = None,
     see: Callable[..., Described] | None = None,
+    search: Callable[..., tf.Tensor] | None = None,
 ) -> Targets:
     """Computes the targets: the features of the content image and the statistics of the style image.
 
@@ -136,35 +151,43 @@ def make_targets(
         image: the image so far, of the content image's size, for which nearest neighbors are searched; None is the
             content image.
         regions: the regions to compare; None compares the whole images.
-        see: (image, layers=, weigh=) → `Described`; None is `describe`.
+        see: (image, layers=, weigh=, places=) → `Described`; None is `describe`.
+        search: (content image, image so far, keys) → places, as from `nearest.search`; None searches for hypercolumns
+            from `see`.
 
     Returns:
         {"content": {layer: features}, "style": {layer: statistic, prepared for the distance, or `RegionTargets`},
-        "neighbor": from `neighbors.neighbor_targets`, "terms": {name: target of a custom term}}, and with several
+        "neighbor": from `nearest.neighbor_targets`, "terms": {name: target of a custom term}}, and with several
         regions "masks": {layer: mask on the layer's grid}.
     """
     see = see or functools.partial(describe, model, loss)
     prepare = losses.find_distance(loss.distance).prepare
     own = tuple(layer for term in loss.terms if term.weight for layer in term.layers)
-    of_content = see(content, layers=(*model.content_layers, *own))
+    of_content = see(content, layers=(*model.content_layers, *own), places="all" if search is None else "none")
     queries: neighbors.Columns = {}
     if of_content.columns:
         so_far = None
         if image is not None:
             with tf.control_dependencies(list(of_content.columns.values())):  # One image's features at a time.
                 so_far = see(tf.identity(image)).columns
-        queries = neighbors.mix_queries(of_content.columns, so_far)
+        queries = nearest.mix_queries(of_content.columns, so_far)
         of_content, so_far = of_content._replace(columns={}), None  # To release them.
 
     def weigh(layer: str, size: Any) -> tf.Tensor | None:
         return None if regions is None else _style_weights(regions, loss, layer, size)
 
     with tf.control_dependencies(list(queries.values())):
-        of_style = see(tf.identity(style), layers=own, weigh=weigh)
+        of_style = see(tf.identity(style), layers=own, weigh=weigh, places="keys")
+    of_neighbors: neighbors.Columns = {}
+    if of_style.columns:
+        keys = nearest.make_keys(of_style.columns)
+        of_style = of_style._replace(columns={})
+        places = nearest.search(queries, keys) if search is None else search(content, image, keys)
+        of_neighbors = nearest.neighbor_targets(places, keys)
     pictured = Pictured(content, of_content.features), Pictured(style, of_style.features)
     targets: dict[str, Any] = {
         "content": {layer: of_content.features[layer] for layer in model.content_layers},
-        "neighbor": neighbors.neighbor_targets(queries, of_style.columns) if queries else {},
+        "neighbor": of_neighbors,
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
     statistics = model.statistics(of_style.sums)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tfstyle import images
-from tfstyle.color import finish_colors, match_colors
+from tfstyle.color import finish_colors, keep_colors, match_colors, recolor_style
 from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
@@ -25,7 +25,6 @@ from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.parts import Palette
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.steps import Snapshot, Step
@@ -124,8 +123,10 @@ class Transfer:
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
+        colors, photograph = recipe.color_transfer, content
+        style = recolor_style(style, content, color=colors.color, strength=colors.color_strength)
         cropped = crop(style, recipe.style_size.style_crop)
-        content = _recolored(match_colors, content, cropped, recipe.color_transfer)
+        content = _recolored(match_colors, content, cropped, colors.palette)
         levels = plan_levels(recipe, (height, width), sides(style), limit=memory)
         work = [level.size**2 for level in levels for _ in range(level.steps)]
         total = len(work)
@@ -159,7 +160,9 @@ class Transfer:
                         state, values = self._advance(step, state, index=index, guard=guard)
                     image = self._iterate.image(state)
                     if index == total:
-                        image = _recolored(finish_colors, image, cropped, recipe.color_transfer)
+                        image = _recolored(finish_colors, image, cropped, colors.palette)
+                        if colors.color == "content":
+                            image = _recolored(keep_colors, image, photograph, colors.color_strength)
                         if doubt := guard.doubt(image, content, style):
                             _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
@@ -293,9 +296,10 @@ class Transfer:
         self._check_sizes(content, style)
         regions = regions or self.regions(content, style)
         if tile is not None:
-            see = functools.partial(self._tiling.describe, tile=tile)
+            see, search = (functools.partial(each, tile=tile) for each in (self._tiling.describe, self._tiling.search))
             so_far = content if image is None else image
-            return make_targets(self.model, self._loss, content, style, image=so_far, regions=regions, see=see)
+            of_tiles: dict[str, Any] = {"see": see, "search": search}
+            return make_targets(self.model, self._loss, content, style, image=so_far, regions=regions, **of_tiles)
         targets: Targets = self._targets(content, style, content if image is None else image, *(regions or ()))
         return targets
 
@@ -321,11 +325,11 @@ class Transfer:
         return after, evaluation.terms | {FINITE: finite}
 
 
-def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, style: tf.Tensor, palette: Palette) -> tf.Tensor:
-    """Moves the colors of an image to those of the style image, with `match_colors` or `finish_colors`."""
-    if not palette.palette:
+def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, target: tf.Tensor, strength: float) -> tf.Tensor:
+    """Moves the colors of an image to those of another, with a function of `color`."""
+    if not strength:
         return image
-    recolored: tf.Tensor = _compiled(function)(image, style, tf.constant(palette.palette))
+    recolored: tf.Tensor = _compiled(function)(image, target, tf.constant(strength))
     return recolored
 
 

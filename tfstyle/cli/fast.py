@@ -17,6 +17,7 @@ from tfstyle.cli.stylize import default_folder, result_path
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
 from tfstyle.pictures import decoding, encoding
 from tfstyle.pictures.decoding import Picture
+from tfstyle.recipes.parts import ColorTransfer
 
 _Job = tuple[Path, Path | files.FreeName]
 """A content image and the file of its result."""
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
     content, styles = Path(options.content), [Path(style) for style in options.styles]
     images.parse_color(options.background)
     encoding.check_quality(options.quality)
+    ColorTransfer(color=options.color, color_strength=options.color_strength)  # Refused before TensorFlow is loaded.
     blend = _blend(options.blend)
     if not styles and not options.model:
         raise UsageError("give a style image, or a network with --model NAME.")
@@ -96,7 +98,8 @@ def _stylize(
         seed=options.seed,
         transform=options.transform,
         precision=options.precision,
-        preserve_color=options.preserve_color,
+        color=options.color,
+        color_strength=options.color_strength,
         size=options.size,
         tile=options.tile,
         output=output,

@@ -170,7 +170,7 @@ def _add_fast(commands: Any) -> None:
     common.add_argument("--model", metavar="NAME", help=help)
     common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [that of CONTENT]")
     common.add_argument("--blend", metavar="A,B", help="weight of each STYLE [equal]")
-    common.add_argument("--preserve-color", action="store_true", help="keep the colors of CONTENT")
+    options.add_fields(common, [OPTIONS["color"], OPTIONS["color_strength"]], defaults=True)
     files = fast.add_argument_group("files")
     options.add_overwrite(files, "replace existing files")
     options.add_quality(files)

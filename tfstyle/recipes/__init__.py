@@ -8,9 +8,9 @@ from tfstyle.recipes.loss import TermWeights as TermWeights
 from tfstyle.recipes.parts import LBFGS as LBFGS
 from tfstyle.recipes.parts import SGD as SGD
 from tfstyle.recipes.parts import Adam as Adam
+from tfstyle.recipes.parts import ColorTransfer as ColorTransfer
 from tfstyle.recipes.parts import Decay as Decay
 from tfstyle.recipes.parts import Network as Network
-from tfstyle.recipes.parts import Palette as Palette
 from tfstyle.recipes.parts import Parametrization as Parametrization
 from tfstyle.recipes.parts import Start as Start
 from tfstyle.recipes.parts import StyleSize as StyleSize

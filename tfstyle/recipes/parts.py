@@ -1,4 +1,4 @@
-"""Parts of a recipe, frozen self-validating values: network, optimizer, parametrization, start, style size, palette.
+"""Parts of a recipe, frozen self-validating values: network, optimizer, parametrization, start, style size, colors.
 
 Each part is passed as a whole to the module that uses it. Fields made by `option` are also command-line options.
 Imports no TensorFlow.
@@ -15,6 +15,9 @@ from tfstyle.fields import LARGEST_SEED, CheckedFields, check_fields, field, opt
 
 STARTS = ("content", "noise", "adain")
 """Names of start images; any other value is the path of a picture."""
+
+COLORS = ("style", "content", "match", "histogram")
+"""Which colors a result has; see `ColorTransfer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,17 +242,37 @@ class StyleSize(CheckedFields):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Palette(CheckedFields):
-    """How far the colors of the result are moved to those of the style image, before and after the optimization.
+class ColorTransfer(CheckedFields):
+    """Which colors the result has, and how far they are moved.
 
-    Before, the content image is recolored by `color.match_colors`: the start image, the detail added at each level and
-    the content features are those of the recolored one. After, `color.finish_colors` moves the broad colors of the
-    last step's image, and of no other; a run that ends early is not finished so.
+    The style image is recolored before anything else (`color.recolor_style`). Then the content image is recolored by
+    `color.match_colors`: the start image, the detail added at each level and the content features are those of the
+    recolored one. The last step's image, and no other, is finished: `color.finish_colors` moves its broad colors, and
+    `color.keep_colors` brings back the content image's. A run that ends early is not finished so.
 
     Attributes:
-        palette: share of the way, 0 to 1, both before and after; 0 changes nothing.
+        color: "style", the style image's colors; or the content image's: "content" brings them back at the end and
+            leaves only the lightness that was painted; "match" and "histogram" recolor the style image, by mean and
+            covariance of its colors or by the histogram of each channel.
+        color_strength: how far colors are moved to the content image's, 0 to 1; 0 is "style".
+        palette: how far colors are moved to the (recolored) style image's, 0 to 1, both before and after; 0 changes
+            nothing.
     """
 
+    color: str = option(
+        "style",
+        "colors of the result: the painting's (style) or the photograph's: kept (content), or given to the painting "
+        "beforehand, by mean and covariance (match) or by channel (histogram)",
+        choices=COLORS,
+    )
+    color_strength: float = option(
+        1.0, "how far colors are moved to the photograph's if --color asks for it: 0 to 1", low=0.0, high=1.0
+    )
     palette: float = option(
         0.0, "how far colors are moved to the painting's, before the run and at its end: 0 to 1", low=0.0, high=1.0
     )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.color == "style" and self.color_strength != 1.0:
+            raise UsageError('`color_strength` needs a `color` of "content", "match" or "histogram".')

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import check_fields, option_fields
 from tfstyle.recipes.loss import Loss, Term, TermWeights
-from tfstyle.recipes.parts import LBFGS, SGD, Adam, Decay, Network, Palette, Parametrization, Start, StyleSize
+from tfstyle.recipes.parts import LBFGS, SGD, Adam, ColorTransfer, Decay, Network, Parametrization, Start, StyleSize
 from tfstyle.recipes.pyramid import Pyramid
 
 
@@ -60,7 +60,7 @@ class Recipe:
     pyramid: Pyramid = field(default_factory=Pyramid)
     start: Start = field(default_factory=Start)
     style_size: StyleSize = field(default_factory=StyleSize)
-    color_transfer: Palette = field(default_factory=Palette)
+    color_transfer: ColorTransfer = field(default_factory=ColorTransfer)
 
     def __post_init__(self) -> None:
         """Checks that each part has the right type, and that the parts are compatible."""
@@ -115,7 +115,7 @@ PARTS: Mapping[str, type] = MappingProxyType(
         "pyramid": Pyramid,
         "start": Start,
         "style_size": StyleSize,
-        "color_transfer": Palette,
+        "color_transfer": ColorTransfer,
     }
 )
 """Field of `Recipe` → type of the part; without `optimizer`, which may also be a custom object."""
@@ -126,7 +126,7 @@ OPTIMIZERS = (LBFGS, Adam, SGD)
 OPTIONS: Mapping[str, dataclasses.Field] = MappingProxyType(
     {
         item.name: item
-        for part in (Pyramid, TermWeights, Loss, StyleSize, Palette, Start, Network)
+        for part in (Pyramid, TermWeights, Loss, StyleSize, ColorTransfer, Start, Network)
         for item in option_fields(part)
     }
 )
@@ -148,7 +148,7 @@ class Overrides(TypedDict, total=False):
     pyramid: Pyramid
     start: Start
     style_size: StyleSize
-    color_transfer: Palette
+    color_transfer: ColorTransfer
 
     content_layers: Mapping[str, float] | tuple[str, ...] | list[str]
     style_layers: Mapping[str, float] | tuple[str, ...] | list[str]
@@ -207,6 +207,8 @@ class Overrides(TypedDict, total=False):
     style_resize: str
     style_crop: float
 
+    color: str
+    color_strength: float
     palette: float
 
 
