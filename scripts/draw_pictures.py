@@ -1,7 +1,8 @@
-"""Draws the pictures of docs/good-pictures.md from the samples: the gallery, and one row for each mechanism.
+"""Draws the pictures of docs/good-pictures.md and docs/control.md from the samples.
 
     python scripts/draw_pictures.py gallery notebooks/pictures/gallery.jpg
     python scripts/draw_pictures.py mechanisms notebooks/pictures/mechanisms.jpg
+    python scripts/draw_pictures.py colors notebooks/pictures/colors.jpg --width 240
 
 Pictures are kept in --folder and not computed again.
 """
@@ -32,12 +33,22 @@ MECHANISMS = (
     ),
     ("neuschwanstein", "harvest", ("without added detail", {"add_detail": False}), ("detail added: the default", {})),
     ("colosseum", "harvest", ("start from noise", {"init": "noise"}), ("from the photograph: the default", {})),
-    ("chelsea", "night_cafe", ("total variation 0", {"tv_weight": 0.0}), ("total variation 2: the default", {})),
+    ("chelsea", "night_cafe", ("total variation 2", {"tv_weight": 2.0}), ("total variation 0.5: the default", {})),
     ("neuschwanstein", "night_cafe", ("palette 0", {"palette": 0.0}), ("palette 0.5: the default", {})),
     ("colosseum", "starry_night", ("style scale 1: the default", {}), ("style scale 2", {"style_scale": 2.0})),
     ("chelsea", "starry_night", ("regions none: the default", {}), ("regions 3", {"regions": "3"})),
 )
 """Photograph, painting, and for either side a label and what differs from the default recipe."""
+
+PAIRS = (("neuschwanstein", "starry_night"), ("colosseum", "harvest"))
+COLORS = (
+    ("the painting's: the default", {}),
+    ("content", {"color": "content"}),
+    ("content, strength 0.5", {"color": "content", "color_strength": 0.5}),
+    ("match", {"color": "match"}),
+    ("histogram", {"color": "histogram"}),
+)
+"""A label and what differs from the default recipe."""
 
 
 def stylize(photograph, painting, method, overrides, options):
@@ -77,17 +88,27 @@ def draw_mechanisms(options):
     return plots.draw_grid(found, labels, columns=2)
 
 
+def draw_colors(options):
+    """Draws two pairs with each choice of colors."""
+    found = [stylize(*pair, "balanced", overrides, options)[0] for pair in PAIRS for _, overrides in COLORS]
+    labels = [label for _ in PAIRS for label, _ in COLORS]
+    return plots.draw_grid([images.fit(image, options.width) for image in found], labels, columns=len(COLORS))
+
+
+SHEETS = {"gallery": draw_gallery, "mechanisms": draw_mechanisms, "colors": draw_colors}
+
+
 def main():
     """Draws one sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sheet", choices=("gallery", "mechanisms"))
+    parser.add_argument("sheet", choices=SHEETS)
     parser.add_argument("output", type=Path)
     parser.add_argument("--size", type=int, default=320, help="long side of the pictures")
     parser.add_argument("--width", type=int, default=300, help="long side of the pictures on the sheet")
     parser.add_argument("--folder", type=Path, default=Path("out/pictures"), help="where pictures are kept")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    sheet = {"gallery": draw_gallery, "mechanisms": draw_mechanisms}[options.sheet](options)
+    sheet = SHEETS[options.sheet](options)
     images.write_result(np.float32(sheet / 255.0), options.output, quality=85, overwrite=True)
 
 

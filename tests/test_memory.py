@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import mini_recipe
 
+from tfstyle import vgg19
 from tfstyle.errors import MemoryLimitError
 from tfstyle.memory import memory_needed, plan_levels, plan_run
 from tfstyle.recipes import LBFGS, SGD, get_recipe
@@ -16,8 +17,9 @@ def test_memory_grows_with_the_picture_and_the_history():
     small, large = mini_recipe(), mini_recipe(optimizer=LBFGS(history=100))
     assert memory_needed(small, (200, 300), (100, 100)) > 200 * 300 * 1000
     assert memory_needed(small, (200, 300), (400, 600)) > 1.5 * memory_needed(small, (200, 300))
-    # The pairs, held twice by an update.
-    assert memory_needed(large, (200, 300)) > 2 * 12 * 200 * 200 * 300
+    # 200 vectors of the pairs instead of 20.
+    few = mini_recipe(optimizer=LBFGS(history=10))
+    assert memory_needed(large, (200, 300)) - memory_needed(few, (200, 300)) == 180 * 12 * 200 * 300
     half = get_recipe(small, precision="bfloat16")
     assert memory_needed(half, (2000, 3000)) < 0.8 * memory_needed(small, (2000, 3000))
 
@@ -44,7 +46,19 @@ def test_in_tiles_a_large_picture_needs_far_less():
     assert memory_needed(small, (4000, 6000), tile=256) < memory_needed(small, (4000, 6000), tile=512)
     # Between blocks 64/4 + 128/16 + 256/64 + 512/256 = 30 numbers, of the content features 512/64 = 8.
     more = memory_needed(small, (4000, 6000), tile=512) - memory_needed(small, (4000, 3000), tile=512)
-    assert more == 12_000_000 * (4 * 30 + 4 * 8 + 72) + round(12_000_000 * 2.3 * 48)
+    assert more == 12_000_000 * (4 * 30 + 4 * 8 + 72 + 8 * 12)
+
+
+def test_a_search_in_tiles_needs_hardly_more_for_a_larger_picture():
+    recipe, without = get_recipe("balanced"), get_recipe("balanced", neighbor_weight=0.0)
+
+    def of_search(*sizes):
+        return memory_needed(recipe, *sizes, tile=256) - memory_needed(without, *sizes, tile=256)
+
+    channels, size = sum(vgg19.filters(layer) for layer in recipe.loss.neighbor_layers), (600, 800)
+    # Thrice the columns in float16 and twice 512 products of a key; 5200 bytes of a query.
+    assert of_search(size, size) == 30_000 * (6 * channels + 4096) + 5200 * 30_000
+    assert of_search((4000, 6000), (4000, 6000)) == 65_536 * (6 * channels + 4096) + 5200 * 1_500_000
 
 
 def test_a_plan_takes_tiles_from_the_first_level_that_does_not_fit():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from tfstyle.environment import dtype_policy
 from tfstyle.errors import MemoryLimitError
 from tfstyle.images import fit_size
+from tfstyle.nearest import MAX_KEYS
 from tfstyle.neighbors import bytes_per_pixel, reference_layer
 from tfstyle.recipes.parts import LBFGS
 from tfstyle.recipes.recipe import Recipe
@@ -16,11 +18,14 @@ from tfstyle.vgg19 import VGG19_BLOCKS, block_of, filters, stride
 
 _log = logging.getLogger("tfstyle")
 
-BYTES_PER_PIXEL = {"float32": 1850, "mixed_bfloat16": 1150}
+BYTES_PER_PIXEL = {"float32": 1500, "mixed_bfloat16": 900}
 """Keras dtype policy → peak memory of one evaluation of loss and gradient, in bytes per pixel."""
 
-BYTES_PER_TILE_PIXEL = {"float32": 4500, "mixed_bfloat16": 3500}
+BYTES_PER_TILE_PIXEL = {"float32": 1000, "mixed_bfloat16": 1400}
 """Keras dtype policy → peak memory of the gradient of one tile, in bytes per pixel of a tile of the first block."""
+
+BYTES_OF_TILES = 150_000_000
+"""Memory of tiles of any length, in bytes."""
 
 BYTES_PER_REGION = 300
 """Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
@@ -110,10 +115,10 @@ def _fitting_size(recipe: Recipe, content: tuple[int, int], style: tuple[int, in
 def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = None) -> int:
     """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
 
-    The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, measured as a
-    process's peak at 512 and 1024 pixels, that of hypercolumns while neighbors are searched, and the optimizer's state
-    per pixel of the result, held twice in an update. In tiles, it adds what is kept of the whole images and the memory
-    of one tile.
+    The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, that of
+    hypercolumns while neighbors are searched, and the optimizer's state and update per pixel of the result. In tiles,
+    it adds what is kept of the whole images and the memory of one tile. Its numbers are fitted to peaks measured from
+    512 to 2048 pixels.
 
     Args:
         recipe: the recipe to run.
@@ -125,20 +130,26 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
     """
     pixels = [height * width for height, width in sizes]
     optimizer, regions = recipe.optimizer, recipe.loss.region_count
-    state = 12 * (2 * optimizer.history if isinstance(optimizer, LBFGS) else 4) * pixels[0]
+    # Tensors of the image's size: those that are kept, and those of an update.
+    tensors = 2 * optimizer.history + 12 if isinstance(optimizer, LBFGS) else 8
+    images = (72 + 12 * tensors) * pixels[0]
     matched = recipe.loss.neighbor_layers if recipe.term_weights.neighbor_weight else ()
     policy = dtype_policy(recipe.network.precision)
     if tile is None:
         per_pixel = BYTES_PER_PIXEL[policy] + bytes_per_pixel(matched)
         per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
-        evaluation = per_pixel * max(pixels) + 72 * pixels[0]
-        return BYTES_AT_LEAST + max(evaluation + state, round(2.3 * state))
+        return BYTES_AT_LEAST + per_pixel * max(pixels) + images
     kept = _kept_bytes(recipe, 2 if policy == "mixed_bfloat16" else 4) * pixels[0]
-    columns = 2 * sum(map(filters, matched)) // stride(reference_layer(matched)) ** 2 if matched else 0
-    tiles = BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
-    search = columns * (pixels[0] + max(pixels))  # Of the image so far or the style image, beside the content image's.
-    # Added up: TensorFlow keeps what the search and the update have taken, and can hardly use it again for tiles.
-    return BYTES_AT_LEAST + kept + 72 * pixels[0] + search + tiles + round(2.3 * state)
+    tiles = BYTES_OF_TILES + BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
+    # Added up: TensorFlow keeps what the search has taken, and can hardly use it again for tiles.
+    return BYTES_AT_LEAST + kept + images + (_search_bytes(matched, pixels) if matched else 0) + tiles
+
+
+def _search_bytes(layers: Iterable[str], pixels: list[int]) -> int:
+    """Returns the memory of a search in tiles: keys in float16 three times, products, and what a query takes."""
+    grid, names = stride(reference_layer(layers)) ** 2, tuple(layers)
+    keys = min(MAX_KEYS, max(pixels[1:], default=0) // grid)
+    return 6 * sum(map(filters, names)) * keys + 4096 * keys + 5200 * pixels[0] // grid
 
 
 def _kept_bytes(recipe: Recipe, width: int) -> int:
