@@ -1,6 +1,7 @@
 """Pixels as picture files."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,16 @@ from tfstyle.pictures import encoding
 
 def test_values_in_8_bits_worked_by_hand():
     assert encoding.to_uint8(np.array([0.4999 / 255, 0.5001 / 255, 1.3, -0.2], "float32")).tolist() == [0, 1, 255, 0]
+
+
+def test_a_large_image_is_converted_without_copies_in_floating_point(rng):
+    image = rng.uniform(-0.1, 1.1, size=(1, 1500, 1700, 3)).astype("float32")
+    tracemalloc.start()
+    found = encoding.to_uint8(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.clip(np.rint(image * np.float32(255.0)), 0, 255))
+    assert peak < 1.1 * found.nbytes + 3 * 4 * encoding._BAND
 
 
 def test_equal_images_give_equal_bytes_at_any_time(rng):

@@ -272,7 +272,7 @@ def _to_pixels(image: Any, alpha: Any) -> np.ndarray:
             sizes = " and ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (pixels, covered))
             raise UsageError(f"an image and its alpha should have one size; received {sizes}.")
         pixels = np.concatenate([pixels, covered], axis=-1)
-    if not np.isfinite(pixels).all():
+    if pixels.size and not np.isfinite([pixels.min(), pixels.max()]).all():  # Both are NaN if a value is.
         raise InputError("an image to be written should be finite; received NaN or infinite values.")
     return to_uint8(pixels)
 
@@ -286,7 +286,7 @@ def _check_array(name: str, values: Any, *, channels: int) -> np.ndarray:
         raise UsageError(f"{name} should have the shape {wanted}; received {list(array.shape)}.")
     if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         raise UsageError(f"{name} should hold floats in [0, 1]; received {array.dtype}.")
-    return array.reshape(shape).astype(np.float32)
+    return array.reshape(shape).astype(np.float32, copy=False)
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False, alpha: bool = False, quality: int = 95) -> None:

@@ -28,9 +28,19 @@ WRITERS = {
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Converts values in [0, 1] to 8 bits: clipped and rounded, not truncated."""
-    rounded: np.ndarray = np.rint(np.clip(values, 0.0, 1.0) * 255.0)
-    return rounded.astype(np.uint8)
+    """Converts values in [0, 1] to 8 bits: clipped and rounded, not truncated.
+
+    A band at a time, so that a large picture is not copied several times in floating point.
+    """
+    pixels = np.empty(values.shape, np.uint8)
+    flat, numbers = values.reshape(-1), pixels.reshape(-1)
+    for begin in range(0, flat.size, _BAND):
+        band = slice(begin, begin + _BAND)
+        numbers[band] = np.rint(np.clip(flat[band], 0.0, 1.0) * 255.0)
+    return pixels
+
+
+_BAND = 1 << 20
 
 
 def encode(
