@@ -23,7 +23,7 @@ MAX_GAIN = 4.0
 """Largest factor by which a map of colors stretches a variation, and with it a photograph's noise."""
 
 MIN_CONTRAST = 0.25
-"""Least share of an image's contrast that `match_contrast` keeps."""
+"""Least share of an image's contrast that `match_chroma` keeps."""
 
 _TO_CONES = np.array(
     [
@@ -101,7 +101,7 @@ def recolor_style(style: tf.Tensor, content: tf.Tensor, *, color: str, strength:
     Args:
         style, content: float32 [1, height, width, 3], sRGB, in [0, 1], of any sizes.
         color: "style" returns the style image itself, "histogram" matches the histogram of each channel, "content" and
-            "match" mean and covariance in OKLab.
+            "match" use `match_chroma`.
         strength: share of the way, 0 to 1.
 
     References:
@@ -111,7 +111,7 @@ def recolor_style(style: tf.Tensor, content: tf.Tensor, *, color: str, strength:
         return style
     if color == "histogram":
         return match_histograms(style, content, strength=strength)
-    return match_contrast(style, content, strength=strength)
+    return match_chroma(style, content, strength=strength)
 
 
 def match_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
@@ -140,21 +140,19 @@ def match_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Te
     return _from_lab(moved, image, strength=strength)
 
 
-def match_contrast(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
-    """Moves colors like `match_colors`, but keeps at least `MIN_CONTRAST` of the deviation of an image's lightness.
+def match_chroma(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
+    """Moves colors like `match_colors`, but scales lightness by itself, between `MIN_CONTRAST` and 1.
 
-    Strokes would vanish in the colors of an even content image. Args and returns are those of `match_colors`.
+    Strokes would vanish in the colors of an even content image, and crackle in those of one with more contrast than
+    the painting. Args and returns are those of `match_colors`.
     """
     lab, strength = _to_lab(image), tf.cast(strength, tf.float64)
     moved = _monge_map(lab, _to_lab(target), lab)
-    own, _ = tf.split(lab, [1, 2], axis=-1)
-    lightness, chroma = tf.split(moved, [1, 2], axis=-1)
-    (mean, variance), (new_mean, new_variance) = (
-        tf.nn.moments(part, (1, 2), keepdims=True) for part in (own, lightness)
-    )
-    least = new_mean + MIN_CONTRAST * (own - mean)
-    lightness = tf.where(new_variance < MIN_CONTRAST**2 * variance, least, lightness)
-    moved = tf.concat([lightness, chroma], axis=-1)
+    (own, _), (lightness, chroma) = (tf.split(part, [1, 2], axis=-1) for part in (lab, moved))
+    mean, variance = tf.nn.moments(own, (1, 2), keepdims=True)
+    new_mean, new_variance = tf.nn.moments(lightness, (1, 2), keepdims=True)
+    contrast = tf.clip_by_value(tf.sqrt(new_variance / tf.maximum(variance, NOISE**2)), MIN_CONTRAST, 1.0)
+    moved = tf.concat([new_mean + contrast * (own - mean), chroma], axis=-1)
     return _from_lab(lab + strength * (moved - lab), image, strength=strength)
 
 
