@@ -435,3 +435,17 @@ def test_what_does_not_fit_is_computed_in_tiles(pair, monkeypatch, caplog, tmp_p
 def test_memory_is_an_amount(amount, pair):
     with pytest.raises(UsageError, match="`memory` should be an amount of memory such as 4GB, not"):
         tfstyle.stylize(*pair, recipe=RECIPE, memory=amount)
+
+
+@pytest.mark.parametrize("styles", [1, 0])
+@pytest.mark.parametrize("mode", ["content", "match", "histogram"])
+def test_the_photographs_colors_with_and_without_a_painting(mode, styles, rng):
+    photo = 0.3 + 0.1 * image(rng, 40, 56) * np.array([3.0, 1.0, 0.5], "float32")
+    painting = [0.5 + 0.4 * image(rng, 48, 40) * np.array([0.2, 0.5, 1.0], "float32")][:styles]
+    options = {"model": None if styles else "starry-night"}
+    plain, found = (
+        tfstyle.stylize_fast(photo, painting, color=choice, **options).numpy() for choice in ("style", mode)
+    )
+    target = photo.mean((0, 1, 2))
+    distances = [np.abs(picture.mean((0, 1, 2)) - target).max() for picture in (found, plain)]
+    assert distances[0] < 0.5 * distances[1]

@@ -204,6 +204,22 @@ def test_with_a_palette_a_run_is_that_of_the_recolored_photograph(mini_transfer,
     assert np.abs(recolored - content).max() > 0.05
 
 
+@pytest.mark.parametrize("mode", ["content", "match", "histogram"])
+def test_with_the_photographs_colors_a_run_is_that_of_the_recolored_painting(mode, mini_transfer, rng):
+    content, style = tinted(rng, 68, 90, (0.9, 0.8, 0.6)), tinted(rng, 100, 130, (0.5, 0.7, 0.9))
+    options = {"scale_start": 40, "scale_steps": (2, 2), "palette": 0.5}
+    recolored = color.recolor_style(tf.constant(style), tf.constant(content), color=mode, strength=0.7)
+    recipe = mini_recipe(color=mode, color_strength=0.7, **options)
+    found = list(mini_transfer(recipe).steps(content, style))
+    expected = list(mini_transfer(mini_recipe(**options)).steps(content, recolored))
+    for step, other in zip(found, expected, strict=True):
+        kept = mode == "content" and step.index == 4  # At the end alone.
+        wanted = color.keep_colors(other.image, content, strength=0.7) if kept else other.image
+        np.testing.assert_allclose(step.image, wanted, atol=1e-3)
+        assert step.losses == pytest.approx(other.losses, rel=1e-3)
+    assert np.abs(recolored - style).max() > 0.05
+
+
 def test_the_photograph_takes_the_mean_color_of_the_painting(mini_transfer, rng):
     content, style = tinted(rng, 33, 47, (0.9, 0.8, 0.6)), tinted(rng, 30, 41, (0.5, 0.7, 0.9))
     recipe = mini_recipe(palette=1.0, scale_steps=(2,), learning_rate=1e-6)
