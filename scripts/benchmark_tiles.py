@@ -44,7 +44,8 @@ def row(size, tile, recipe_name, repeats):
     if tile:
         tiling = Tiling(model, recipe.loss)
         see = functools.partial(tiling.describe, tile=tile)
-        targets = make_targets(model, recipe.loss, content, style, see=see)
+        search = functools.partial(tiling.search, tile=tile)
+        targets = make_targets(model, recipe.loss, content, style, see=see, search=search)
         evaluate = tiling.make_objective(targets, tile=tile, **options)
     else:
         compute = tf.function(lambda *pair: make_targets(model, recipe.loss, *pair), autograph=False)

@@ -257,3 +257,15 @@ def test_tiles_are_compared_with_the_whole(capsys, monkeypatch):
     assert whole.split()[:2] == ["96", "whole"]
     assert tiled.split()[:2] == ["96", "32"]
     assert float(tiled.split()[-1]) == pytest.approx(float(whole.split()[-1]), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("benchmark")
+def test_estimates_of_memory_are_compared_with_peaks(capsys, monkeypatch):
+    arguments = ["x", "--sizes", "320", "--tiles", "0", "128", "--recipe", "balanced", "--precision", "float32"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    load("measure_memory").main()
+    _, whole, tiled = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert whole[:2] == ["320", "whole"]
+    assert tiled[:2] == ["320", "128"]
+    assert all(0.4 < float(row[-1]) < 2.5 for row in (whole, tiled))
