@@ -562,6 +562,7 @@ def test_levels_that_fit_are_computed_as_a_whole(mini_transfer, rng, monkeypatch
 
     monkeypatch.setattr(tiling.Tiling, "make_objective", watched)
     monkeypatch.setattr(memory, "BYTES_PER_TILE_PIXEL", {"float32": 0})
+    monkeypatch.setattr(memory, "BYTES_OF_TILES", 0)
     painter = mini_transfer(recipe)
     steps = painter.steps(image(rng, 85, 131), image(rng, 90, 110), memory=enough)
     assert sides(next(steps).image) == (43, 66)
