@@ -79,7 +79,7 @@ def plain_network(weights):
 
 
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
-@pytest.mark.parametrize(("size", "steps"), [(320, 12), pytest.param(600, 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("size", "steps"), [(320, 20), pytest.param(600, 20, marks=pytest.mark.slow)])
 def test_the_tutorials_losses_are_those_of_a_plain_loop(size, steps, either_weights):
     """On the raw network as it is; on the embedded one with each layer at its published magnitude."""
     layers = (*STYLE_LAYERS, "block5_conv2")

@@ -129,6 +129,9 @@ def test_graphs_serve_targets_of_any_rank(rng):
         whole = make_objective(model, loss, targets, weights=weights)(content)
         check(whole, tiling.make_objective(targets, weights=weights, tile=32)(content), 1e-8)
     assert len(ranks) == 2
+    graphs = len(tiling._graphs)
+    check(whole, tiling.make_objective(targets, weights=weights, tile=64)(content), 1e-8)
+    assert len(tiling._graphs) == graphs
 
 
 @pytest.mark.parametrize("padding_mode", ["zero", "replicate", "reflect"])

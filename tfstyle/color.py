@@ -95,7 +95,7 @@ def keep_colors(image: tf.Tensor, content: tf.Tensor, *, strength: float | tf.Te
     return _from_lab(lab, image, strength=strength)
 
 
-def recolor_style(style: tf.Tensor, content: tf.Tensor, *, color: str, strength: float) -> tf.Tensor:
+def recolor_style(style: Any, content: Any, *, color: str, strength: float) -> Any:
     """Gives the style image the colors of the content image, as `recipes.ColorTransfer` asks for it.
 
     Args:
@@ -210,14 +210,13 @@ def _into_gamut(lab: tf.Tensor) -> tf.Tensor:
         found: tf.Tensor = tf.reduce_all((light >= -1e-6) & (light <= 1.0 + 1e-6), axis=-1, keepdims=True)
         return found
 
-    low, high = tf.zeros_like(lightness), tf.ones_like(lightness)
-    whole = is_inside(high)
+    high = tf.ones_like(lightness)
+    low = tf.cast(is_inside(high), high.dtype)  # 1 stays 1.
     for _ in range(10):
         middle = 0.5 * (low + high)
         fits = is_inside(middle)
         low, high = tf.where(fits, middle, low), tf.where(fits, high, middle)
-    share = tf.where(whole, tf.ones_like(low), low)
-    inside: tf.Tensor = tf.concat([lightness, share * chroma], axis=-1)
+    inside: tf.Tensor = tf.concat([lightness, low * chroma], axis=-1)
     return inside
 
 

@@ -24,3 +24,13 @@ def any_size_specs(tensors: Any) -> Any:
         return tf.TensorSpec([shape[0], None, None, shape[3]] if len(shape) == 4 else shape, tensor.dtype)
 
     return tf.nest.map_structure(spec, tensors)
+
+
+def common_specs(first: Any, second: Any) -> Any:
+    """Returns the specifications that the tensors of two nested specifications of one structure fulfill."""
+
+    def common(one: tf.TensorSpec, other: tf.TensorSpec) -> tf.TensorSpec:
+        sides = zip(one.shape.as_list(), other.shape.as_list(), strict=True)
+        return tf.TensorSpec([side if side == another else None for side, another in sides], one.dtype)
+
+    return tf.nest.map_structure(common, first, second)

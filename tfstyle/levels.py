@@ -29,5 +29,10 @@ def scale(image: tf.Tensor, factor: float) -> tf.Tensor:
 def crop(image: tf.Tensor, margin: float) -> tf.Tensor:
     """Crops a fraction of an image's short side at each edge."""
     height, width = sides(image)
-    edge = round(margin * min(height, width))
+    edge = edge_of(height, width, margin)
     return image[:, edge : height - edge, edge : width - edge]
+
+
+def edge_of(height: int, width: int, margin: float) -> int:
+    """Returns the pixels that `crop` takes away at each edge."""
+    return round(margin * min(height, width))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tfstyle.environment import dtype_policy
 from tfstyle.errors import MemoryLimitError
 from tfstyle.images import fit_size
+from tfstyle.levels import edge_of
 from tfstyle.nearest import MAX_KEYS
 from tfstyle.neighbors import bytes_per_pixel, reference_layer
 from tfstyle.recipes.parts import LBFGS
@@ -65,7 +66,7 @@ def plan_levels(
             is planned in the way that needs least.
     """
     long_side = max(content)
-    edge = round(recipe.style_size.style_crop * min(style))
+    edge = edge_of(*style, recipe.style_size.style_crop)
     levels = []
     for size, steps in recipe.pyramid.levels(long_side, min(*content, *(side - 2 * edge for side in style))):
         sizes = [fit_size(*image, round(max(image) * size / long_side)) for image in (content, style)]

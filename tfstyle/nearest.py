@@ -26,20 +26,35 @@ _CANDIDATES, _ROWS = 8, 512
 _EPSILON = 1e-8
 
 
+class Centered(NamedTuple):
+    """Hypercolumns, from which a mean is to be subtracted.
+
+    Attributes:
+        columns: layer → float16 [1, keys, 1, channels].
+        means: layer → float32 [channels], the mean of `columns`.
+    """
+
+    columns: Columns
+    means: Mapping[str, tf.Tensor]
+
+    def at(self, layer: str, numbers: tf.Tensor) -> tf.Tensor:
+        """Returns the part of some of them at a layer, less the mean, [..., channels]."""
+        rows: tf.Tensor = _wide(tf.gather(self.columns[layer][0, :, 0], numbers)) - self.means[layer]
+        return rows
+
+
 class Keys(NamedTuple):
     """Places of the style image, among which neighbors are searched.
 
     Attributes:
-        columns: layer → float16 [1, keys, 1, channels], their hypercolumns.
-        means: layer → float32 [channels], the mean of `columns`.
+        held: their hypercolumns.
         inverse: float32 [keys], 1 / norm of the centered hypercolumns; those of an even image are 0, and so is their
             cosine.
         axes: layer → float32 [channels, axes], the principal axes of the directions of centered hypercolumns.
         short: float32 [keys, axes], these directions along the axes.
     """
 
-    columns: Columns
-    means: Mapping[str, tf.Tensor]
+    held: Centered
     inverse: tf.Tensor
     axes: Mapping[str, tf.Tensor]
     short: tf.Tensor
@@ -89,24 +104,23 @@ def make_keys(style: Columns) -> Keys:
     columns = in_turn(
         lambda layer: tf.reshape(to_half(style[layer]), [1, -1, 1, static_shape(style[layer])[-1]]), style
     )
-    means = in_turn(lambda layer: _mean(columns[layer]), columns)
+    held = Centered(columns, in_turn(lambda layer: _mean(columns[layer]), columns))
     count = tf.shape(next(iter(columns.values())))[1]
     sample = tf.unique(tf.cast(tf.linspace(0.0, tf.cast(count - 1, tf.float32), _SAMPLE), tf.int32))[0]
 
     def square(numbers: tf.Tensor) -> tf.Tensor:
-        return _sum([tf.reduce_sum(_centered(columns, means, layer, numbers) ** 2, axis=1) for layer in columns])
+        squares: tf.Tensor = tf.add_n([tf.reduce_sum(held.at(layer, numbers) ** 2, axis=1) for layer in columns])
+        return squares
 
     inverse = tf.math.rsqrt(_in_bands(square, count) + _EPSILON)
-    axes = _principal_axes(
-        {layer: _centered(columns, means, layer, sample) for layer in columns}, tf.gather(inverse, sample)
-    )
+    axes = _principal_axes({layer: held.at(layer, sample) for layer in columns}, tf.gather(inverse, sample))
 
     def shorten(numbers: tf.Tensor) -> tf.Tensor:
-        parts = [tf.matmul(_centered(columns, means, layer, numbers), axes[layer]) for layer in columns]
-        short: tf.Tensor = _sum(parts) * tf.gather(inverse, numbers)[:, None]
+        parts = [tf.matmul(held.at(layer, numbers), axes[layer]) for layer in columns]
+        short: tf.Tensor = tf.add_n(parts) * tf.gather(inverse, numbers)[:, None]
         return short
 
-    return Keys(columns, means, inverse, axes, _in_bands(shorten, count))
+    return Keys(held, inverse, axes, _in_bands(shorten, count))
 
 
 def project(columns: Columns, axes: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -120,7 +134,8 @@ def project(columns: Columns, axes: Mapping[str, tf.Tensor]) -> tf.Tensor:
         float32 [1, height, width, axes].
     """
     products = in_turn(lambda layer: _wide(columns[layer]) @ axes[layer], columns)
-    return _sum(list(products.values()))
+    total: tf.Tensor = tf.add_n(list(products.values()))
+    return total
 
 
 def choose(short: tf.Tensor, keys: Keys) -> tf.Tensor:
@@ -139,12 +154,12 @@ def choose(short: tf.Tensor, keys: Keys) -> tf.Tensor:
     return chosen
 
 
-def compare(columns: Columns, keys: Keys, candidates: tf.Tensor) -> tf.Tensor:
+def compare(columns: Columns, held: Centered, candidates: tf.Tensor) -> tf.Tensor:
     """Multiplies queries, or their parts at some layers, by the centered hypercolumns of their candidates.
 
     Args:
         columns: the queries.
-        keys: the keys.
+        held: those of the keys.
         candidates: from `choose`, for these queries.
 
     Returns:
@@ -155,11 +170,12 @@ def compare(columns: Columns, keys: Keys, candidates: tf.Tensor) -> tf.Tensor:
 
     def products(band: tf.Tensor) -> tf.Tensor:
         near = tf.gather(numbers, band)
-        parts = []
-        for layer, of_layer in rows.items():
-            near_keys = _centered(keys.columns, keys.means, layer, near)
-            parts.append(tf.einsum("qc,qkc->qk", _wide(tf.gather(of_layer, band)), near_keys))
-        return _sum(parts)
+        parts = [
+            tf.einsum("qc,qkc->qk", _wide(tf.gather(of_layer, band)), held.at(layer, near))
+            for layer, of_layer in rows.items()
+        ]
+        total: tf.Tensor = tf.add_n(parts)
+        return total
 
     found: tf.Tensor = tf.reshape(_in_bands(products, tf.shape(numbers)[0]), tf.shape(candidates))
     return found
@@ -177,8 +193,9 @@ def decide(products: tf.Tensor, candidates: tf.Tensor, keys: Keys, *, means: Map
     count = tf.shape(keys.inverse)[0]
 
     def of_mean(numbers: tf.Tensor) -> tf.Tensor:
-        centered = {layer: _centered(keys.columns, keys.means, layer, numbers) for layer in means}
-        return _sum([tf.linalg.matvec(part, means[layer]) for layer, part in centered.items()])
+        parts = [tf.linalg.matvec(keys.held.at(layer, numbers), mean) for layer, mean in means.items()]
+        total: tf.Tensor = tf.add_n(parts)
+        return total
 
     cosines = (products - tf.gather(_in_bands(of_mean, count), candidates)) * tf.gather(keys.inverse, candidates)
     found: tf.Tensor = tf.gather(candidates, tf.argmax(cosines, axis=-1), batch_dims=3)[..., None]
@@ -189,7 +206,7 @@ def search(queries: Columns, keys: Keys) -> tf.Tensor:
     """Finds the key most similar to each query: int32 [1, height, width, 1], the number of a key."""
     candidates = choose(project(queries, keys.axes), keys)
     means = in_turn(lambda layer: _mean(queries[layer]), queries)
-    return decide(compare(queries, keys, candidates), candidates, keys, means=means)
+    return decide(compare(queries, keys.held, candidates), candidates, keys, means=means)
 
 
 def neighbor_targets(places: tf.Tensor, keys: Keys) -> Columns:
@@ -203,17 +220,11 @@ def neighbor_targets(places: tf.Tensor, keys: Keys) -> Columns:
         `places` under `PLACES`, and under each layer its part of the keys' hypercolumns, of norm 1, float16 [1, keys,
         1, channels].
     """
-    squares = in_turn(
-        lambda layer: tf.reduce_sum(_wide(keys.columns[layer]) ** 2, axis=-1, keepdims=True), keys.columns
-    )
+    columns = keys.held.columns
+    squares = in_turn(lambda layer: tf.reduce_sum(_wide(columns[layer]) ** 2, axis=-1, keepdims=True), columns)
     inverse = tf.math.rsqrt(tf.add_n(list(squares.values())) + _EPSILON)
-    units = in_turn(lambda layer: tf.cast(_wide(keys.columns[layer]) * inverse, tf.float16), keys.columns)
+    units = in_turn(lambda layer: tf.cast(_wide(columns[layer]) * inverse, tf.float16), columns)
     return {PLACES: places} | units
-
-
-def _sum(parts: list[tf.Tensor]) -> tf.Tensor:
-    total: tf.Tensor = tf.add_n(parts)
-    return total
 
 
 def _wide(part: tf.Tensor) -> tf.Tensor:
@@ -224,12 +235,6 @@ def _wide(part: tf.Tensor) -> tf.Tensor:
 def _mean(part: tf.Tensor) -> tf.Tensor:
     mean: tf.Tensor = tf.reduce_mean(_wide(part), axis=(0, 1, 2))
     return mean
-
-
-def _centered(columns: Columns, means: Mapping[str, tf.Tensor], layer: str, numbers: tf.Tensor) -> tf.Tensor:
-    """Returns the part of some keys' hypercolumns at a layer, less the mean, [..., channels]."""
-    rows: tf.Tensor = _wide(tf.gather(columns[layer][0, :, 0], numbers)) - means[layer]
-    return rows
 
 
 def _in_bands(function: Callable[[tf.Tensor], tf.Tensor], count: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:

@@ -86,7 +86,7 @@ def stylize_fast(
     image = _read_content(content, size, background)
     style_images = [images.read_and_log(style, background=background).image for style in styles]
     recolor = functools.partial(recolor_style, content=image, color=colors.color, strength=colors.color_strength)
-    result = _stylize(network, image, [np.asarray(recolor(tf.constant(style))) for style in style_images], options)
+    result = _stylize(network, image, [np.asarray(recolor(style)) for style in style_images], options)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if not styles:

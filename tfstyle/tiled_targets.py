@@ -7,7 +7,6 @@ groups, 30 numbers per pixel for VGG-19.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
@@ -16,7 +15,7 @@ import numpy as np
 
 from tfstyle import layout, nearest
 from tfstyle.environment import tf
-from tfstyle.graphs import any_size_specs, compile_once
+from tfstyle.graphs import any_size_specs, common_specs, compile_once
 from tfstyle.layout import Group, Piece, make_pieces
 from tfstyle.model import StyleContentModel
 from tfstyle.nearest import Keys
@@ -26,6 +25,7 @@ from tfstyle.statistics import add
 from tfstyle.targets import Described, Weigh, describe_window, make_columns
 from tfstyle.tensors import sides
 from tfstyle.vgg import POOLED
+from tfstyle.vgg19 import block_of
 from tfstyle.windows import Window, core
 
 GRID = "hypercolumns"
@@ -75,7 +75,7 @@ class TiledTargets:
             of_masks = {layer: masks[layer][piece.core(layer)] for layer in summed if layer in masks}
             features, of_columns, found, pooled = self._call(
                 ("describe", group.blocks, *compared, "sums", *summed, len(of_masks), columns),
-                functools.partial(self._describe_piece, group, compared, summed, columns),
+                self._describer(group, compared=compared, summed=summed, columns=columns),
                 *(x, piece.window(), of_masks),
             )
             for layer in features:
@@ -127,7 +127,7 @@ class TiledTargets:
             products[piece.grid()] += share * found.numpy()
 
         self._visit_columns(
-            parts, tile, nearest.compare, lambda piece: (keys, tf.constant(numbers[piece.grid()])), add_products
+            parts, tile, nearest.compare, lambda piece: (keys.held, tf.constant(numbers[piece.grid()])), add_products
         )
         return nearest.decide(tf.constant(products), candidates, keys, means=means)
 
@@ -149,41 +149,42 @@ class TiledTargets:
             take: receives what was computed, the piece and the share of the image.
         """
 
-        def of_piece(group: Group, x: tf.Tensor, window: Window, others: tuple[Any, ...]) -> Any:
-            features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
-            used = {layer: features[layer] for layer in group.layers}
-            columns = make_columns(self._model, self._loss, used, window=window)
-            return function(columns, *others) if columns else None, self._pooled(features, window)
+        deepest = max(map(block_of, self._loss.neighbor_layers))
+
+        def of_group(group: Group) -> Callable[..., Any]:
+            def of_piece(x: tf.Tensor, window: Window, others: tuple[Any, ...]) -> Any:
+                features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
+                used = {layer: features[layer] for layer in group.layers}
+                columns = make_columns(self._model, self._loss, used, window=window)
+                return function(columns, *others) if columns else None, self._pooled(features, window)
+
+            return of_piece
 
         for image, share in images:
 
             def visit(group: Group, piece: Piece, x: tf.Tensor, share: float = share) -> tf.Tensor | None:
                 key = (function, group.blocks)
-                others = given(piece)
-                found, pooled = self._call(key, functools.partial(of_piece, group), x, piece.window(), others)
+                found, pooled = self._call(key, of_group(group), x, piece.window(), given(piece))
                 if found is not None:
                     take(found, piece, share)
                 return cast(tf.Tensor, pooled)
 
-            self._pass(image, tile, visit)
+            self._pass(image, tile, visit, deepest=deepest)
 
-    def _describe_piece(
-        self,
-        group: Group,
-        compared: Iterable[str],
-        summed: Iterable[str],
-        columns: bool,
-        x: tf.Tensor,
-        window: Window,
-        masks: Mapping[str, tf.Tensor],
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, Any], tf.Tensor | None]:
-        """Describes a tile: features, hypercolumns, sums, and the input of the next group."""
-        features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
-        weights = {layer: masks.get(layer) for layer in summed}
-        found, sums = describe_window(self._model, features, window, layers=compared, weights=weights)
-        used = {layer: features[layer] for layer in group.layers if columns}
-        of_columns = make_columns(self._model, self._loss, used, window=window)
-        return found, of_columns, sums, self._pooled(features, window)
+    def _describer(
+        self, group: Group, *, compared: Iterable[str], summed: Iterable[str], columns: bool
+    ) -> Callable[..., Any]:
+        """Returns a function that describes a tile: features, hypercolumns, sums, and the input of the next group."""
+
+        def describe(x: tf.Tensor, window: Window, masks: Mapping[str, tf.Tensor]) -> tuple[Any, ...]:
+            features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
+            weights = {layer: masks.get(layer) for layer in summed}
+            found, sums = describe_window(self._model, features, window, layers=compared, weights=weights)
+            used = {layer: features[layer] for layer in group.layers if columns}
+            of_columns = make_columns(self._model, self._loss, used, window=window)
+            return found, of_columns, sums, self._pooled(features, window)
+
+        return describe
 
     def _pooled(self, features: Mapping[str, tf.Tensor], window: Window) -> tf.Tensor | None:
         return core(features[POOLED], POOLED, window) if POOLED in window.core else None
@@ -204,11 +205,14 @@ class TiledTargets:
         visit: Callable[[Group, Piece, tf.Tensor], tf.Tensor | None],
         *,
         keep: bool = False,
+        deepest: int | None = None,
     ) -> list[np.ndarray]:
-        """Visits all tiles, group by group; returns the inputs of all groups if they are to be kept."""
+        """Visits all tiles, group by group, down to a block; returns the inputs of all groups if they are kept."""
         inputs = [image]
         sizes = layout.grid_sizes(self._model.vgg, *sides(image))
         for group in self._groups:
+            if deepest is not None and group.blocks[0] > deepest:
+                break
             maps: dict[str, np.ndarray] = {}
             for piece in make_pieces(group, sizes, tile=tile, neighbor_layers=self._loss.neighbor_layers):
                 pooled = visit(group, piece, tf.constant(inputs[-1][piece.outer()]))
@@ -222,13 +226,17 @@ class TiledTargets:
     def _call(self, key: tuple[Any, ...], function: Callable[..., Any], *args: Any) -> Any:
         """Calls a function in a graph, compiled once for all sizes of images.
 
-        Targets of a small style image have other shapes: the factor of a covariance has as many columns as positions.
+        Other shapes differ as well: the factor of a covariance of few positions has fewer columns, and images have
+        different numbers of keys. Where a shape does, the graph is compiled again, for any length of that side.
         """
-        specs = any_size_specs(args)
-        key = (key, *tf.nest.flatten(specs))
-        if key not in self._graphs:
-            self._graphs[key] = compile_once(function, *specs)
-        return self._graphs[key](*args)
+        wanted = any_size_specs(args)
+        key = (key, *(spec.dtype for spec in tf.nest.flatten(wanted)))
+        specs, graph = self._graphs.get(key, (wanted, None))
+        common = common_specs(specs, wanted)
+        if graph is None or common != specs:
+            graph = compile_once(function, *common)
+            self._graphs[key] = common, graph
+        return graph(*args)
 
 
 def _project(columns: Columns, axes: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

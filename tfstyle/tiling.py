@@ -94,7 +94,7 @@ class Tiling(TiledTargets):
         def visit(group: Group, piece: Piece, x: tf.Tensor) -> tf.Tensor | None:
             sums, pooled = self._call(
                 ("sum", group.blocks, *weights),
-                functools.partial(self._sum_piece, group, tuple(weights)),
+                self._summer(group, tuple(weights)),
                 *(x, piece.window(), self._targets_of(targets, group, piece, grids)),
             )
             for kind, of_kind in found.items():
@@ -136,42 +136,46 @@ class Tiling(TiledTargets):
                 pooled = {} if after is None else {POOLED: tf.constant(after[piece.core(POOLED)])}
                 part = self._call(
                     ("back", group.blocks, *names, len(kernels)),
-                    functools.partial(self._take_piece_back, group, names),
-                    (tf.constant(x[piece.outer()]), piece.window(), self._targets_of(targets, group, piece, grids)),
+                    self._back_taker(group, names),
+                    *(tf.constant(x[piece.outer()]), piece.window(), self._targets_of(targets, group, piece, grids)),
                     *(upstream, pooled, kernels),
                 )
                 gradient[piece.outer()] += part.numpy()
             after = gradient
         return gradient
 
-    def _sum_piece(
-        self, group: Group, names: tuple[str, ...], x: tf.Tensor, window: Window, targets: Targets
-    ) -> tuple[Sums, tf.Tensor | None]:
-        """Computes the sums of a tile, and the input of the next group."""
-        features, _ = self._features(group, x)
-        sums, _ = self._measure(group, names, features, window, targets)
-        return sums, self._pooled(features, window)
+    def _summer(self, group: Group, names: Iterable[str]) -> Callable[..., Any]:
+        """Returns a function that computes the sums of a tile, and the input of the next group."""
 
-    def _take_piece_back(
-        self,
-        group: Group,
-        names: tuple[str, ...],
-        tile: tuple[tf.Tensor, Window, Targets],
-        upstream: Sums,
-        after: Mapping[str, tf.Tensor],
-        flipped: Mapping[str, tf.Tensor],
-    ) -> tf.Tensor:
-        """Computes the gradient at the input of a tile from those with respect to its sums and at its pooled core."""
-        x, window, targets = tile
-        features, to_input = self._features(group, x, flipped)
-        _, to_features = self._measure(group, names, features, window, targets)
-        towards = to_features(upstream)
-        for layer, gradient in after.items():
-            _, to_tile = with_pullback(functools.partial(core, layer=layer, window=window), features[layer])
-            towards[layer] = functools.partial(to_tile, tf.cast(gradient, features[layer].dtype))
-        gradient = to_input(towards)
-        wide: tf.Tensor = gradient if gradient.dtype == tf.float64 else tf.cast(gradient, tf.float32)
-        return wide
+        def sum_up(x: tf.Tensor, window: Window, targets: Targets) -> tuple[Sums, tf.Tensor | None]:
+            features, _ = self._features(group, x)
+            sums, _ = self._measure(group, names, features, window, targets)
+            return sums, self._pooled(features, window)
+
+        return sum_up
+
+    def _back_taker(self, group: Group, names: Iterable[str]) -> Callable[..., tf.Tensor]:
+        """Returns a function that computes the gradient at the input of a tile from those at its sums and its end."""
+
+        def take_back(
+            x: tf.Tensor,
+            window: Window,
+            targets: Targets,
+            upstream: Sums,
+            after: Mapping[str, tf.Tensor],
+            flipped: Mapping[str, tf.Tensor],
+        ) -> tf.Tensor:
+            features, to_input = self._features(group, x, flipped)
+            _, to_features = self._measure(group, names, features, window, targets)
+            towards = to_features(upstream)
+            for layer, gradient in after.items():
+                _, to_tile = with_pullback(functools.partial(core, layer=layer, window=window), features[layer])
+                towards[layer] = functools.partial(to_tile, tf.cast(gradient, features[layer].dtype))
+            gradient = to_input(towards)
+            wide: tf.Tensor = gradient if gradient.dtype == tf.float64 else tf.cast(gradient, tf.float32)
+            return wide
+
+        return take_back
 
     def _features(
         self, group: Group, x: tf.Tensor, flipped: Mapping[str, tf.Tensor] | None = None

@@ -25,6 +25,7 @@ from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
+from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.steps import Snapshot, Step
@@ -33,6 +34,8 @@ from tfstyle.tensors import sides
 from tfstyle.tiling import Tiling
 
 _log = logging.getLogger("tfstyle")
+
+_OTHER_RUN = "`resume` is the snapshot of a run of another recipe or another size."
 
 
 class Transfer:
@@ -134,7 +137,7 @@ class Transfer:
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
         regions = self.regions(content, cropped)
         if resume is not None and not 1 <= resume.level <= len(levels):
-            raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
+            raise UsageError(_OTHER_RUN)
         guard, state, passed = Guard(), None, 0  # Steps of the levels before.
         for level, (size, count, tile, _) in enumerate(levels, 1):
             first, last, passed = passed + 1, passed + count, passed + count
@@ -145,7 +148,7 @@ class Transfer:
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
-                        raise UsageError("`resume` is the snapshot of a run of another recipe or another size.")
+                        raise UsageError(_OTHER_RUN)
                 else:
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     begun = self._iterate.image(state)
@@ -160,9 +163,7 @@ class Transfer:
                         state, values = self._advance(step, state, index=index, guard=guard)
                     image = self._iterate.image(state)
                     if index == total:
-                        image = _recolored(finish_colors, image, cropped, colors.palette)
-                        if colors.color == "content":
-                            image = _recolored(keep_colors, image, photograph, colors.color_strength)
+                        image = _finish(image, photograph, cropped, colors=colors)
                         if doubt := guard.doubt(image, content, style):
                             _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
@@ -295,12 +296,14 @@ class Transfer:
         """
         self._check_sizes(content, style)
         regions = regions or self.regions(content, style)
+        image = content if image is None else image
         if tile is not None:
-            see, search = (functools.partial(each, tile=tile) for each in (self._tiling.describe, self._tiling.search))
-            so_far = content if image is None else image
-            of_tiles: dict[str, Any] = {"see": see, "search": search}
-            return make_targets(self.model, self._loss, content, style, image=so_far, regions=regions, **of_tiles)
-        targets: Targets = self._targets(content, style, content if image is None else image, *(regions or ()))
+            see = functools.partial(self._tiling.describe, tile=tile)
+            search = functools.partial(self._tiling.search, tile=tile)
+            return make_targets(
+                self.model, self._loss, content, style, image=image, regions=regions, see=see, search=search
+            )
+        targets: Targets = self._targets(content, style, image, *(regions or ()))
         return targets
 
     def _check_sizes(self, content: tf.Tensor, style: tf.Tensor) -> None:
@@ -323,6 +326,14 @@ class Transfer:
         evaluation = evaluate(state.image)
         after, finite = self._move(state, evaluation.gradient)
         return after, evaluation.terms | {FINITE: finite}
+
+
+def _finish(image: tf.Tensor, photograph: tf.Tensor, style: tf.Tensor, *, colors: ColorTransfer) -> tf.Tensor:
+    """Gives the last image its final colors."""
+    image = _recolored(finish_colors, image, style, colors.palette)
+    if colors.color == "content":
+        image = _recolored(keep_colors, image, photograph, colors.color_strength)
+    return image
 
 
 def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, target: tf.Tensor, strength: float) -> tf.Tensor:

@@ -26,6 +26,8 @@ WRITERS = {
 }
 """Suffix of an output file → its format, as Pillow names it."""
 
+_BAND = 1 << 20
+
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Converts values in [0, 1] to 8 bits: clipped and rounded, not truncated.
@@ -38,9 +40,6 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
         band = slice(begin, begin + _BAND)
         numbers[band] = np.rint(np.clip(flat[band], 0.0, 1.0) * 255.0)
     return pixels
-
-
-_BAND = 1 << 20
 
 
 def encode(
