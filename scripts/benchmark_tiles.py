@@ -45,10 +45,12 @@ def row(size, tile, recipe_name, repeats):
         tiling = Tiling(model, recipe.loss)
         see = functools.partial(tiling.describe, tile=tile)
         search = functools.partial(tiling.search, tile=tile)
-        targets = make_targets(model, recipe.loss, content, style, see=see, search=search)
+        targets = make_targets(model, recipe.loss, content, [style], see=see, search=search)
         evaluate = tiling.make_objective(targets, tile=tile, **options)
     else:
-        compute = tf.function(lambda *pair: make_targets(model, recipe.loss, *pair), autograph=False)
+        compute = tf.function(
+            lambda content, style: make_targets(model, recipe.loss, content, [style]), autograph=False
+        )
         targets = compute(content, style)
         evaluate = tf.function(make_objective(model, recipe.loss, targets, **options), autograph=False)
     seconds = []

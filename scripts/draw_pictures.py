@@ -3,11 +3,13 @@
     python scripts/draw_pictures.py gallery notebooks/pictures/gallery.jpg
     python scripts/draw_pictures.py mechanisms notebooks/pictures/mechanisms.jpg
     python scripts/draw_pictures.py colors notebooks/pictures/colors.jpg --width 240
+    python scripts/draw_pictures.py paintings notebooks/pictures/paintings.jpg --width 240
 
 Pictures are kept in --folder and not computed again.
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 
 import tfstyle
 from tfstyle import images, plots
+from tfstyle.styles import parse_style
 
 PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
 PAINTINGS = ("starry_night", "night_cafe", "cafe_terrace", "harvest")
@@ -51,12 +54,32 @@ COLORS = (
 """A label and what differs from the default recipe."""
 
 
-def stylize(photograph, painting, method, overrides, options):
+BLENDS = (
+    ("neuschwanstein", ("The Starry Night", "starry_night")),
+    ("neuschwanstein", ("weights 3 and 1", "starry_night:weight=3 harvest")),
+    ("neuschwanstein", ("equal weights", "starry_night harvest")),
+    ("neuschwanstein", ("weights 1 and 3", "starry_night harvest:weight=3")),
+    ("neuschwanstein", ("The Harvest", "harvest")),
+    ("colosseum", ("The Night Cafe", "night_cafe")),
+    ("colosseum", ("its colors, strokes of the other", "night_cafe:layers=block1 starry_night:layers=DEEP")),
+    ("colosseum", ("equal weights", "night_cafe starry_night")),
+    ("colosseum", ("its strokes, colors of the other", "starry_night:layers=block1 night_cafe:layers=DEEP")),
+    ("colosseum", ("The Starry Night", "starry_night")),
+)
+"""Photograph, and a label and its paintings."""
+
+DEEP = "block2+block3+block4+block5"
+
+
+def stylize(photograph, paintings, method, overrides, options):
     """Returns an image, and the seconds that it took when it was computed."""
-    name = "_".join([photograph, painting, method, *(f"{key}-{value}" for key, value in sorted(overrides.items()))])
+    name = "_".join([photograph, paintings, method, *(f"{key}-{value}" for key, value in sorted(overrides.items()))])
+    name = name.translate(str.maketrans(": ", "-_"))
     path, seconds = options.folder / f"{name}-{options.size}.png", options.folder / f"{name}-{options.size}.json"
     if not seconds.exists():
-        pair = [images.SAMPLES / f"{sample}.jpg" for sample in (photograph, painting)]
+        styles = map(parse_style, paintings.replace("DEEP", DEEP).split())
+        styles = [dataclasses.replace(style, picture=images.SAMPLES / f"{style.picture}.jpg") for style in styles]
+        pair = images.SAMPLES / f"{photograph}.jpg", styles
         began = time.perf_counter()
         if method == "fast":
             tfstyle.stylize_fast(*pair, size=options.size, output=path, overwrite=True)
@@ -95,7 +118,14 @@ def draw_colors(options):
     return plots.draw_grid([images.fit(image, options.width) for image in found], labels, columns=len(COLORS))
 
 
-SHEETS = {"gallery": draw_gallery, "mechanisms": draw_mechanisms, "colors": draw_colors}
+def draw_paintings(options):
+    """Draws two photographs, each with five combinations of two paintings."""
+    found = [stylize(photograph, paintings, "balanced", {}, options)[0] for photograph, (_, paintings) in BLENDS]
+    labels = [label for _, (label, _) in BLENDS]
+    return plots.draw_grid([images.fit(image, options.width) for image in found], labels, columns=len(BLENDS) // 2)
+
+
+SHEETS = {"gallery": draw_gallery, "mechanisms": draw_mechanisms, "colors": draw_colors, "paintings": draw_paintings}
 
 
 def main():

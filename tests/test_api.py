@@ -85,9 +85,9 @@ def test_the_painting_is_brought_to_the_size_the_recipe_says(fit, scale, paintin
     seen = []
     steps = transfer.Transfer.steps
 
-    def record(self, content, style, **options):
-        seen.append((tuple(content.shape[1:3]), tuple(style.shape[1:3])))
-        return steps(self, content, style, **options)
+    def record(self, content, styles, **options):
+        seen.append((tuple(content.shape[1:3]), *(tuple(style.picture.shape[1:3]) for style in styles)))
+        return steps(self, content, styles, **options)
 
     monkeypatch.setattr(transfer.Transfer, "steps", record)
     recipe = mini_recipe(scale_steps=(1,), size=48, style_resize=fit, style_scale=scale)

@@ -257,8 +257,8 @@ def test_twenty_kills_at_any_time_change_nothing(pair, tmp_path):
 def test_the_description_tells_pictures_of_other_pixels_or_sizes_apart(rng):
     recipe, one = mini_recipe(), tf.constant(image(rng))
     described = [
-        checkpoint.describe(recipe, content=each)["pictures"]
+        checkpoint.describe(recipe, {"content": each}, [])["pictures"]
         for each in (one, one + 1e-6, tf.reshape(one, [1, 47, 33, 3]), None)
     ]
-    assert described[0] == checkpoint.describe(recipe, content=one)["pictures"]
+    assert described[0] == checkpoint.describe(recipe, {"content": one}, [])["pictures"]
     assert len({each["content"] for each in described}) == 4

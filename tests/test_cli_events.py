@@ -32,7 +32,7 @@ def test_stylize_tells_start_steps_and_result(pair, tmp_path, capsys):
         "command": "stylize",
         "version": tfstyle.__version__,
         "content": pair[0],
-        "style": pair[1],
+        "styles": [pair[1]],
         "recipe": "mini",
         "size": 48,
         "seed": 3,

@@ -34,7 +34,7 @@ def test_fast_stylizes_a_folder_and_skips_what_it_cannot_read(pair, tmp_path, rn
         images.write(image(rng, 40, 50), folder / f"{name}.jpg")
     (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes()[:700])
     (folder / "notes.txt").write_text("no picture")
-    words = ["fast", str(folder), pair[1], pair[0], "--blend", "3,1", "--size", "48", "-o", str(tmp_path / "out")]
+    words = ["fast", str(folder), f"{pair[1]}:weight=3", pair[0], "--size", "48", "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [str(tmp_path / "out" / f"{name}.painting+photo.png") for name in ("a", "c")]
@@ -161,10 +161,11 @@ def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path
         (["PHOTO", "none.jpg"], 3, "no such file"),
         (["EMPTY", "PHOTO"], 3, "holds no picture that can be read"),
         (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be at most 1, not 2"),
-        (["PHOTO", "PHOTO", "--blend", "1,x"], 2, "--blend should be numbers"),
+        (["PHOTO", "STYLE:weight=x"], 2, "weight should be a number, not 'x'"),
         (["PHOTO", "--model", "starry-night", "--transform", "monge"], 2, "--transform and --precision are for AdaIN"),
         (["PHOTO", "PHOTO", "--quality", "500"], 2, "--quality should be from 1 to 100"),
-        (["PHOTO", "PHOTO", "--blend", "1,2"], 2, "one weight of 0 or more for each of 1 styles"),
+        (["PHOTO", "STYLE:weight=0"], 2, "no style image has a positive weight"),
+        (["PHOTO", "STYLE:layers=block1"], 2, "choose terms of a loss"),
         (["PHOTO", "PHOTO", "-o", "none/in/x.png"], 4, "there is no folder"),
         (["PHOTO", "PHOTO", "-o", f"{'x' * 300}/x.png"], 4, "has a name of more than 255 bytes"),
         (["PHOTOS", "PHOTO", "-o", f"{'x/' * 2500}"], 4, "is a path of more than 4000 bytes"),
@@ -177,7 +178,9 @@ def test_fast_refuses_in_one_line_and_writes_nothing(words, code, message, pair,
     for name in ("empty", "photos"):
         (tmp_path / name).mkdir()
     shutil.copy(pair[0], tmp_path / "photos")
-    places = {"PHOTO": pair[0], "EMPTY": str(tmp_path / "empty"), "PHOTOS": str(tmp_path / "photos")}
+    places = {"PHOTO": pair[0], "STYLE": pair[1], "EMPTY": str(tmp_path / "empty"), "PHOTOS": str(tmp_path / "photos")}
     before = sorted(tmp_path.iterdir())
-    assert_one_line(capsys, cli.main(["fast", *(places.get(word, word) for word in words)]), code, message)
+    split = [word.partition(":") for word in words]
+    typed = ["".join((places.get(name, name), *rest)) for name, *rest in split]
+    assert_one_line(capsys, cli.main(["fast", *typed]), code, message)
     assert sorted(tmp_path.iterdir()) == before

@@ -85,7 +85,7 @@ def test_every_option_field_of_a_recipe_is_an_option():
         (["stylize", "a.jpg", "b.jpg", "--pooling", "avg"], "invalid choice: 'avg'"),
         (["stylize", "a.jpg", "b.jpg", "--stile-weight", "3"], "--stile-weight 3; did you mean --style-weight?"),
         (["train", "adain", "--photos", "p", "--styles", "s", "-o", "o", "--bach", "3"], "did you mean --batch?"),
-        (["stylize", "a.jpg", "b.jpg", "c.jpg"], "unrecognized arguments: c.jpg (see tfstyle stylize --help)"),
+        (["regions", "a.jpg", "b.jpg", "c.jpg"], "unrecognized arguments: c.jpg (see tfstyle regions --help)"),
         (["stylize", "a.jpg", "b.jpg", "--lr", "3"], "unrecognized arguments: --lr 3"),
     ],
 )

@@ -165,7 +165,7 @@ def test_a_color_outside_the_gamut_comes_back_as_well():
 
 
 def test_matched_colors_have_the_targets_mean_and_covariance(photo, painting):
-    found = color.match_colors(photo, painting, strength=1.0)
+    found = color.match_colors(photo, color.find_palette(painting), strength=1.0)
     mean, covariance = moments(painting)
     np.testing.assert_allclose(moments(found)[0], mean, atol=1e-5)
     np.testing.assert_allclose(moments(found)[1], covariance, atol=5e-4 * np.trace(covariance))  # The ridge.
@@ -179,27 +179,33 @@ def test_matched_colors_against_scipy(photo, painting):
     inverse = np.linalg.inv(root)
     matrix = inverse @ scipy.linalg.sqrtm(root @ target @ root) @ inverse
     expected = (oklab(photo) - mean) @ matrix + wanted
-    np.testing.assert_allclose(oklab(color.match_colors(photo, painting, strength=1.0)), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        oklab(color.match_colors(photo, color.find_palette(painting), strength=1.0)), expected, atol=1e-5
+    )
     half = 0.5 * (oklab(photo) + expected)
-    np.testing.assert_allclose(oklab(color.match_colors(photo, painting, strength=0.5)), half, atol=1e-5)
+    np.testing.assert_allclose(
+        oklab(color.match_colors(photo, color.find_palette(painting), strength=0.5)), half, atol=1e-5
+    )
 
 
 def test_an_image_matched_to_itself_stays(photo):
-    np.testing.assert_allclose(color.match_colors(photo, photo, strength=1.0), photo, atol=1e-5)
-    np.testing.assert_allclose(color.finish_colors(photo, photo, strength=1.0), photo, atol=1e-5)
+    np.testing.assert_allclose(color.match_colors(photo, color.find_palette(photo), strength=1.0), photo, atol=1e-5)
+    np.testing.assert_allclose(color.finish_colors(photo, color.find_palette(photo), strength=1.0), photo, atol=1e-5)
 
 
 @pytest.mark.parametrize("function", [color.match_colors, color.finish_colors])
 def test_strength_0_returns_the_image_itself(function, painting, rng):
     unclipped = rng.normal(size=(1, 33, 47, 3)).astype("float32")
-    np.testing.assert_array_equal(function(unclipped, painting, strength=0.0), unclipped)
+    np.testing.assert_array_equal(function(unclipped, color.find_palette(painting), strength=0.0), unclipped)
 
 
 def test_of_two_images_each_is_matched_to_the_one_target(photo, painting):
     both = np.concatenate([photo, photo[:, ::-1] ** 2])
-    found = color.match_colors(both, painting, strength=1.0)
+    found = color.match_colors(both, color.find_palette(painting), strength=1.0)
     for one, matched in zip(both, found, strict=True):
-        np.testing.assert_allclose(color.match_colors(one[None], painting, strength=1.0)[0], matched, atol=1e-6)
+        np.testing.assert_allclose(
+            color.match_colors(one[None], color.find_palette(painting), strength=1.0)[0], matched, atol=1e-6
+        )
 
 
 def flat(*values, height=16, width=16):
@@ -211,7 +217,7 @@ def gray(picture):
 
 
 def test_a_gray_photograph_takes_the_mean_color_and_lightness_of_a_painting(photo, painting):
-    found = color.match_colors(gray(photo), painting, strength=1.0)
+    found = color.match_colors(gray(photo), color.find_palette(painting), strength=1.0)
     (mean, covariance), (wanted, target) = moments(found), moments(painting)
     np.testing.assert_allclose(mean, wanted, atol=1e-4)
     assert covariance[0, 0] == pytest.approx(target[0, 0], rel=1e-3)
@@ -219,7 +225,7 @@ def test_a_gray_photograph_takes_the_mean_color_and_lightness_of_a_painting(phot
 
 
 def test_a_gray_painting_makes_a_photograph_gray(photo, painting):
-    found = color.match_colors(photo, gray(painting), strength=1.0)
+    found = color.match_colors(photo, color.find_palette(gray(painting)), strength=1.0)
     assert np.abs(oklab(found)[..., 1:]).max() < 2e-4
     assert np.std(oklab(found)[..., 0]) == pytest.approx(np.std(oklab(gray(painting))[..., 0]), rel=1e-3)
 
@@ -227,35 +233,42 @@ def test_a_gray_painting_makes_a_photograph_gray(photo, painting):
 def test_noise_is_moved_but_never_stretched(painting, rng):
     noisy = flat(0.5, 0.5, 0.5) + rng.uniform(-0.5, 0.5, size=(1, 16, 16, 3)).astype("float32") / 255.0
     for function in (color.match_colors, color.finish_colors):
-        found = function(noisy, painting, strength=1.0)
+        found = function(noisy, color.find_palette(painting), strength=1.0)
         assert np.all(oklab(found).std(axis=(0, 1, 2)) <= 1.01 * oklab(noisy).std(axis=(0, 1, 2)))
     np.testing.assert_allclose(
-        moments(color.match_colors(noisy, painting, strength=1.0))[0], moments(painting)[0], atol=1e-4
+        moments(color.match_colors(noisy, color.find_palette(painting), strength=1.0))[0],
+        moments(painting)[0],
+        atol=1e-4,
     )
 
 
 def test_a_faint_variation_is_stretched_four_times_at_most(rng):
     faint = colorful(rng, 33, 47, mean=(0.5, 0.5, 0.5), scale=0.02)
     strong = 0.5 + 12.0 * (faint - 0.5)
-    found = color.match_colors(faint, strong, strength=1.0)
+    found = color.match_colors(faint, color.find_palette(strong), strength=1.0)
     ratio = oklab(found).std(axis=(0, 1, 2)) / oklab(faint).std(axis=(0, 1, 2))
     np.testing.assert_allclose(ratio, color.MAX_GAIN, rtol=0.02)
 
 
 def test_pictures_of_one_color_stay_finite(photo):
     red, blue = flat(0.8, 0.1, 0.1), flat(0.1, 0.2, 0.7, height=20)
-    np.testing.assert_allclose(color.match_colors(red, blue, strength=1.0), flat(0.1, 0.2, 0.7), atol=1e-4)
-    np.testing.assert_allclose(color.match_colors(photo, blue, strength=1.0)[0, 0, 0], [0.1, 0.2, 0.7], atol=1e-4)
+    np.testing.assert_allclose(
+        color.match_colors(red, color.find_palette(blue), strength=1.0), flat(0.1, 0.2, 0.7), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        color.match_colors(photo, color.find_palette(blue), strength=1.0)[0, 0, 0], [0.1, 0.2, 0.7], atol=1e-4
+    )
     for given in (red, flat(0.0, 0.0, 0.0), flat(1.0, 1.0, 1.0)):
         for function in (color.match_colors, color.finish_colors):
-            for found in (function(given, photo, strength=1.0), function(photo, given, strength=1.0)):
+            for one, other in ((given, photo), (photo, given)):
+                found = function(one, color.find_palette(other), strength=1.0)
                 assert np.isfinite(found).all()
                 assert 0.0 <= np.min(found) <= np.max(found) <= 1.0
 
 
 def test_colors_outside_the_gamut_are_clipped(rng):
     vivid = rng.uniform(size=(1, 16, 16, 3)).astype("float32")
-    found = color.match_colors(vivid, np.round(vivid[:, ::-1]), strength=1.0)
+    found = color.match_colors(vivid, color.find_palette(np.round(vivid[:, ::-1])), strength=1.0)
     assert (np.min(found), np.max(found)) == (0.0, 1.0)
 
 
@@ -278,7 +291,7 @@ def test_finished_colors_against_scipy(photo, painting):
     root = scipy.linalg.sqrtm(covariance)
     matrix = np.linalg.inv(root) @ scipy.linalg.sqrtm(root @ target @ root) @ np.linalg.inv(root)
     moved = lab[..., 1:] + 0.75 * ((low - mean[1:]) @ matrix + target_mean[1:] - low)
-    found = oklab(color.finish_colors(photo, painting, strength=0.75))
+    found = oklab(color.finish_colors(photo, color.find_palette(painting), strength=0.75))
     np.testing.assert_allclose(found[..., 1:], moved, atol=1e-5)
     np.testing.assert_allclose(found[..., 0], lab[..., 0], atol=1e-5)
     assert np.abs(moved - lab[..., 1:]).max() > 0.02
@@ -290,7 +303,7 @@ def test_finished_colors_keep_the_strokes(photo):
     stripes = np.tile(flat(0.6, 0.5, 0.45, height=96, width=2), (1, 1, 64, 1))
     stripes[:, :, ::2] = (0.45, 0.55, 0.5)
     target = np.clip(photo * np.array([1.3, 1.0, 0.7]), 0.0, 1.0).astype("float32")
-    found = oklab(color.finish_colors(stripes, target, strength=1.0))
+    found = oklab(color.finish_colors(stripes, color.find_palette(target), strength=1.0))
     given = oklab(stripes)
     np.testing.assert_allclose(np.diff(found, axis=2), np.diff(given, axis=2), atol=2e-3)
     np.testing.assert_allclose(found.mean(axis=(0, 1, 2))[1:], moments(target)[0][1:], atol=1e-3)
@@ -300,13 +313,24 @@ def test_finished_colors_keep_the_strokes(photo):
 def test_one_graph_serves_every_size(function, photo, painting):
     any_size = tf.TensorSpec([1, None, None, 3])
     graph = compile_once(
-        lambda image, target, strength: function(image, target, strength=strength),
+        lambda image, target, strength: function(image, color.find_palette(target), strength=strength),
         any_size,
         any_size,
         tf.TensorSpec([]),
     )
     for given, target, strength in ((photo, painting, 1.0), (painting, photo, 0.3), (photo, photo[:, :5], 0.0)):
-        expected = function(given, target, strength=strength)
+        expected = function(given, color.find_palette(target), strength=strength)
         np.testing.assert_allclose(
             graph(tf.constant(given), tf.constant(target), tf.constant(strength)), expected, atol=1e-6
         )
+
+
+def test_a_mixed_palette_is_that_of_the_pictures_side_by_side(rng, photo, painting):
+    other = colorful(rng, 33, 94, mean=(0.3, 0.4, 0.6), scale=0.1)  # Twice the area.
+    mixed = color.mix_palettes([color.find_palette(part) for part in (photo, other)], [1 / 3, 2 / 3])
+    both = color.find_palette(np.concatenate([photo, other], axis=2))
+    for part, expected in zip(mixed, both, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-12)
+    palette = color.find_palette(painting)
+    for part, expected in zip(color.mix_palettes([palette, palette], [0.3, 0.7]), palette, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-12)

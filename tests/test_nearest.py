@@ -13,14 +13,14 @@ from tfstyle.vgg import load_vgg
 
 def targets_of(queries, style):
     """What each place is to look like."""
-    keys = nearest.make_keys(nearest.thin(style))
-    return nearest.neighbor_targets(nearest.search(queries, keys), keys)
+    keys = nearest.make_keys(nearest.thin(style, nearest.MAX_KEYS))
+    return nearest.neighbor_targets([nearest.search(queries, keys)], [keys])
 
 
 @pytest.mark.parametrize("sizes", [((9, 13), (11, 6)), ((3, 2), (1, 5)), ((40, 30), (2, 2))])
 def test_a_search_without_projection_is_exhaustive(sizes, rng):
     queries, keys = (columns(rng, *size) for size in sizes)
-    found = nearest.search(queries, nearest.make_keys(keys)).numpy().ravel()
+    found = nearest.search(queries, nearest.make_keys(keys)).places.numpy().ravel()
     expected = cosines(queries, keys)
     np.testing.assert_allclose(
         expected[np.arange(len(found)), found], expected.max(1), atol=2e-4
@@ -32,7 +32,7 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
     network = load_vgg(tuple(layers))
     pictures = (images.fit(images.read(SAMPLES / name).image, 224) for name in ("colosseum.jpg", "harvest.jpg"))
     queries, keys = (hypercolumns(network(picture), layers) for picture in pictures)
-    found = nearest.search(queries, nearest.make_keys(keys)).numpy().ravel()
+    found = nearest.search(queries, nearest.make_keys(keys)).places.numpy().ravel()
     expected = cosines(queries, keys)
     assert (found == expected.argmax(1)).mean() > 0.95
     lost = expected.max(1) - expected[np.arange(len(found)), found]
@@ -41,7 +41,7 @@ def test_the_projected_search_finds_nearly_all_of_the_nearest():
 
 def test_the_nearest_places_of_an_image_in_itself_are_its_own(rng):
     parts = columns(rng, 7, 11)
-    np.testing.assert_array_equal(np.ravel(nearest.search(parts, nearest.make_keys(parts))), np.arange(77))
+    np.testing.assert_array_equal(np.ravel(nearest.search(parts, nearest.make_keys(parts)).places), np.arange(77))
     targets = targets_of(nearest.mix_queries(parts, parts), parts)
     assert float(loss_of(parts, targets)) == pytest.approx(0.0, abs=1e-4)
 
@@ -69,3 +69,37 @@ def test_of_a_large_style_image_places_at_even_distances_are_searched(rng, monke
         np.ravel(found[neighbors.PLACES]), cosines(nearest.mix_queries(queries), thinned).argmax(1)
     )
     assert found["block1_conv2"].shape == (1, 12, 1, 5)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.1), (0.2, 0.3, 0.5), (0.0, 1.0, 0.0), (0.7, 0.0, 0.3)])
+def test_places_are_divided_by_shares(shares, rng):
+    likeness = (
+        rng.normal(size=(1, 40, 55, len(shares))) * (1.0, 3.0, 0.1)[: len(shares)] + (0.0, 5.0, 1.0)[: len(shares)]
+    )
+    owners = nearest.divide(tf.constant(likeness, tf.float32), tf.constant(shares)).numpy()
+    counts = np.bincount(owners.ravel(), minlength=len(shares)) / owners.size
+    np.testing.assert_allclose(counts, shares, atol=0.02)
+    assert not counts[np.array(shares) == 0.0].any()
+
+
+def test_each_place_goes_to_the_image_that_it_resembles_most(rng):
+    """With two images, optimal transport orders the places by the difference of their likeness."""
+    likeness = rng.normal(size=(1, 30, 41, 2)).astype("float32")
+    owners = nearest.divide(tf.constant(likeness), tf.constant([0.3, 0.7])).numpy()
+    difference = likeness[..., 0] - likeness[..., 1]
+    assert difference[owners == 0].min() >= difference[owners == 1].max()
+
+
+def test_the_keys_of_several_images_are_joined(rng):
+    queries, first, second = (columns(rng, *size) for size in ((9, 13), (4, 6), (5, 3)))
+    keys = [nearest.make_keys(part) for part in (first, second)]
+    found = [nearest.search(queries, each) for each in keys]
+    for number, offset in ((0, 0), (1, 24)):
+        shares = tf.constant([1.0 - number, float(number)])
+        joined = nearest.neighbor_targets(found, keys, shares)
+        np.testing.assert_array_equal(joined[neighbors.PLACES], found[number].places + offset)
+        own = nearest.neighbor_targets([found[number]], [keys[number]])
+        for layer, part in own.items():
+            if layer != neighbors.PLACES:
+                np.testing.assert_array_equal(joined[layer][:, offset : offset + part.shape[1]], part)
+                assert joined[layer].shape[1] == 24 + 15

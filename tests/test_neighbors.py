@@ -49,7 +49,7 @@ def test_flat_and_gray_images_stay_finite(kind, rng):
     plain = {layer: tf.fill(part.shape, 0.0 if kind == "gray" else 0.3) for layer, part in parts.items()}
     for content, style in ((parts, plain), (plain, parts), (plain, plain)):
         keys = nearest.make_keys(style)
-        targets = nearest.neighbor_targets(nearest.search(content, keys), keys)
+        targets = nearest.neighbor_targets([nearest.search(content, keys)], [keys])
         assert all(np.isfinite(part).all() for part in targets.values())
         assert np.isfinite(loss_of(plain, targets))
 
@@ -60,7 +60,7 @@ def objective_of(weights, rng, *, sizes=((33, 47), (30, 41))):
     model = miniature(other_layers=tuple(LAYERS))
     content, style = (tf.constant(image(rng, *size)) for size in sizes)
     start = tf.constant(image(rng, *sizes[0]))
-    targets = make_targets(model, loss, content, style, image=start)
+    targets = make_targets(model, loss, content, [style], image=start)
     return objective.make_objective(model, loss, targets, weights=weights), model, targets, start
 
 

@@ -36,7 +36,7 @@ def test_the_gradient_agrees_with_finite_differences(statistic, style_loss, tv_f
     model = miniature(statistic=statistic, dtype="float64")
     recipe = mini_recipe(statistic=statistic, distance=style_loss, total_variation=tv_form)
     content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
-    targets = make_targets(model, recipe.loss, content, style)
+    targets = make_targets(model, recipe.loss, content, [style])
     function = objective.make_objective(
         model, recipe.loss, targets, weights={k: tf.constant(v, tf.float64) for k, v in WEIGHTS.items()}
     )
@@ -104,7 +104,7 @@ def test_only_total_variation_and_the_gradient_feel_the_space(space, rng):
     model, pictures = miniature(), [tf.constant(image(rng)) for _ in range(3)]
     found = {}
     for name in ("unit", space):
-        targets = make_targets(model, LOSS, *pictures[:2])
+        targets = make_targets(model, LOSS, pictures[0], pictures[1:2])
         function = objective.make_objective(model, LOSS, targets, weights=WEIGHTS, space=name)
         found[name] = function(to_space(pictures[2], name))
     for term in ("style", "content"):
@@ -118,7 +118,7 @@ def test_sums_are_means_times_their_entries(rng):
     found = {}
     for reduction in ("mean", "sum"):
         recipe = mini_recipe(statistic="summed_gram", reduction=reduction)
-        targets = make_targets(model, recipe.loss, *pictures[:2])
+        targets = make_targets(model, recipe.loss, pictures[0], pictures[1:2])
         found[reduction] = objective.make_objective(model, recipe.loss, targets, weights=WEIGHTS)(pictures[2]).terms
     pixels = 33 * 47
     content_entries, gram_entries = 16 * 23 * 7, 4 * 4
@@ -153,7 +153,7 @@ TERM = Term(
 def test_a_term_of_ones_own_is_added_with_its_weight(mode, rng):
     model, loss = miniature(feature_scales={"block2_conv1": 2.0}), mini_recipe(terms=[TERM]).loss
     content, start = (tf.constant(image(rng)) for _ in range(2))
-    targets = make_targets(model, loss, content, tf.constant(image(rng, 30, 41)))
+    targets = make_targets(model, loss, content, [tf.constant(image(rng, 30, 41))])
     found = mode(objective.make_objective(model, loss, targets, weights=WEIGHTS))(start)
     plain = objective.make_objective(model, mini_recipe().loss, targets, weights=WEIGHTS)(start)
     features = [2.0 * model.vgg(picture)["block2_conv1"].numpy() for picture in (start, content)]
@@ -168,7 +168,7 @@ def test_the_gradient_of_terms_of_ones_own_agrees_with_finite_differences(rng):
     loss = mini_recipe(terms=[TERM], **own).loss
     content, style, start = (tf.constant(image(rng, *size), tf.float64) for size in ((13, 19), (17, 11), (13, 19)))
     model = miniature(statistic=loss.statistic, dtype="float64")
-    targets = make_targets(model, loss, content, style)
+    targets = make_targets(model, loss, content, [style])
     weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
     function = objective.make_objective(model, loss, targets, weights=weights)
     check_gradient(function, start + rng.uniform(0, 0.2, size=start.shape), rng, rel=1e-5)
@@ -193,7 +193,7 @@ def test_a_term_without_weight_is_not_computed(rng):
     silent = dataclasses.replace(TERM, weight=0.0, target=fail, sums=fail)
     model, loss = miniature(), mini_recipe(terms=[silent]).loss
     content = tf.constant(image(rng))
-    targets = make_targets(model, loss, content, content)
+    targets = make_targets(model, loss, content, [content])
     assert targets["terms"] == {}
     assert "masked" not in objective.make_objective(model, loss, targets, weights=WEIGHTS)(content).terms
 
@@ -206,8 +206,8 @@ def masks(content, style, recurrence):
 def both_losses(loss, content, style, found, **options):
     """The losses of an image, without regions and with them."""
     model, start = miniature(statistic=loss.statistic, **options), content[:, :, ::-1]
-    without = make_targets(model, loss, content, style)
-    within = make_targets(model, loss, content, style, regions=found)
+    without = make_targets(model, loss, content, [style])
+    within = make_targets(model, loss, content, [style], regions=[found])
     return [objective.make_objective(model, loss, each, weights=WEIGHTS)(start) for each in (without, within)]
 
 
@@ -231,8 +231,8 @@ def test_each_half_gets_its_own_texture(rng):
     loss, model = mini_recipe(regions=2).loss, miniature()
     found = masks(left, left, np.ones((3, 8, 1), "float32"))
     swapped = []
-    for regions in (None, found):
-        targets = make_targets(model, loss, *map(tf.constant, (halves[0], halves[0])), regions=regions)
+    for regions in ([], [found]):
+        targets = make_targets(model, loss, tf.constant(halves[0]), [tf.constant(halves[0])], regions=regions)
         function = objective.make_objective(model, loss, targets, weights={"style": 1.0})
         assert float(function(tf.constant(halves[0])).loss) == pytest.approx(0.0, abs=1e-6)
         swapped.append(float(function(tf.constant(halves[1])).loss))
@@ -243,7 +243,7 @@ def test_large_regions_count_more(rng):
     loss, model, content = mini_recipe(regions=2).loss, miniature(), tf.constant(image(rng, 24, 40))
     uneven = np.full((3, 5, 2), (0.1, 0.9), "float32")
     found = masks(uneven, uneven, np.ones((3, 5, 1), "float32"))
-    target = make_targets(model, loss, content, content, regions=found)["style"]["block1_conv1"]
+    target = make_targets(model, loss, content, [content], regions=[found])["style"]["block1_conv1"]
     np.testing.assert_allclose(target.shares, [0.1, 0.9], rtol=1e-4)
     statistic = tf.stack([part[0] for part in target.targets]) + tf.constant([2.0, 0.0])[:, None, None]
     found = objective._compare_regions(losses.squared_error, statistic, target)
@@ -258,7 +258,7 @@ def test_the_gradient_of_regions_agrees_with_finite_differences(distance, rng):
     uneven = rng.dirichlet((1.0, 1.0), size=(4, 5)).astype("float32")
     found = masks(uneven, uneven[:3], rng.uniform(size=(3, 5, 1)))
     model = miniature(statistic=statistic, dtype="float64")
-    targets = make_targets(model, loss, content, style, regions=found)
+    targets = make_targets(model, loss, content, [style], regions=[found])
     weights = {name: tf.constant(weight, tf.float64) for name, weight in WEIGHTS.items()}
     function = objective.make_objective(model, loss, targets, weights=weights)
     rel = 1e-5 if distance == "squared_error" else 5e-3
@@ -274,7 +274,7 @@ def test_what_does_not_recur_counts_less_at_layers_that_show_objects(rng):
     ones, left = np.ones((3, 8, 1), "float32"), np.zeros((3, 8, 1), "float32")
     left[:, :4] = 1.0
     of_all, of_left = (
-        make_targets(model, loss, style, style, regions=masks(ones, ones, recurring))["style"]
+        make_targets(model, loss, style, [style], regions=[masks(ones, ones, recurring)])["style"]
         for recurring in (ones, left)
     )
     np.testing.assert_allclose(of_left[layers[0]], of_all[layers[0]], rtol=1e-5)

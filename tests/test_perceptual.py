@@ -93,7 +93,7 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
 
     def plain(network, content_images):
         stylized = network(content_images)
-        style = make_targets(model, recipe.loss, style_image, style_image)["style"]
+        style = make_targets(model, recipe.loss, style_image, [style_image])["style"]
         targets = {"content": model(content_images)["content"], "style": style}
         factors = recipe.term_weights.by_term()
         sums, _ = objective.measure(model, recipe.loss, model.vgg(stylized), targets=targets, weights=factors)

@@ -180,3 +180,16 @@ def test_the_gradient_of_weighted_sums_is_tensorflows_own(rng):
         value = tf.reduce_sum(sums.total * upstream.total) + tf.reduce_sum(sums.products * upstream.products)
     found = statistics.sums_gradient(features, upstream, weights=weights)
     np.testing.assert_allclose(found, tape.gradient(value, features), rtol=1e-10)
+
+
+def test_an_average_counts_each_image_by_its_share(rng):
+    parts = [tf.constant(rng.normal(size=(1, *size, 3)), tf.float32) for size in ((4, 5), (2, 3))]
+    sums = [statistics.sufficient_statistics(part) for part in parts]
+    found = statistics.average(sums, tf.constant([0.75, 0.25]))
+    for statistic in (statistics.mean, statistics.gram):
+        one, other = (statistic(each) for each in sums)
+        np.testing.assert_allclose(statistic(found), 0.75 * one + 0.25 * other, rtol=1e-5, atol=1e-6)
+    assert float(found.positions[0]) == pytest.approx(0.75 * 20 + 0.25 * 6)
+    same = statistics.average([sums[0], sums[0]], tf.constant([0.9, 0.1]))
+    for part, expected in zip(same, sums[0], strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-5)

@@ -65,11 +65,11 @@ def network(loss, **options):
     return miniature(STYLE, CONTENT, other_layers=(*loss.neighbor_layers, *own), **options)
 
 
-def compare(loss, rng, *, size=(85, 119), tile=32, dtype="float64", regions=None, space="unit", **options):
+def compare(loss, rng, *, size=(85, 119), tile=32, dtype="float64", regions=(), space="unit", **options):
     """Evaluates an image as a whole and in tiles; returns both evaluations."""
     model = network(loss, statistic=loss.statistic, dtype=dtype, **options)
     content, style, start = pictures(rng, size, (61, 90), size, dtype="float64" if dtype == "float64" else "float32")
-    targets = make_targets(model, loss, content, style, image=start, regions=regions)
+    targets = make_targets(model, loss, content, [style], image=start, regions=regions)
     weights = {name: tf.cast(weight, start.dtype) for name, weight in WEIGHTS.items()}
     if not loss.neighbor_layers:
         del weights["neighbor"]
@@ -124,7 +124,7 @@ def test_graphs_serve_targets_of_any_rank(rng):
     content, rich = pictures(rng, (37, 50), (61, 90))
     tiling, weights, ranks = Tiling(model, loss), {"style": tf.constant(1.0, tf.float64)}, set()
     for style in (rich, 0.0 * rich + 0.5):
-        targets = make_targets(model, loss, content, style)
+        targets = make_targets(model, loss, content, [style])
         ranks.add(tuple(target.factor.shape[-1] for target in targets["style"].values()))
         whole = make_objective(model, loss, targets, weights=weights)(content)
         check(whole, tiling.make_objective(targets, weights=weights, tile=32)(content), 1e-8)
@@ -172,29 +172,28 @@ def regions_of(rng, count):
 @pytest.mark.parametrize("count", [1, 3])
 def test_with_regions_and_recurrence(count, rng):
     loss = dataclasses.replace(loss_of(), regions=str(count), recurrence=0.8)
-    check(*compare(loss, rng, regions=regions_of(rng, count)), 1e-6)  # Masks are in float32.
+    check(*compare(loss, rng, regions=[regions_of(rng, count)]), 1e-6)  # Masks are in float32.
 
 
-def test_targets_in_tiles_are_those_of_the_whole(rng, monkeypatch):
+def test_targets_in_tiles_are_those_of_the_whole(rng):
     loss = dataclasses.replace(loss_of(neighbor_layers=COLUMNS, terms=(weighed(),)), regions="2", recurrence=0.8)
     model = network(loss)
     content, style, start = pictures(rng, (85, 119), (77, 90), (85, 119), dtype="float32")
-    options = {"image": start, "regions": regions_of(rng, 2)}
+    options = {"image": start, "regions": [regions_of(rng, 2)]}
     tiling = Tiling(model, loss)
     see, search = (functools.partial(each, tile=32) for each in (tiling.describe, tiling.search))
-    whole = make_targets(model, loss, content, style, **options)
-    tiled = make_targets(model, loss, content, style, see=see, search=search, **options)
+    whole = make_targets(model, loss, content, [style], **options)
+    tiled = make_targets(model, loss, content, [style], see=see, search=search, **options)
     columns = see(start).columns
     expected = describe(model, loss, start).columns
     assert {column.dtype for column in columns.values()} == {tf.float16}
     for layer, column in expected.items():
         np.testing.assert_allclose(columns[layer], column, rtol=1e-3, atol=1e-3)
-    monkeypatch.setattr(nearest, "MAX_KEYS", 30)
-    thinned, expected = see(start, places="keys").columns, nearest.thin(expected)
+    thinned, expected = see(start, places=30).columns, nearest.thin(expected, 30)
     for layer, column in expected.items():
         assert 10 < np.prod(column.shape[1:3]) <= 30
         np.testing.assert_allclose(thinned[layer], column, rtol=1e-3, atol=1e-3)
-    assert not see(start, places="none").columns
+    assert not see(start, places=0).columns
     same = tiled["neighbor"][PLACES] == whole["neighbor"][PLACES]
     tables = [dict(side["neighbor"], **{PLACES: 0}) for side in (tiled, whole)]
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), *tables)
@@ -211,7 +210,7 @@ def test_graphs_are_shared_by_sizes_and_tiles(rng):
     tiling, counts = Tiling(model, loss), []
     for size, tile in (((85, 119), 32), ((64, 70), 32), ((100, 85), 48)):
         content, style = pictures(rng, size, (50, 60), dtype="float32")
-        targets = make_targets(model, loss, content, style)
+        targets = make_targets(model, loss, content, [style])
         tiling.make_objective(targets, weights=WEIGHTS, tile=tile)(content)
         counts.append(len(tiling._graphs))
     assert counts[0] == counts[-1]

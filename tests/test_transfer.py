@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import color, images, memory, tiling, total_variation, transfer, wasserstein
+from tfstyle import color, color_transfer, images, memory, tiling, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.memory import memory_needed
 from tfstyle.pixel_range import to_space
@@ -193,11 +193,15 @@ def test_with_a_palette_a_run_is_that_of_the_recolored_photograph(mini_transfer,
     content, style = tinted(rng, 68, 90, (0.9, 0.8, 0.6)), tinted(rng, 100, 130, (0.5, 0.7, 0.9))
     options = {"scale_start": 40, "scale_steps": (2, 2), "add_detail": True, "style_crop": 0.1}
     cropped = style[:, 10:90, 10:120]
-    recolored = color.match_colors(content, cropped, strength=0.6)
+    recolored = color.match_colors(content, color.find_palette(cropped), strength=0.6)
     found = list(mini_transfer(mini_recipe(palette=0.6, **options)).steps(content, style))
     expected = list(mini_transfer(mini_recipe(**options)).steps(recolored, style))
     for step, other in zip(found, expected, strict=True):
-        wanted = other.image if step.index < 4 else color.finish_colors(other.image, cropped, strength=0.6)
+        wanted = (
+            other.image
+            if step.index < 4
+            else color.finish_colors(other.image, color.find_palette(cropped), strength=0.6)
+        )
         np.testing.assert_allclose(step.image, wanted, atol=1e-4)
         assert step.losses == pytest.approx(other.losses, rel=1e-3)
     assert np.abs(found[-1].image - expected[-1].image).max() > 0.01
@@ -232,7 +236,7 @@ def test_a_palette_needs_no_graph_of_its_own_and_0_is_a_run_without(mini_transfe
     recipe = mini_recipe(learning_rate=1e-6)
     painter = mini_transfer(recipe)
     list(painter.steps(content, style, recipe=get_recipe(recipe, palette=0.5)))
-    monkeypatch.setattr(transfer, "_compiled", None)  # With 0, no colors are computed at all.
+    monkeypatch.setattr(color_transfer, "_compiled", None)  # With 0, no colors are computed at all.
     last = list(painter.steps(content, style))[-1]
     np.testing.assert_allclose(last.image, content, atol=1e-5)
     assert len(traced) == 1
@@ -501,7 +505,7 @@ def test_a_start_from_a_file_is_the_callers_to_read(mini_transfer, rng):
 
 def test_nothing_is_searched_without_a_weight(mini_transfer):
     recipe = mini_recipe(neighbor_layers=("block3_conv1",))
-    assert mini_transfer(recipe)._targets.structured_outputs["neighbor"] == {}
+    assert mini_transfer(recipe)._targets_graph(1).structured_outputs["neighbor"] == {}
     sized = [memory_needed(get_recipe(recipe, neighbor_weight=weight), (600, 800)) for weight in (0.0, 1.0)]
     assert sized[0] == memory_needed(mini_recipe(), (600, 800)) < sized[1]
 

@@ -22,6 +22,7 @@ _HOMES = {
     "load_vgg": "vgg",
     "Transfer": "transfer",
     "Step": "steps",
+    "Style": "styles",
     "Recipe": "recipes.recipe",
     "RECIPES": "recipes.catalog",
     "get_recipe": "recipes.catalog",
@@ -52,6 +53,7 @@ _MODULES = (
     "pictures",
     "weights",
     "statistics",
+    "styles",
     "color",
     "optimizers",
     "images",
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
     from tfstyle import reruns as reruns
     from tfstyle import serving as serving
     from tfstyle import statistics as statistics
+    from tfstyle import styles as styles
     from tfstyle import sweeps as sweeps
     from tfstyle import total_variation as total_variation
     from tfstyle import training as training
@@ -131,6 +134,7 @@ if TYPE_CHECKING:
     from tfstyle.reruns import rerun as rerun
     from tfstyle.serving.export import export_extractor as export_extractor
     from tfstyle.steps import Step as Step
+    from tfstyle.styles import Style as Style
     from tfstyle.sweeps import sweep as sweep
     from tfstyle.transfer import Transfer as Transfer
     from tfstyle.vgg import VGG as VGG

@@ -28,10 +28,11 @@ from tfstyle.memory import Level, memory_needed, plan_run
 from tfstyle.pictures import encoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
-from tfstyle.recipes.parts import STARTS
+from tfstyle.recipes.parts import STARTS, StyleSize
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
 from tfstyle.steps import Snapshot, Step
+from tfstyle.styles import Style, as_styles, find_shares, name_styles
 from tfstyle.transfer import Transfer
 from tfstyle.vgg import VGG, load_vgg
 
@@ -65,7 +66,7 @@ def stylize(
 
     Args:
         content: the content image: path, PIL image, array or tensor, as for `images.read`.
-        style: the style image, likewise.
+        style: the style image, likewise; or several, each a picture or a `Style` with its weight, or a folder of them.
         recipe: a name in `RECIPES`, or a `Recipe`.
         output: path of the result; None writes nothing. A `files.FreeName` takes the next free name when the result
             is written.
@@ -101,6 +102,8 @@ def stylize(
         Exception: raised by a callback. After this, Ctrl-C or a MemoryLimitError, the image so far is in `output`.
     """
     chosen = get_recipe(recipe, **overrides)
+    styles = as_styles(style)
+    find_shares(styles, chosen.loss)  # Refused before anything is read.
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
@@ -120,46 +123,62 @@ def stylize(
     own = max(height, width)
     long_side = own if not asked else asked if "size" in overrides else min(asked, own)
     content_sides = images.fit_size(height, width, long_side)
-    needed_side = chosen.style_size.needed_side(content_sides)
-    style_picture = images.read_and_log(style, background=background, long_side=needed_side)
-    init: Any = functools.partial(_stylize_once, precision=chosen.network.precision) if start == "adain" else None
+    read = [_read_style(each, content_sides, style_size=chosen.style_size, background=background) for each in styles]
+    init: Any = None
+    if start == "adain":
+        weights = [each.weight for each in styles]
+        init = functools.partial(_stylize_once, precision=chosen.network.precision, blend=weights)
     if start not in STARTS:
         init = images.read_and_log(start, background=background, long_side=max(content_sides)).image
-    proportions, longest = chosen.style_size.sides(style_picture.full_size, content_sides)
-    style_sides = images.fit_size(*proportions, longest)
-    for picture, size in ((content_picture, content_sides), (style_picture, style_sides)):
+    for picture, size in ((content_picture, content_sides), *read):
         _check_size(picture, size, chosen.loss.smallest_side())
-    chosen = _decide_regions(chosen, content_picture.image, style_picture.image)
-    levels, limit = _plan(chosen, content_sides, style_sides, limit)
+    chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
+    levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
     content_image = images.resize(content_picture.image, *content_sides)
-    style_image = images.resize(style_picture.image, *style_sides)
+    style_images = [images.resize(picture.image, *size) for picture, size in read]
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     made: dict[str, Any] = {}
     if output is not None or record is not None:
         made = _describe(
             replace(chosen, {"size": max(content_sides), **transfer.settings}),
-            {"content": _source(content, content_picture), "style": _source(style, style_picture)},
+            {"content": _source(content, content_picture)}
+            | {
+                name: _source(each.picture, picture)
+                for name, each, (picture, _) in zip(name_styles(styles), styles, read, strict=True)
+            },
             options={"background": background, "keep_alpha": keep_alpha, "quality": quality}
+            | {"styles": [each.record() for each in styles]}
             | ({"memory": limit} if any(level.tile for level in levels) else {}),
         )
-    del content_picture, style_picture, picture  # Large pictures would stay in memory during the whole run.
+    del content_picture, read, picture  # Large pictures would stay in memory during the whole run.
 
     observers, snapshot = list(callbacks), None
     if folder is not None:
-        pictures = {"content": content_image, "style": style_image, "init": None if callable(init) else init}
-        fixed = checkpoints.describe(chosen, **pictures)
+        pictures = {"content": content_image, **dict(zip(name_styles(styles), style_images, strict=True))}
+        fixed = checkpoints.describe(chosen, pictures | {"init": None if callable(init) else init}, styles)
         observers.insert(0, checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every))  # Before one fails.
         snapshot = _restore(folder, transfer, observers, fixed=fixed) if resume else None
-    runs = transfer.steps(content_image, style_image, recipe=chosen, init=init, resume=snapshot, memory=limit)
+    weighed = [dataclasses.replace(each, picture=image) for each, image in zip(styles, style_images, strict=True)]
+    runs = transfer.steps(content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit)
     steps = observe(runs, observers)
     where = None if record is None else Path(record)
     result = _finish(steps, _Result(output, where, content_sides, made, alpha, quality=quality, overwrite=overwrite))
     environment.record_memory(max(level.needed for level in levels))
     return result
+
+
+def _read_style(
+    style: Style, result: tuple[int, int], *, style_size: StyleSize, background: str
+) -> tuple[Picture, tuple[int, int]]:
+    """Reads a style image; returns it, and the size to which it is resized for a result of a size."""
+    sized = dataclasses.replace(style_size, style_scale=style_size.style_scale * style.scale)
+    picture = images.read_and_log(style.picture, background=background, long_side=sized.needed_side(result))
+    proportions, longest = sized.sides(picture.full_size, result)
+    return picture, images.fit_size(*proportions, longest)
 
 
 def _restore(folder: Path, transfer: Transfer, callbacks: Iterable[Any], *, fixed: Mapping[str, Any]) -> Snapshot:
@@ -281,10 +300,12 @@ def _matching_network(weights: str, _weights_modified: int) -> VGG:
     return load_vgg((metrics.MATCHING_LAYER,), weights=weights)
 
 
-def _decide_regions(recipe: Recipe, content: Any, style: Any) -> Recipe:
+def _decide_regions(recipe: Recipe, content: Any, style: Any, *more: Any) -> Recipe:
     """Returns the recipe with a decision for `regions` "auto", by the share of the style image that is matched."""
     if recipe.loss.regions != "auto":
         return recipe
+    if more:
+        return replace(recipe, {"regions": "none"})
     with _building:
         network = _matching_network(recipe.network.weights, _modified(recipe.network.weights))
     share = metrics.matched_share(network, content, style)
@@ -311,9 +332,9 @@ def clear_cache() -> None:
     gc.collect()  # Networks and graphs refer to each other.
 
 
-def _stylize_once(content: tf.Tensor, style: tf.Tensor, *, precision: str) -> tf.Tensor:
+def _stylize_once(content: tf.Tensor, *styles: tf.Tensor, precision: str, blend: list[float]) -> tf.Tensor:
     """Stylizes the content image in one pass with AdaIN."""
-    return load_adain().stylize(content, [style], precision=precision)
+    return load_adain().stylize(content, styles, precision=precision, blend=blend)
 
 
 def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
@@ -328,13 +349,13 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 
 def _plan(
-    recipe: Recipe, result: tuple[int, int], style: tuple[int, int], limit: int | None
+    recipe: Recipe, result: tuple[int, int], *styles: tuple[int, int], limit: int | None
 ) -> tuple[list[Level], int | None]:
     """Plans the levels of a run like `plan_run`; returns them and the limit, which is what is free if none is given."""
     if limit is None:
         limit = environment.free_memory()
-        lacks = limit is not None and memory_needed(recipe, result, style) > limit
+        lacks = limit is not None and memory_needed(recipe, result, *styles) > limit
         if lacks and _cached_transfer.cache_info().currsize:
             clear_cache()  # Releasing the networks of other recipes can make room.
             limit = environment.free_memory()
-    return plan_run(recipe, result, style, limit=limit), limit
+    return plan_run(recipe, result, *styles, limit=limit), limit

@@ -11,7 +11,7 @@ import logging
 import os
 import reprlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from tfstyle.errors import OutputError, UsageError, WeightsError
 from tfstyle.iterate import RunState
 from tfstyle.recipes.recipe import Recipe
 from tfstyle.steps import Snapshot, Step
+from tfstyle.styles import Style
 
 _log = logging.getLogger("tfstyle")
 
@@ -46,10 +47,12 @@ class Saved(NamedTuple):
     rows: list[dict[str, Any]]
 
 
-def describe(recipe: Recipe, **pictures: tf.Tensor | None) -> dict[str, Any]:
-    """Returns what must be the same when a run goes on: version, recipe, and the pixels of each picture."""
+def describe(recipe: Recipe, pictures: Mapping[str, tf.Tensor | None], styles: Iterable[Style]) -> dict[str, Any]:
+    """Returns what must be the same when a run goes on: version, recipe, pixels, parts of the styles."""
     hashes = {name: None if image is None else records.fingerprint(image) for name, image in pictures.items()}
-    return {"tfstyle": __version__, "tensorflow": tf.__version__, "recipe": recipe.record(), "pictures": hashes}
+    parts = [style.record() for style in styles]
+    versions = {"tfstyle": __version__, "tensorflow": tf.__version__}
+    return versions | {"recipe": recipe.record(), "pictures": hashes, "styles": parts}
 
 
 class Checkpoints(History):

@@ -9,8 +9,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,6 +73,33 @@ def _transform(colors: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
     return product
 
 
+class Palette(NamedTuple):
+    """The colors of an image in OKLab.
+
+    Attributes:
+        mean: float64 [batch, 1, 1, 3].
+        covariance: float64 [batch, 3, 3].
+    """
+
+    mean: tf.Tensor
+    covariance: tf.Tensor
+
+
+def find_palette(image: tf.Tensor) -> Palette:
+    """Computes the palette of an image [batch, height, width, 3], sRGB, in [0, 1]."""
+    return _moments(_to_lab(image))
+
+
+def mix_palettes(palettes: Sequence[Palette], shares: Sequence[float]) -> Palette:
+    """Returns the palette of images put side by side, each with its share of the area; the shares sum to 1."""
+    means, covariances = (tf.stack(parts) for parts in zip(*palettes, strict=True))
+    factors = tf.constant(shares, means.dtype)
+    mean = tf.tensordot(factors, means, axes=1)
+    apart = (means - mean)[:, :, 0, 0]
+    spread = covariances + apart[..., :, None] * apart[..., None, :]
+    return Palette(mean, tf.tensordot(factors, spread, axes=1))
+
+
 def keep_colors(image: tf.Tensor, content: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
     """Brings back the colors of the content image: a and b of OKLab become its own, and lightness stays the image's.
 
@@ -114,18 +141,18 @@ def recolor_style(style: Any, content: Any, *, color: str, strength: float) -> A
     return match_chroma(style, content, strength=strength)
 
 
-def match_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
-    """Moves the colors of an image to those of another: mean and covariance of its pixels in OKLab become the other's.
+def match_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Tensor) -> tf.Tensor:
+    """Moves the colors of an image to a palette: mean and covariance of its pixels in OKLab become the palette's.
 
     Of all maps that do so for normal distributions, this linear one moves colors least, so that no hues are swapped. A
-    variation is stretched `MAX_GAIN` times at most. If either image has fewer than three dimensions of color (black
-    and white, a drawing, a single color), so that in some direction its colors deviate by no more than `NOISE`, only
+    variation is stretched `MAX_GAIN` times at most. If image or palette have fewer than three dimensions of color (a
+    drawing, a single color), so that in some direction its colors deviate by no more than `NOISE`, only
     the mean and standard deviation of each of L, a and b are moved, and noise is never stretched. A target of a single
     color leaves nothing but that color.
 
     Args:
         image: float32 [batch, height, width, 3], sRGB, in [0, 1].
-        target: the same, of any size, with the same batch or one image for all.
+        target: the palette, of the same batch or one for all.
         strength: share of the way, 0 to 1, in OKLab.
 
     Returns:
@@ -136,18 +163,22 @@ def match_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Te
         Pitié, Kokaram: The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer (2007).
     """
     lab, strength = _to_lab(image), tf.cast(strength, tf.float64)
-    moved = lab + strength * (_monge_map(lab, _to_lab(target), lab) - lab)
+    moved = lab + strength * (_monge_map(lab, target) - lab)
     return _from_lab(moved, image, strength=strength)
 
 
 def match_chroma(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
-    """Moves colors like `match_colors`, but scales lightness by itself, between `MIN_CONTRAST` and 1.
+    """Moves colors to those of another image like `match_colors`, but scales lightness between `MIN_CONTRAST` and 1.
 
     Strokes would vanish in the colors of an even content image, and crackle in those of one with more contrast than
-    the painting. Args and returns are those of `match_colors`.
+    the painting.
+
+    Args:
+        image, strength: as for `match_colors`.
+        target: an image like `image`, of any size.
     """
     lab, strength = _to_lab(image), tf.cast(strength, tf.float64)
-    moved = _monge_map(lab, _to_lab(target), lab)
+    moved = _monge_map(lab, find_palette(target))
     (own, _), (lightness, chroma) = (tf.split(part, [1, 2], axis=-1) for part in (lab, moved))
     mean, variance = tf.nn.moments(own, (1, 2), keepdims=True)
     new_mean, new_variance = tf.nn.moments(lightness, (1, 2), keepdims=True)
@@ -179,11 +210,11 @@ def match_histograms(image: Any, target: Any, *, strength: float) -> tf.Tensor:
     return tf.constant(image + np.float32(strength) * (matched - image))
 
 
-def finish_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.Tensor) -> tf.Tensor:
-    """Moves the broad colors of a result to those of the style image, and keeps lightness and strokes.
+def finish_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Tensor) -> tf.Tensor:
+    """Moves the broad colors of a result to the palette of the style, and keeps lightness and strokes.
 
     Only a and b of OKLab are changed, and only their low band: blurred with a standard deviation of 1/64 of the longer
-    side, they are mapped as in `match_colors`, by the map from a and b of all pixels to those of the style image. The
+    side, they are mapped as in `match_colors`, by the map from a and b of all pixels to those of the palette. The
     finer variation of a and b, the color of single strokes, and all of L remain.
 
     Args:
@@ -194,9 +225,9 @@ def finish_colors(image: tf.Tensor, target: tf.Tensor, *, strength: float | tf.T
     """
     lab, strength = _to_lab(image), tf.cast(strength, tf.float64)
     lightness, chroma = tf.split(lab, [1, 2], axis=-1)
-    _, wanted = tf.split(_to_lab(target), [1, 2], axis=-1)
+    wanted = Palette(target.mean[:, :, :, 1:], target.covariance[:, 1:, 1:])
     low = blur(chroma, tf.reduce_max(tf.shape(lab)[1:3]) / 64)
-    chroma += strength * (_monge_map(chroma, wanted, low) - low)
+    chroma += strength * (_monge_map(chroma, wanted, colors=low) - low)
     return _from_lab(tf.concat([lightness, chroma], axis=-1), image, strength=strength)
 
 
@@ -252,18 +283,18 @@ def _gaussian_matrix(count: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     return normalized
 
 
-def _monge_map(source: tf.Tensor, target: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
-    """Maps colors [batch, height, width, n] by `_monge_matrix` and the means of the pixels of two images."""
-    (mean, covariance), (target_mean, target_covariance) = _moments(source), _moments(target)
-    matrix = _monge_matrix(covariance, target_covariance)[:, None]
-    return (colors - mean) @ matrix + target_mean
+def _monge_map(source: tf.Tensor, target: Palette, *, colors: tf.Tensor | None = None) -> tf.Tensor:
+    """Maps colors [batch, height, width, n] by `_monge_matrix` and the means; None maps those of the source."""
+    mean, covariance = _moments(source)
+    matrix = _monge_matrix(covariance, target.covariance)[:, None]
+    return ((source if colors is None else colors) - mean) @ matrix + target.mean
 
 
-def _moments(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _moments(image: tf.Tensor) -> Palette:
     """Computes mean [batch, 1, 1, n] and covariance [batch, n, n] of an image's pixels."""
     mean = tf.reduce_mean(image, axis=(1, 2), keepdims=True)
     count = tf.cast(tf.reduce_prod(tf.shape(image)[1:3]), image.dtype)
-    return mean, tf.einsum("bijm,bijn->bmn", image - mean, image - mean) / count
+    return Palette(mean, tf.einsum("bijm,bijn->bmn", image - mean, image - mean) / count)
 
 
 def _monge_matrix(covariance: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

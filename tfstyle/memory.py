@@ -55,42 +55,44 @@ class Level(NamedTuple):
 
 
 def plan_levels(
-    recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *, limit: float | None = None
+    recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None = None
 ) -> list[Level]:
     """Plans the levels of a run, coarse to fine.
 
     Args:
         recipe: the recipe to run.
-        content, style: (height, width) of the result and of the style image at the finest level.
+        content: (height, width) of the result.
+        *styles: those of the style images at the finest level.
         limit: bytes that may be taken; None computes all levels as a whole. A level that does not fit in any way
             is planned in the way that needs least.
     """
-    long_side = max(content)
-    edge = edge_of(*style, recipe.style_size.style_crop)
+    long_side, margin = max(content), recipe.style_size.style_crop
+    shortest = min(*content, *(min(style) - 2 * edge_of(*style, margin) for style in styles))
     levels = []
-    for size, steps in recipe.pyramid.levels(long_side, min(*content, *(side - 2 * edge for side in style))):
-        sizes = [fit_size(*image, round(max(image) * size / long_side)) for image in (content, style)]
+    for size, steps in recipe.pyramid.levels(long_side, shortest):
+        sizes = [fit_size(*image, round(max(image) * size / long_side)) for image in (content, *styles)]
         ways = [Level(size, steps, tile, memory_needed(recipe, *sizes, tile=tile)) for tile in (None, *TILES)]
         fitting = [way for way in ways if limit is None or way.needed <= limit]
         levels.append(fitting[0] if fitting else min(ways, key=lambda way: way.needed))
     return levels
 
 
-def plan_run(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *, limit: float | None) -> list[Level]:
+def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None) -> list[Level]:
     """Plans the levels of a run so that they fit in memory, and logs the plan, as a warning if tiles are needed.
 
     Args:
-        recipe, content, style, limit: as for `plan_levels`.
+        recipe, content, *styles, limit: as for `plan_levels`.
 
     Raises:
         MemoryLimitError: if the run does not fit even in the smallest tiles.
     """
-    levels = plan_levels(recipe, content, style, limit=limit)
+    levels = plan_levels(recipe, content, *styles, limit=limit)
     needed, (height, width) = max(level.needed for level in levels), content
     if limit is not None and needed > limit:
-        smaller = f"a `size` of {_fitting_size(recipe, content, style, limit)} or less"
-        if math.prod(style) > 2 * math.prod(content):
-            (height, width), smaller = style, "a smaller `style_scale`"
+        smaller = f"a `size` of {_fitting_size(recipe, content, *styles, limit=limit)} or less"
+        largest = max(styles, key=math.prod)
+        if math.prod(largest) > 2 * math.prod(content):
+            (height, width), smaller = largest, "a smaller `style_scale`"
         raise MemoryLimitError(
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory, even in tiles, and {limit / 1e9:.1f} GB "
             f"may be taken; choose {smaller}."
@@ -102,12 +104,12 @@ def plan_run(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], *
     return levels
 
 
-def _fitting_size(recipe: Recipe, content: tuple[int, int], style: tuple[int, int], limit: float) -> int:
+def _fitting_size(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float) -> int:
     """Returns a long side at which a run fits, at most 3 % less than the largest; 0 if there is none."""
     factor = 1.0
     while factor * max(content) > 1.0:
         factor *= 0.97
-        sizes = [fit_size(*image, round(max(image) * factor)) for image in (content, style)]
+        sizes = [fit_size(*image, round(max(image) * factor)) for image in (content, *styles)]
         if max(level.needed for level in plan_levels(recipe, *sizes, limit=limit)) <= limit:
             return int(factor * max(content))
     return 0
@@ -149,7 +151,7 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
 def _search_bytes(layers: Iterable[str], pixels: list[int]) -> int:
     """Returns the memory of a search in tiles: keys in float16 three times, products, and what a query takes."""
     grid, names = stride(reference_layer(layers)) ** 2, tuple(layers)
-    keys = min(MAX_KEYS, max(pixels[1:], default=0) // grid)
+    keys = min(MAX_KEYS, sum(pixels[1:]) // grid)
     return 6 * sum(map(filters, names)) * keys + 4096 * keys + 5200 * pixels[0] // grid
 
 

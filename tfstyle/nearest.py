@@ -8,7 +8,7 @@ dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tfstyle.environment import tf
@@ -19,10 +19,11 @@ PHOTO_SHARE = 0.75
 """Share of the content image in the features that neighbors are searched for; the rest is the image so far."""
 
 MAX_KEYS = 1 << 16
-"""Largest number of places of the style image that are searched, those of some 1024x1024 pixels."""
+"""Largest number of places of the style images that are searched, those of some 1024x1024 pixels."""
 
 _DIMENSIONS, _SAMPLE = 256, 768
 _CANDIDATES, _ROWS = 8, 512
+_ROUNDS = 60
 _EPSILON = 1e-8
 
 
@@ -41,6 +42,18 @@ class Centered(NamedTuple):
         """Returns the part of some of them at a layer, less the mean, [..., channels]."""
         rows: tf.Tensor = _wide(tf.gather(self.columns[layer][0, :, 0], numbers)) - self.means[layer]
         return rows
+
+
+class Found(NamedTuple):
+    """The keys that queries are most similar to.
+
+    Attributes:
+        places: int32 [1, height, width, 1], the number of a key.
+        likeness: float32 of the same shape: its cosine to the query, times the norm of the query.
+    """
+
+    places: tf.Tensor
+    likeness: tf.Tensor
 
 
 class Keys(NamedTuple):
@@ -82,9 +95,10 @@ def mix_queries(content: Columns, image: Columns | None = None) -> Columns:
     return in_turn(mix, content)
 
 
-def thin(columns: Columns) -> Columns:
-    """Returns the hypercolumns of at most some `MAX_KEYS` places, at even distances."""
-    step = key_step(*tf.unstack(tf.shape(next(iter(columns.values())))[1:3]))
+def thin(columns: Columns, most: int) -> Columns:
+    """Returns the hypercolumns of at most some number of places, at even distances."""
+    height, width = tf.unstack(tf.shape(next(iter(columns.values())))[1:3])
+    step = key_step(height, width, most)
 
     def kept(layer: str) -> tf.Tensor:
         found: tf.Tensor = columns[layer][:, step // 2 :: step, step // 2 :: step]
@@ -94,9 +108,9 @@ def thin(columns: Columns) -> Columns:
     return in_turn(kept, columns)
 
 
-def key_step(height: Any, width: Any) -> Any:
+def key_step(height: Any, width: Any, most: int) -> Any:
     """Returns the distance of the places that `thin` keeps, the first of which is at half of it."""
-    return tf.cast(tf.math.ceil(tf.sqrt(tf.cast(height * width, tf.float32) / MAX_KEYS)), tf.int32)
+    return tf.cast(tf.math.ceil(tf.sqrt(tf.cast(height * width, tf.float32) / most)), tf.int32)
 
 
 def make_keys(style: Columns) -> Keys:
@@ -181,8 +195,8 @@ def compare(columns: Columns, held: Centered, candidates: tf.Tensor) -> tf.Tenso
     return found
 
 
-def decide(products: tf.Tensor, candidates: tf.Tensor, keys: Keys, *, means: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Returns the candidate with the largest cosine, int32 [1, height, width, 1].
+def decide(products: tf.Tensor, candidates: tf.Tensor, keys: Keys, *, means: Mapping[str, tf.Tensor]) -> Found:
+    """Returns the candidate with the largest cosine.
 
     Args:
         products: from `compare`, added up over all layers.
@@ -198,33 +212,70 @@ def decide(products: tf.Tensor, candidates: tf.Tensor, keys: Keys, *, means: Map
         return total
 
     cosines = (products - tf.gather(_in_bands(of_mean, count), candidates)) * tf.gather(keys.inverse, candidates)
-    found: tf.Tensor = tf.gather(candidates, tf.argmax(cosines, axis=-1), batch_dims=3)[..., None]
-    return found
+    best = tf.expand_dims(tf.argmax(cosines, axis=-1), -1)
+    return Found(tf.gather(candidates, best, batch_dims=3), tf.gather(cosines, best, batch_dims=3))
 
 
-def search(queries: Columns, keys: Keys) -> tf.Tensor:
-    """Finds the key most similar to each query: int32 [1, height, width, 1], the number of a key."""
+def search(queries: Columns, keys: Keys) -> Found:
+    """Finds the key most similar to each query."""
     candidates = choose(project(queries, keys.axes), keys)
     means = in_turn(lambda layer: _mean(queries[layer]), queries)
     return decide(compare(queries, keys.held, candidates), candidates, keys, means=means)
 
 
-def neighbor_targets(places: tf.Tensor, keys: Keys) -> Columns:
+def neighbor_targets(found: Sequence[Found], keys: Sequence[Keys], shares: tf.Tensor | None = None) -> Columns:
     """Returns what each place of the result is to look like.
 
     Args:
-        places: from `search`.
+        found: from `search`, among the keys of each style image.
         keys: the keys.
+        shares: [images], the share of the places that each image gets; None with a single one.
 
     Returns:
-        `places` under `PLACES`, and under each layer its part of the keys' hypercolumns, of norm 1, float16 [1, keys,
-        1, channels].
+        `places` under `PLACES`, and under each layer its part of the hypercolumns of all keys, of norm 1, float16 [1,
+        keys, 1, channels].
     """
-    columns = keys.held.columns
+    places = found[0].places
+    if shares is not None and len(found) > 1:
+        ends = tf.cumsum([tf.shape(of_image.inverse)[0] for of_image in keys], exclusive=True)
+        every = tf.concat([of_image.places + ends[number] for number, of_image in enumerate(found)], axis=-1)
+        owners = divide(tf.concat([of_image.likeness for of_image in found], axis=-1), shares)
+        places = tf.gather(every, tf.expand_dims(owners, -1), batch_dims=3)
+    units = [_normalize(of_image.held.columns) for of_image in keys]
+    joined = {layer: tf.concat([part[layer] for part in units], axis=1) for layer in units[0]}
+    return {PLACES: places} | joined
+
+
+def divide(likeness: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """Divides places among style images, each to one that it resembles, so that each image gets its share of them.
+
+    This is optimal transport from the places to the images: each image has a price, which rises while it has too many
+    places.
+
+    Args:
+        likeness: float32 [1, height, width, images].
+        shares: [images], with the sum 1; an image without a share gets no place.
+
+    Returns:
+        int32 [1, height, width], the number of an image.
+    """
+    shares = tf.cast(shares, likeness.dtype)
+    mean, variance = tf.nn.moments(likeness - tf.reduce_mean(likeness, axis=-1, keepdims=True), (0, 1, 2))
+    spread = tf.sqrt(tf.reduce_max(variance)) + _EPSILON
+    scaled = tf.where(shares > 0.0, (likeness - mean) / spread, -tf.ones_like(likeness) / _EPSILON)
+    prices = tf.zeros_like(shares)
+    for number in range(_ROUNDS):
+        owned = tf.one_hot(tf.argmax(scaled - prices, axis=-1), tf.shape(shares)[0])
+        prices += 4.0 / (1.0 + 0.25 * number) * (tf.reduce_mean(owned, axis=(0, 1, 2)) - shares)
+    owners: tf.Tensor = tf.argmax(scaled - prices, axis=-1, output_type=tf.int32)
+    return owners
+
+
+def _normalize(columns: Columns) -> Columns:
+    """Divides hypercolumns by their norm."""
     squares = in_turn(lambda layer: tf.reduce_sum(_wide(columns[layer]) ** 2, axis=-1, keepdims=True), columns)
     inverse = tf.math.rsqrt(tf.add_n(list(squares.values())) + _EPSILON)
-    units = in_turn(lambda layer: tf.cast(_wide(columns[layer]) * inverse, tf.float16), columns)
-    return {PLACES: places} | units
+    return in_turn(lambda layer: tf.cast(_wide(columns[layer]) * inverse, tf.float16), columns)
 
 
 def _wide(part: tf.Tensor) -> tf.Tensor:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tfstyle import environment, images
 from tfstyle.color import keep_colors, recolor_style
@@ -19,9 +17,10 @@ from tfstyle.feedforward.adain import AdaINDecoder, load_adain
 from tfstyle.feedforward.inference import OnePassNetwork
 from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import TransformerNet
+from tfstyle.levels import scale
 from tfstyle.limits import MAX_PIXELS
-from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.parts import ColorTransfer
+from tfstyle.styles import Style, as_styles, divide_weight
 from tfstyle.tensors import sides
 
 
@@ -30,7 +29,6 @@ def stylize_fast(
     styles: Any = (),
     *,
     model: str | os.PathLike | OnePassNetwork | None = None,
-    blend: Sequence[float] | None = None,
     alpha: float = 1.0,
     seed: int | None = None,
     transform: str = "adain",
@@ -52,12 +50,12 @@ def stylize_fast(
 
     Args:
         content: the content image, as for `images.read`.
-        styles: a style image, likewise, or several, each at its own size; none for a network of one style, none or
-            some for a generator.
+        styles: a style image, likewise, or several, or a folder of them, each at its own size; a `Style` has a weight
+            and a scale. None for a network of one style, none or some for a generator.
         model: a network from `tfstyle train`, or its name, as for `feedforward.serialization.load`; None selects AdaIN
             with the embedded decoder.
-        blend, alpha, transform, precision, tile: as for `feedforward.inference.OnePassNetwork.stylize`; no `blend` for
-            a network of one style, no `alpha`, `transform` and `precision` for that and a generator.
+        alpha, transform, precision, tile: as for `feedforward.inference.OnePassNetwork.stylize`; a network of one style
+            has no `alpha`, and neither that nor a generator has `transform` and `precision`.
         seed: seed of the random style if a generator receives no style image; 0 if None.
         color, color_strength: as for `recipes.ColorTransfer`; if there is no style image, the result is recolored.
         size: long side of the result in pixels; 0 is the content image's own.
@@ -75,7 +73,10 @@ def stylize_fast(
     """
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
     network = _network(model)
-    styles = _as_list(styles)
+    styles = as_styles(styles)
+    if any(style.layers for style in styles):
+        raise UsageError("`layers` of a style image choose terms of a loss, and one pass has none; leave them out.")
+    blend = divide_weight(styles) if styles else None
     options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)
     colors = ColorTransfer(color=color, color_strength=color_strength)
@@ -84,7 +85,7 @@ def stylize_fast(
     if output is not None:
         images.check_output(output, overwrite=overwrite, quality=quality)
     image = _read_content(content, size, background)
-    style_images = [images.read_and_log(style, background=background).image for style in styles]
+    style_images = [_read_style(style, background) for style in styles]
     recolor = functools.partial(recolor_style, content=image, color=colors.color, strength=colors.color_strength)
     result = _stylize(network, image, [np.asarray(recolor(style)) for style in style_images], options)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
@@ -132,10 +133,10 @@ def _stylize(network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarra
     return result
 
 
-def _as_list(styles: Any) -> list[Any]:
-    """Returns style images as a list, even a single one of any type that `images.read` accepts."""
-    single = isinstance(styles, (str, os.PathLike, Image.Image, Picture)) or hasattr(styles, "shape")
-    return [styles] if single else list(styles)
+def _read_style(style: Style, background: str) -> Any:
+    """Reads a style image at its own size, times its scale."""
+    image = images.read_and_log(style.picture, background=background).image
+    return image if style.scale == 1.0 else scale(tf.constant(image), style.scale)
 
 
 def _network(model: str | os.PathLike | OnePassNetwork | None) -> OnePassNetwork:

@@ -38,7 +38,7 @@ def describe_run(
 
     Args:
         recipe: the recipe, with the size of the result, and with what "auto" stands for on this machine.
-        inputs: "content" and "style", and "init" and "weights" where these are files: paths, or pixels.
+        inputs: "content" and "style", "style 2" …, and "init" and "weights" where these are files: paths, or pixels.
         options: further arguments of `api.stylize`, as JSON values.
     """
     described = recipe.record()

@@ -15,6 +15,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import InputError, TfstyleError
 from tfstyle.pictures import encoding
 from tfstyle.recipes.recipe import recipe_from_record
+from tfstyle.styles import Style, as_styles, name_styles
 
 
 class Rerun(NamedTuple):
@@ -33,7 +34,7 @@ def rerun(
     source: str | os.PathLike,
     *,
     content: str | os.PathLike | None = None,
-    style: str | os.PathLike | None = None,
+    style: Any = None,
     output: str | os.PathLike | None = None,
     overwrite: bool = False,
     callbacks: Iterable[Callback] = (),
@@ -45,8 +46,8 @@ def rerun(
 
     Args:
         source: a PNG file that `api.stylize` has written, or its `record`.
-        content, style: the pictures; None looks for files of their names beside `source`, in the working folder and
-            among the built-in pictures.
+        content, style: the pictures, or a list of the style images; None looks for files of their names beside
+            `source`, in the working folder and among the built-in pictures.
         output, overwrite, callbacks: as for `api.stylize`.
 
     Returns:
@@ -60,7 +61,9 @@ def rerun(
     path = Path(source)
     record = records.read(path)
     try:
-        arguments = _arguments(record, path, {"content": content, "style": style})
+        given = [] if style is None else [each.picture for each in as_styles(style)]
+        named = dict(zip(name_styles(given), given, strict=True))
+        arguments = _arguments(record, path, {"content": content, **named})
         step, pixels = record["step"], record["pixels"]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, TfstyleError):
@@ -79,9 +82,10 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
         if name in inputs:
             described[part] = {**described[part], name: str(inputs[name])}
     recipe = recipe_from_record(described)
+    parts = record["options"].get("styles", [{}])
     return {
         "content": inputs["content"],
-        "style": inputs["style"],
+        "style": [Style(inputs[name], **part) for name, part in zip(name_styles(parts), parts, strict=True)],
         "recipe": recipe,
         "size": recipe.pyramid.size,
         **{name: record["options"][name] for name in ("background", "keep_alpha", "quality")},

@@ -122,6 +122,22 @@ def add(first: SufficientStatistics, second: SufficientStatistics) -> Sufficient
     return SufficientStatistics(*(a + b for a, b in zip(first, second, strict=True)))
 
 
+def average(sums: Sequence[SufficientStatistics], shares: tf.Tensor) -> SufficientStatistics:
+    """Averages the sums of several images, so that each counts by its share, whatever its number of positions.
+
+    Args:
+        sums: of each image.
+        shares: [images], with the sum 1.
+    """
+    positions, total, products = (tf.stack(parts) for parts in zip(*sums, strict=True))
+    shares = tf.cast(shares, positions.dtype)
+    common = tf.tensordot(shares, positions, axes=1)
+    factors = shares[:, None] * common / positions
+    return SufficientStatistics(
+        common, tf.einsum("nb,nbi->bi", factors, total), tf.einsum("nb,nbij->bij", factors, products)
+    )
+
+
 def scale(sums: SufficientStatistics, factor: float | Sequence[float]) -> SufficientStatistics:
     """Computes the sums that features would have if multiplied by one factor, or by one factor per channel."""
     factors = tf.reshape(tf.cast(factor, sums.total.dtype), [-1])

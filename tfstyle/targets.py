@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tfstyle import losses, nearest, neighbors
 from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
+from tfstyle.nearest import Found, Keys
 from tfstyle.recipes.loss import Loss
 from tfstyle.regions import OBJECT_LAYERS, Regions, on_grid
-from tfstyle.statistics import SufficientStatistics, sufficient_statistics
+from tfstyle.statistics import SufficientStatistics, average, sufficient_statistics
 from tfstyle.windows import Window, core, place, whole
 
 Targets = Mapping[str, Mapping[str, Any]]
@@ -69,7 +71,7 @@ def describe(
     *,
     layers: Iterable[str] = (),
     weigh: Weigh | None = None,
-    places: str = "all",
+    places: int | None = None,
 ) -> Described:
     """Describes an image.
 
@@ -79,16 +81,16 @@ def describe(
         image: float32 [1, height, width, 3] in [0, 1].
         layers: layers whose features are returned.
         weigh: weights of the positions in the sums; None computes no sums.
-        places: those whose hypercolumns are returned, if the loss compares any: "all", "keys" (as `nearest.thin`) or
-            "none".
+        places: number of those whose hypercolumns are returned, if the loss compares any, as for `nearest.thin`; None
+            returns all.
     """
     found, _ = model.vgg.features_and_pullback(image)  # In the compute dtype, of half the size in 16 bits.
     sizes = {layer: tf.shape(found[layer])[1:3] for layer in model.style_layers}
     weights = {} if weigh is None else {layer: weigh(layer, size) for layer, size in sizes.items()}
     window = whole(found, loss)
     features, sums = describe_window(model, found, window, layers=layers, weights=weights)
-    columns = {} if places == "none" else make_columns(model, loss, found, window=window)
-    return Described(features, nearest.thin(columns) if columns and places == "keys" else columns, sums, sizes)
+    columns = {} if places == 0 else make_columns(model, loss, found, window=window)
+    return Described(features, nearest.thin(columns, places) if columns and places else columns, sums, sizes)
 
 
 def describe_window(
@@ -135,22 +137,26 @@ def make_targets(
     model: StyleContentModel,
     loss: Loss,
     content: tf.Tensor,
-    style: tf.Tensor,
+    styles: Sequence[tf.Tensor],
     *,
     image: tf.Tensor | None = None,
-    regions: Regions | None = None,
+    regions: Sequence[Regions] = (),
+    shares: Mapping[str, tf.Tensor] = MappingProxyType({}),
     see: Callable[..., Described] | None = None,
-    search: Callable[..., tf.Tensor] | None = None,
+    search: Callable[..., Found] | None = None,
 ) -> Targets:
-    """Computes the targets: the features of the content image and the statistics of the style image.
+    """Computes the targets: the features of the content image and the statistics of the style.
 
     Args:
         model: computes features and statistics.
         loss: defines the distance and custom terms.
-        content, style: float32 [1, height, width, 3] in [0, 1].
+        content: float32 [1, height, width, 3] in [0, 1].
+        styles: the style images, likewise; several need `shares`.
         image: the image so far, of the content image's size, for which nearest neighbors are searched; None is the
             content image.
-        regions: the regions to compare; None compares the whole images.
+        regions: for each style image the regions that it shares with the content image; () compares the whole images.
+        shares: style layer → float32 [images], the share of each style image in the statistic; likewise "neighbor",
+            its share of the places.
         see: (image, layers=, weigh=, places=) → `Described`; None is `describe`.
         search: (content image, image so far, keys) → places, as from `nearest.search`; None searches for hypercolumns
             from `see`.
@@ -163,7 +169,7 @@ def make_targets(
     see = see or functools.partial(describe, model, loss)
     prepare = losses.find_distance(loss.distance).prepare
     own = tuple(layer for term in loss.terms if term.weight for layer in term.layers)
-    of_content = see(content, layers=(*model.content_layers, *own), places="all" if search is None else "none")
+    of_content = see(content, layers=(*model.content_layers, *own), places=None if search is None else 0)
     queries: neighbors.Columns = {}
     if of_content.columns:
         so_far = None
@@ -173,35 +179,43 @@ def make_targets(
         queries = nearest.mix_queries(of_content.columns, so_far)
         of_content, so_far = of_content._replace(columns={}), None  # To release them.
 
-    def weigh(layer: str, size: Any) -> tf.Tensor | None:
-        return None if regions is None else _style_weights(regions, loss, layer, size)
-
-    with tf.control_dependencies(list(queries.values())):
-        of_style = see(tf.identity(style), layers=own, weigh=weigh, places="keys")
-    of_neighbors: neighbors.Columns = {}
-    if of_style.columns:
-        keys = nearest.make_keys(of_style.columns)
-        of_style = of_style._replace(columns={})
-        places = nearest.search(queries, keys) if search is None else search(content, image, keys)
-        of_neighbors = nearest.neighbor_targets(places, keys)
-    pictured = Pictured(content, of_content.features), Pictured(style, of_style.features)
+    described: list[Described] = []
+    keys: list[Keys] = []
+    found: list[Found] = []
+    for number, each in enumerate(styles):
+        before = list(queries.values()) if not described else tf.nest.flatten((described[-1].sums, found[-1:]))
+        weigh = functools.partial(_style_weights, regions[number], loss) if regions else _weigh_equally
+        with tf.control_dependencies(before):
+            of_style = see(tf.identity(each), layers=own, weigh=weigh, places=nearest.MAX_KEYS // len(styles))
+        if of_style.columns:
+            keys.append(nearest.make_keys(of_style.columns))
+            found.append(nearest.search(queries, keys[-1]) if search is None else search(content, image, keys[-1]))
+        described.append(of_style._replace(columns={}))
+    pictured = Pictured(content, of_content.features), Pictured(styles[0], described[0].features)
     targets: dict[str, Any] = {
         "content": {layer: of_content.features[layer] for layer in model.content_layers},
-        "neighbor": of_neighbors,
+        "neighbor": nearest.neighbor_targets(found, keys, shares.get("neighbor")) if keys else {},
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
-    statistics = model.statistics(of_style.sums)
-    if regions is None or loss.region_count == 1:
-        return targets | {"style": {layer: prepare(found) for layer, found in statistics.items()}}
-    masks = {layer: on_grid(regions.content, size) + _NO_POSITION for layer, size in of_content.sizes.items()}
+    sums = described[0].sums
+    if len(styles) > 1:
+        sums = {layer: average([one.sums[layer] for one in described], shares[layer]) for layer in sums}
+    statistics = model.statistics(sums)
+    if not regions or loss.region_count == 1:
+        return targets | {"style": {layer: prepare(statistic) for layer, statistic in statistics.items()}}
+    masks = {layer: on_grid(regions[0].content, size) + _NO_POSITION for layer, size in of_content.sizes.items()}
     of_regions = {
         layer: RegionTargets(
             tf.reduce_mean(masks[layer], axis=(0, 1, 2)),
-            tuple(prepare(found[number : number + 1]) for number in range(loss.region_count)),
+            tuple(prepare(statistic[number : number + 1]) for number in range(loss.region_count)),
         )
-        for layer, found in statistics.items()
+        for layer, statistic in statistics.items()
     }
     return targets | {"style": of_regions, "masks": masks}
+
+
+def _weigh_equally(layer: str, size: Any) -> None:
+    """Weighs all positions equally."""
 
 
 _NO_POSITION = 1e-6

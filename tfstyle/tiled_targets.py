@@ -18,7 +18,7 @@ from tfstyle.environment import tf
 from tfstyle.graphs import any_size_specs, common_specs, compile_once
 from tfstyle.layout import Group, Piece, make_pieces
 from tfstyle.model import StyleContentModel
-from tfstyle.nearest import Keys
+from tfstyle.nearest import Found, Keys
 from tfstyle.neighbors import Columns, reference_layer
 from tfstyle.recipes.loss import Loss
 from tfstyle.statistics import add
@@ -54,7 +54,7 @@ class TiledTargets:
         tile: int,
         layers: Iterable[str] = (),
         weigh: Weigh | None = None,
-        places: str = "all",
+        places: int | None = None,
     ) -> Described:
         """Describes an image in tiles, like `targets.describe`.
 
@@ -62,8 +62,8 @@ class TiledTargets:
             image, layers, weigh, places: as for `targets.describe`.
             tile: length of a tile, as for `Tiling.make_objective`.
         """
-        grids, wanted, columns = self._grids(image), tuple(layers), places != "none"
-        step = int(nearest.key_step(*grids[GRID])) if self._loss.neighbor_layers and places == "keys" else 1
+        grids, wanted, columns = self._grids(image), tuple(layers), places != 0
+        step = int(nearest.key_step(*grids[GRID], places)) if self._loss.neighbor_layers and places else 1
         weights = {layer: weigh(layer, grids[layer]) for layer in self._model.style_layers if weigh is not None}
         masks = {layer: weight for layer, weight in weights.items() if weight is not None}
         maps: dict[tuple[str, str], np.ndarray] = {}
@@ -95,7 +95,7 @@ class TiledTargets:
             {layer: grids[layer] for layer in self._model.style_layers},
         )
 
-    def search(self, content: tf.Tensor, image: tf.Tensor | None, keys: Keys, *, tile: int) -> tf.Tensor:
+    def search(self, content: tf.Tensor, image: tf.Tensor | None, keys: Keys, *, tile: int) -> Found:
         """Searches for nearest neighbors in tiles, like `nearest.search` for queries from `nearest.mix_queries`.
 
         Hypercolumns are computed twice, and exist a tile at a time: for candidates, and to choose among them.

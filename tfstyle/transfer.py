@@ -10,11 +10,11 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfstyle import images
-from tfstyle.color import finish_colors, keep_colors, match_colors, recolor_style
+from tfstyle.color_transfer import finish, recolor
 from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
@@ -25,10 +25,10 @@ from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.steps import Snapshot, Step
+from tfstyle.styles import Shares, as_styles, find_shares
 from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
 from tfstyle.tiling import Tiling
@@ -66,26 +66,33 @@ class Transfer:
         kernels = self.model.vgg.flipped_kernels(network.flip_kernels)
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
-        any_size = tf.TensorSpec([1, None, None, 3])  # Traced once for all levels and images.
-        masks = tf.TensorSpec([1, None, None, loss.region_count])
-        regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1]))) if loss.finds_regions() else None
         self._loss = loss if "neighbor" in terms else dataclasses.replace(loss, neighbor_layers={})
-        self._targets = compile_once(
-            lambda content, style, image, regions=None: make_targets(
-                self.model, self._loss, content, style, image=image, regions=regions
-            ),
-            *(any_size, any_size, any_size) if regions is None else (any_size, any_size, any_size, regions),
-        )
-        targets = any_size_specs(self._targets.structured_outputs)
+        self._targets: dict[int, Any] = {}
+        targets = any_size_specs(self._targets_graph(1).structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
         shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
         self.state_specs: RunState = any_size_specs(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
         self._step = compile_once(self._take_step, targets, weights, shapes, self.state_specs)
 
+    def _targets_graph(self, count: int) -> Any:
+        """Returns the graph of `make_targets` for a number of style images, compiled once for all levels and sizes."""
+        if count not in self._targets:
+            loss, image = self._loss, tf.TensorSpec([1, None, None, 3])
+            masks = tf.TensorSpec([1, None, None, loss.region_count])
+            regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1])))
+            shares = dict.fromkeys(("neighbor", *loss.style_layers), tf.TensorSpec([count]))
+            self._targets[count] = compile_once(
+                lambda content, styles, image, regions, shares: make_targets(
+                    self.model, loss, content, styles, image=image, regions=regions, shares=shares
+                ),
+                *(image, [image] * count, image, [regions] * count if loss.finds_regions() else [], shares),
+            )
+        return self._targets[count]
+
     def steps(
         self,
         content: tf.Tensor,
-        style: tf.Tensor,
+        style: Any,
         *,
         recipe: Recipe | None = None,
         init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
@@ -97,6 +104,7 @@ class Transfer:
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of the size of the result.
             style: the same, of any size; its size relative to the content image determines that of the brush strokes.
+                Or several, each an image or a `styles.Style`, whose `scale` is not used here.
             recipe: another recipe with the same graph key; None runs the transfer's own.
             init: the image to start from, of any size, or a function (content, style) → image that is called with the
                 two images of the coarsest level; None starts as the recipe does, from "content" or "noise".
@@ -119,23 +127,27 @@ class Transfer:
             raise UsageError("the Transfer was made from a graph key alone; pass the `recipe` to run.")
         if recipe.graph_key != self.graph_key:
             raise UsageError(f"the recipe {recipe.name!r} needs a Transfer of its own: it compiles to another graph.")
-        content, style = (images.as_image(image, name) for image, name in ((content, "content"), (style, "style")))
+        content = images.as_image(content, "content")
+        styles = [
+            dataclasses.replace(each, picture=images.as_image(each.picture, "style")) for each in as_styles(style)
+        ]
         if init is not None and not callable(init):
             init = images.as_image(init, "init")
         if init is None and recipe.start.init not in ("content", "noise"):
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
-        colors, photograph = recipe.color_transfer, content
-        style = recolor_style(style, content, color=colors.color, strength=colors.color_strength)
-        cropped = crop(style, recipe.style_size.style_crop)
-        content = _recolored(match_colors, content, cropped, colors.palette)
-        levels = plan_levels(recipe, (height, width), sides(style), limit=memory)
+        colors, photograph, margin = recipe.color_transfer, content, recipe.style_size.style_crop
+        shares = find_shares(styles, recipe.loss)
+        content, style_images, palette = recolor(
+            content, [each.picture for each in styles], colors=colors, shares=shares.colors, margin=margin
+        )
+        levels = plan_levels(recipe, (height, width), *map(sides, style_images), limit=memory)
         work = [level.size**2 for level in levels for _ in range(level.steps)]
         total = len(work)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
-        regions = self.regions(content, cropped)
+        regions = self.regions(content, [crop(each, margin) for each in style_images])
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError(_OTHER_RUN)
         guard, state, passed = Guard(), None, 0  # Steps of the levels before.
@@ -144,7 +156,7 @@ class Transfer:
             if resume is not None and level < resume.level:
                 continue
             try:
-                pictures = [scale(picture, size / max(height, width)) for picture in (content, style)]
+                pictures = [scale(picture, size / max(height, width)) for picture in (content, *style_images)]
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
@@ -153,8 +165,8 @@ class Transfer:
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     begun = self._iterate.image(state)
                 guard.begin_level()
-                pictures[1] = crop(pictures[1], recipe.style_size.style_crop)
-                targets = self.targets(*pictures, image=begun, regions=regions, tile=tile)
+                scaled = [crop(picture, margin) for picture in pictures[1:]]
+                targets = self.targets(pictures[0], scaled, image=begun, regions=regions, shares=shares, tile=tile)
                 step = self._make_step(targets, factors, kernels, tile)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
@@ -163,8 +175,8 @@ class Transfer:
                         state, values = self._advance(step, state, index=index, guard=guard)
                     image = self._iterate.image(state)
                     if index == total:
-                        image = _finish(image, photograph, cropped, colors=colors)
-                        if doubt := guard.doubt(image, content, style):
+                        image = finish(image, photograph, palette, colors=colors)
+                        if doubt := guard.doubt(image, content, *style_images):
                             _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
                     place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
@@ -252,15 +264,14 @@ class Transfer:
         self,
         recipe: Recipe,
         content: tf.Tensor,
-        style: tf.Tensor,
-        *,
+        *styles: tf.Tensor,
         state: RunState | None,
         init: Any,
     ) -> RunState:
         """Returns the state at the start of a level; `state` is that at the end of the previous one, if any."""
         pyramid = recipe.pyramid
         if state is None:
-            image = init(content, style) if callable(init) else init
+            image = init(content, *styles) if callable(init) else init
         else:
             image = self._iterate.image(state)
             if pyramid.add_detail and recipe.term_weights.keeps_content():
@@ -268,48 +279,66 @@ class Transfer:
         variable = self._iterate.start(recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
 
-    def regions(self, content: tf.Tensor, style: tf.Tensor) -> Regions | None:
-        """Finds the regions of two images, if the loss compares regions or weighs what recurs (`find_regions`)."""
+    def regions(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> list[Regions]:
+        """Finds the regions of the content image and each style image (`find_regions`), if the loss uses them."""
         loss = self.graph_key.loss
-        self._check_sizes(content, style)
-        return find_regions(self.model.vgg, content, style, count=loss.region_count) if loss.finds_regions() else None
+        self._check_sizes(content, *styles)
+        if not loss.finds_regions():
+            return []
+        return [find_regions(self.model.vgg, content, style, count=loss.region_count) for style in styles]
 
     def targets(
         self,
         content: tf.Tensor,
-        style: tf.Tensor,
+        styles: Sequence[tf.Tensor],
         *,
         image: tf.Tensor | None = None,
-        regions: Regions | None = None,
+        regions: Sequence[Regions] | None = None,
+        shares: Shares | None = None,
         tile: int | None = None,
     ) -> Targets:
         """Computes the targets that the image is compared with, like `targets.make_targets`.
 
         Args:
-            content, style: float32 [1, height, width, 3] in [0, 1].
+            content: float32 [1, height, width, 3] in [0, 1].
+            styles: the style images, likewise.
             image: the image so far; None is the content image.
-            regions: those of the two images; None finds them if the loss needs them.
+            regions: those of the images; None finds them if the loss needs them.
+            shares: those of the style images; None shares equally.
             tile: length of a tile in pixels, as for `tiling.Tiling`; None computes the images as a whole.
 
         Raises:
-            InputError: if either image is too small for the network.
+            InputError: if an image is too small for the network.
         """
-        self._check_sizes(content, style)
-        regions = regions or self.regions(content, style)
+        self._check_sizes(content, *styles)
+        regions = self.regions(content, styles) if regions is None else list(regions)
+        shares = shares or find_shares(as_styles(styles), self._loss)
+        fractions = {
+            layer: tf.constant(part) for layer, part in (*shares.layers.items(), ("neighbor", shares.neighbors))
+        }
         image = content if image is None else image
         if tile is not None:
             see = functools.partial(self._tiling.describe, tile=tile)
             search = functools.partial(self._tiling.search, tile=tile)
             return make_targets(
-                self.model, self._loss, content, style, image=image, regions=regions, see=see, search=search
+                self.model,
+                self._loss,
+                content,
+                list(styles),
+                image=image,
+                regions=regions,
+                shares=fractions,
+                see=see,
+                search=search,
             )
-        targets: Targets = self._targets(content, style, image, *(regions or ()))
+        targets: Targets = self._targets_graph(len(styles))(content, list(styles), image, regions, fractions)
         return targets
 
-    def _check_sizes(self, content: tf.Tensor, style: tf.Tensor) -> None:
-        """Checks that both images are large enough for the network."""
+    def _check_sizes(self, content: tf.Tensor, *styles: tf.Tensor) -> None:
+        """Checks that the images are large enough for the network."""
         self.model.vgg.check_size(content, "the content")
-        self.model.vgg.check_size(style, "the style")
+        for style in styles:
+            self.model.vgg.check_size(style, "the style")
 
     def _take_step(
         self,
@@ -326,34 +355,6 @@ class Transfer:
         evaluation = evaluate(state.image)
         after, finite = self._move(state, evaluation.gradient)
         return after, evaluation.terms | {FINITE: finite}
-
-
-def _finish(image: tf.Tensor, photograph: tf.Tensor, style: tf.Tensor, *, colors: ColorTransfer) -> tf.Tensor:
-    """Gives the last image its final colors."""
-    image = _recolored(finish_colors, image, style, colors.palette)
-    if colors.color == "content":
-        image = _recolored(keep_colors, image, photograph, colors.color_strength)
-    return image
-
-
-def _recolored(function: Callable[..., tf.Tensor], image: tf.Tensor, target: tf.Tensor, strength: float) -> tf.Tensor:
-    """Moves the colors of an image to those of another, with a function of `color`."""
-    if not strength:
-        return image
-    recolored: tf.Tensor = _compiled(function)(image, target, tf.constant(strength))
-    return recolored
-
-
-@functools.cache
-def _compiled(function: Callable[..., tf.Tensor]) -> Any:
-    """Compiles a function of image, target and strength once for all sizes and runs, when a run first needs it."""
-    any_size = tf.TensorSpec([1, None, None, 3])
-    return compile_once(
-        lambda image, target, strength: function(image, target, strength=strength),
-        any_size,
-        any_size,
-        tf.TensorSpec([]),
-    )
 
 
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from tfstyle.cli.stylize import (
     check_memory,
     check_pictures,
     checkpoint_options,
+    join_names,
     make_step_callbacks,
     result_path,
     start,
@@ -121,10 +122,11 @@ def regions(options: argparse.Namespace) -> None:
     if not 2 <= options.regions <= 8:
         raise UsageError(f"--regions should be 2 to 8, not {options.regions}.")
     recipe = get_recipe("default", regions=options.regions)
-    content, style = check_pictures(options, recipe)
+    content, (painted,) = check_pictures(options, recipe)
+    style = Path(painted.picture)
     output = result_path(options, content, f"{style.stem}.regions")
     images.check_output(output, overwrite=options.overwrite)
-    events.start(options, content=str(content), style=str(style), regions=options.regions)
+    events.start(options, content=str(content), styles=[str(style)], regions=options.regions)
     with quiet_tensorflow(options.debug):
         from tfstyle import plots
         from tfstyle.model import build_model
@@ -167,24 +169,25 @@ def sweep(options: argparse.Namespace) -> None:
     """Runs `tfstyle sweep`: writes one picture for each combination, grid.png, losses.png and losses.csv."""
     recipe, overrides = typed_recipe(options)
     vary = _varied(options.vary)
-    content, style = check_pictures(options, recipe)
+    content, styles = check_pictures(options, recipe)
     for name in ("init", "weights"):  # Their values may be files.
         for value in vary.get(name, ()):
             check_pictures(options, replace(recipe, {name: value}))
     checkpoints = checkpoint_options(options)
     check_memory(options)
-    folder = _new_folder(options, f"{content.stem}.{style.stem}-sweep")
+    folder = _new_folder(options, f"{content.stem}.{join_names(styles)}-sweep")
     with quiet_tensorflow(options.debug):
         from tfstyle import sweeps
     labels = [sweeps.format_label(values) for values in sweeps.expand_grid(recipe, vary)]
     names = files.make_distinct_names((label.replace(" ", "_") for label in labels), ".png")
-    start(options, recipe, content=str(content), style=str(style), vary=vary, pictures=len(labels))
+    painted = [str(style.picture) for style in styles]
+    start(options, recipe, content=str(content), styles=painted, vary=vary, pictures=len(labels))
     runs: list[Any] = []
     with files.make_folder(folder):
         try:
             for run in sweeps.sweep(
                 content,
-                style,
+                styles,
                 vary=vary,
                 recipe=recipe,
                 make_callbacks=lambda label: make_step_callbacks(options),

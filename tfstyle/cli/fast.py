@@ -13,11 +13,11 @@ from typing import Any
 from tfstyle import files, images
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
-from tfstyle.cli.stylize import default_folder, result_path
+from tfstyle.cli.stylize import default_folder, join_names, result_path
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
 from tfstyle.pictures import decoding, encoding
-from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.parts import ColorTransfer
+from tfstyle.styles import Style, as_styles, parse_style
 
 _Job = tuple[Path, Path | files.FreeName]
 """A content image and the file of its result."""
@@ -27,16 +27,16 @@ _log = logging.getLogger("tfstyle")
 
 def run(options: argparse.Namespace) -> None:
     """Stylizes every content image; prints the path of each result."""
-    content, styles = Path(options.content), [Path(style) for style in options.styles]
+    content, named = Path(options.content), list(map(parse_style, options.styles))
+    styles = as_styles(named) if named else []
     images.parse_color(options.background)
     encoding.check_quality(options.quality)
     ColorTransfer(color=options.color, color_strength=options.color_strength)  # Refused before TensorFlow is loaded.
-    blend = _blend(options.blend)
     if not styles and not options.model:
         raise UsageError("give a style image, or a network with --model NAME.")
     for style in styles:
-        decoding.probe(style)
-    style_name = "+".join(style.stem for style in styles or [Path(options.model)])
+        decoding.probe(Path(style.picture))
+    style_name = join_names(named) or Path(options.model).stem
     folder, jobs = _jobs(options, content, style_name)
     facts = {"model": options.model, "size": options.size, "seed": options.seed, "pictures": len(jobs)}
     events.start(options, content=str(content), styles=options.styles, **facts)
@@ -48,22 +48,23 @@ def run(options: argparse.Namespace) -> None:
             from tfstyle.feedforward import serialization
         environment.grow_gpu_memory()
         network = serialization.load(options.model) if options.model else None
-        pictures = [images.read_and_log(style, background=options.background) for style in styles]
-        logged = [
-            dataclasses.replace(picture, notes=(), warnings=()) for picture in pictures
-        ]  # Logged once, not for each job.
-        _stylize_all(options, jobs, logged, network, blend)
+        logged = [_read(style, background=options.background) for style in styles]
+        _stylize_all(options, jobs, logged, network)
 
 
-def _stylize_all(
-    options: argparse.Namespace, jobs: list[_Job], styles: list[Picture], network: Any, blend: list[float] | None
-) -> None:
+def _read(style: Style, *, background: str) -> Style:
+    """Reads a style image; what was converted is logged once, not for each job."""
+    picture = images.read_and_log(style.picture, background=background)
+    return dataclasses.replace(style, picture=dataclasses.replace(picture, notes=(), warnings=()))
+
+
+def _stylize_all(options: argparse.Namespace, jobs: list[_Job], styles: list[Style], network: Any) -> None:
     """Stylizes every content image; skips a failing one with a warning, unless all fail."""
     done: list[Path] = []
     try:
         for content, output in jobs:
             try:
-                _stylize(options, content, styles, network, blend, output)
+                _stylize(options, content, styles, network, output)
             except (InputError, MemoryLimitError) as error:
                 if not done and content == jobs[-1][0]:  # The last image, or the only one.
                     raise
@@ -81,9 +82,8 @@ def _stylize_all(
 def _stylize(
     options: argparse.Namespace,
     content: Path,
-    styles: list[Picture],
+    styles: list[Style],
     network: Any,
-    blend: list[float] | None,
     output: Path | files.FreeName,
 ) -> None:
     """Stylizes one content image."""
@@ -93,7 +93,6 @@ def _stylize(
         content,
         styles,
         model=network,
-        blend=blend,
         alpha=options.alpha,
         seed=options.seed,
         transform=options.transform,
@@ -107,14 +106,6 @@ def _stylize(
         quality=options.quality,
         overwrite=options.overwrite,
     )
-
-
-def _blend(text: str | None) -> list[float] | None:
-    """Parses the comma-separated weights of the styles."""
-    try:
-        return None if text is None else [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--blend should be numbers separated by commas, one per style, not {text!r}.") from None
 
 
 def _jobs(options: argparse.Namespace, content: Path, style_name: str) -> tuple[Path, list[_Job]]:

@@ -111,14 +111,16 @@ def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None
         messages.add_argument("--json", action="store_true", help="print JSON, one object per line")
 
 
-def add_pictures(command: argparse.ArgumentParser, *, content: str = "", style: str = "", **more: Any) -> Any:
-    """Adds the content image and the style image as arguments, with notes at the end of their help."""
+def add_pictures(command: argparse.ArgumentParser, *, notes: tuple[str, str] | None = None) -> None:
+    """Adds the content image and the style images as arguments; notes at the end of their help make them optional."""
     pictures = command.add_argument_group("pictures")
-    help = f"the photograph to paint (content image){content}"
-    pictures.add_argument("content", metavar="CONTENT", help=help, **more)
-    help = f"the painting whose style to apply (style image){style}"
-    pictures.add_argument("style", metavar="STYLE", help=help, **more)
-    return pictures
+    of_content, of_styles = notes or ("", "")
+    help = f"the photograph to paint (content image){of_content}"
+    pictures.add_argument("content", metavar="CONTENT", nargs="?" if notes else None, help=help)
+    help = f"""the painting whose style to apply (style image), or several, or a folder of them; each may end with
+        :weight=2,scale=0.5,layers=block1+block2: weight beside the others, size of its strokes, layers at which it
+        counts{of_styles}"""
+    pictures.add_argument("styles", metavar="STYLE", nargs="*" if notes else "+", help=help)
 
 
 def add_output(group: Any, metavar: str, help: str, *, required: bool = False) -> None:

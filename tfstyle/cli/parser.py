@@ -80,8 +80,9 @@ def _add_stylize(commands: Any) -> None:
     stylize = options.add_command(
         commands,
         "stylize",
-        "CONTENT STYLE",
+        "CONTENT STYLE [STYLE ...]",
         "tfstyle stylize photo.jpg painting.jpg",
+        "tfstyle stylize photo.jpg night.jpg:weight=2 waves.jpg",
         "tfstyle stylize photo.jpg painting.jpg --size 1024 --style-weight 3 -o out.jpg",
         help="make a photograph look like a painting",
         run="stylize.run",
@@ -95,14 +96,14 @@ def _add_demo(commands: Any) -> None:
     demo = options.add_command(
         commands,
         "demo",
-        "[CONTENT STYLE]",
+        "[CONTENT STYLE ...]",
         "tfstyle demo",
         "tfstyle demo --size 256 --recipe draft",
         help="run stylize on the built-in example pictures",
         run="stylize.run",
         epilog=options.EVENTS,
     )
-    options.add_pictures(demo, nargs="?", content=" [built in: a castle]", style=" [built in: The Starry Night]")
+    options.add_pictures(demo, notes=(" [built in: a castle]", " [built in: The Starry Night]"))
     _add_run_options(demo)
 
 
@@ -162,14 +163,14 @@ def _add_fast(commands: Any) -> None:
     )
     pictures = fast.add_argument_group("pictures")
     pictures.add_argument("content", metavar="CONTENT", help="the photograph to paint (content image), or a folder")
-    help = "one or more paintings (style images); none for a --model of one style"
+    help = """the painting whose style to apply (style image), or several, or a folder of them; each may end with
+        :weight=2,scale=0.5; none for a --model of one style"""
     pictures.add_argument("styles", metavar="STYLE", nargs="*", help=help)
     common = fast.add_argument_group("common options")
     options.add_output(common, "FILE", "the result, or a folder for the results [CONTENT.STYLE.png]")
     help = "the network: starry-night, or a .keras file from tfstyle train [AdaIN, for any style]"
     common.add_argument("--model", metavar="NAME", help=help)
     common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [that of CONTENT]")
-    common.add_argument("--blend", metavar="A,B", help="weight of each STYLE [equal]")
     options.add_fields(common, [OPTIONS["color"], OPTIONS["color_strength"]], defaults=True)
     files = fast.add_argument_group("files")
     options.add_overwrite(files, "replace existing files")
@@ -186,7 +187,7 @@ def _add_sweep(commands: Any) -> None:
     sweep = options.add_command(
         commands,
         "sweep",
-        "CONTENT STYLE --vary FIELD=A,B",
+        "CONTENT STYLE [STYLE ...] --vary FIELD=A,B",
         "tfstyle sweep photo.jpg painting.jpg --vary style_weight=0.3,1,3",
         "tfstyle sweep photo.jpg painting.jpg --vary seed=1,2 --vary init=content,noise",
         help="compare settings: one picture for each combination of values",
@@ -211,7 +212,7 @@ def _add_rerun(commands: Any) -> None:
     rerun = options.add_command(
         commands,
         "rerun",
-        "FILE [CONTENT STYLE]",
+        "FILE [CONTENT STYLE ...]",
         "tfstyle rerun photo.painting.png",
         help="make a result again from the record in its file",
         run="stylize.rerun",
@@ -220,7 +221,8 @@ def _add_rerun(commands: Any) -> None:
     pictures = rerun.add_argument_group("pictures")
     pictures.add_argument("file", metavar="FILE", help="a PNG file of stylize, or a --record file")
     pictures.add_argument("content", metavar="CONTENT", nargs="?", help="the photograph [the file of its name]")
-    pictures.add_argument("style", metavar="STYLE", nargs="?", help="the painting [the file of its name]")
+    help = "the painting, or all of them [the files of their names]"
+    pictures.add_argument("styles", metavar="STYLE", nargs="*", help=help)
     common = rerun.add_argument_group("common options")
     options.add_output(common, "FILE", "the result, or a folder for it [FILE.rerun.png]")
     options.add_overwrite(rerun.add_argument_group("files"), "replace an existing file")
@@ -236,7 +238,9 @@ def _add_compare(commands: Any) -> None:
         help="measure how close results are to the content and style images",
         run="reports.compare",
     )
-    pictures = options.add_pictures(compare)
+    pictures = compare.add_argument_group("pictures")
+    pictures.add_argument("content", metavar="CONTENT", help="the photograph (content image)")
+    pictures.add_argument("style", metavar="STYLE", help="the painting (style image)")
     pictures.add_argument("results", metavar="RESULT", nargs="+", help="pictures made from these two, by any program")
     options.add_background(compare.add_argument_group("files"))
     options.add_messages(compare)
@@ -276,7 +280,9 @@ def _add_regions(commands: Any) -> None:
         run="explore.regions",
         epilog=options.EVENTS,
     )
-    options.add_pictures(regions)
+    pictures = regions.add_argument_group("pictures")
+    pictures.add_argument("content", metavar="CONTENT", help="the photograph (content image)")
+    pictures.add_argument("styles", metavar="STYLE", nargs=1, help="the painting (style image)")
     common = regions.add_argument_group("common options")
     options.add_output(common, "FILE", "the result [CONTENT.STYLE.regions.png]")
     common.add_argument("--regions", type=int, default=3, metavar="N", help="number of regions, 2 to 8 [3]")

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import OPTIONS, Overrides, Recipe, replace
+from tfstyle.styles import Style, as_styles, find_shares, parse_style
 from tfstyle.tensors import sides
 
 _log = logging.getLogger("tfstyle")
@@ -32,8 +33,8 @@ _log = logging.getLogger("tfstyle")
 def run(options: argparse.Namespace) -> None:
     """Runs `tfstyle stylize` or `tfstyle demo`, and prints the path of the result."""
     recipe, overrides = typed_recipe(options)
-    content, style = check_pictures(options, recipe)
-    output = result_path(options, content, style.stem, beside=_steps_folder)
+    content, styles = check_pictures(options, recipe)
+    output = result_path(options, content, join_names(styles), beside=_steps_folder)
     with contextlib.ExitStack() as folders:
         for folder in sorted({path.parent for path in (Path(output), *_records(options).values())}):
             folders.enter_context(files.make_folder(folder))
@@ -41,14 +42,14 @@ def run(options: argparse.Namespace) -> None:
         _check_records(options, Path(output))
         checkpoints = checkpoint_options(options)
         check_memory(options)
-        start(options, recipe, content=str(content), style=str(style))
+        start(options, recipe, content=str(content), styles=[str(style.picture) for style in styles])
         with quiet_tensorflow(options.debug):
             from tfstyle import api
 
             callbacks = list(_make_callbacks(options, Path(output)))
         image = api.stylize(
             content,
-            style,
+            styles,
             recipe=recipe,
             output=output,
             callbacks=callbacks,
@@ -93,7 +94,7 @@ def start(options: argparse.Namespace, recipe: Recipe, **facts: Any) -> None:
 
 def rerun(options: argparse.Namespace) -> None:
     """Runs `tfstyle rerun`, prints the path of the result, and warns if its pixels are not those of the first."""
-    if (options.content is None) != (options.style is None):
+    if (options.content is None) != (not options.styles):
         raise UsageError("give both CONTENT and STYLE, or neither to look for them.")
     source = Path(options.file)
     made = records.read(source)
@@ -107,7 +108,7 @@ def rerun(options: argparse.Namespace) -> None:
     again = reruns.rerun(
         source,
         content=options.content,
-        style=options.style,
+        style=options.styles or None,
         output=output,
         overwrite=options.overwrite,
         callbacks=callbacks,
@@ -200,11 +201,11 @@ def typed_recipe(options: argparse.Namespace) -> tuple[Recipe, Overrides]:
     return recipe, {"size": recipe.pyramid.size} if "size" in overrides else {}
 
 
-def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, Path]:
+def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, list[Style]]:
     """Makes every check of the input files that needs no TensorFlow.
 
     Returns:
-        Paths of the content image and the style image.
+        The path of the content image, and the style images; those of a folder are not looked for yet.
 
     Raises:
         UsageError: if only one of the two is given, or the background is not a color.
@@ -212,16 +213,24 @@ def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, P
         WeightsError: if the weights cannot be used.
     """
     images.parse_color(options.background)
-    if (options.content is None) != (options.style is None):
+    if (options.content is None) != (not options.styles):
         raise UsageError("give both CONTENT and STYLE, or neither for the built-in pictures.")
     content = images.SAMPLES / "neuschwanstein.jpg" if options.content is None else Path(options.content)
-    style = images.SAMPLES / "starry_night.jpg" if options.style is None else Path(options.style)
+    styles = list(map(parse_style, options.styles)) or [Style(images.SAMPLES / "starry_night.jpg")]
+    every = as_styles(styles)
+    find_shares(every, recipe.loss)
     if content.is_dir():
         raise InputError(f"{content}: is a folder; give a picture, or use tfstyle fast for a whole folder.")
-    for path in (content, style) + (() if recipe.start.init in STARTS else (Path(recipe.start.init),)):
+    started_from = [] if recipe.start.init in STARTS else [Path(recipe.start.init)]
+    for path in (content, *(Path(style.picture) for style in every), *started_from):
         decoding.probe(path, long_side=1)
     weights.check(recipe.network.weights)
-    return content, style
+    return content, styles
+
+
+def join_names(styles: Iterable[Style]) -> str:
+    """Returns the part of a result's name that names its style images: "night+waves"."""
+    return "+".join(Path(style.picture).stem for style in styles)
 
 
 def _check_output(options: argparse.Namespace, output: Path) -> None:

@@ -162,7 +162,7 @@ class TransformerNet(OnePassNetwork, keras.Model):
         """Checks the options that depend on the kind of network."""
         inference.refuse_adain_options(options)
         if styles or options.blend is not None or options.alpha != 1.0:
-            raise UsageError("a network of one style takes no style image, `blend` or `alpha`; leave them out.")
+            raise UsageError("a network of one style takes no style image and no `alpha`; leave them out.")
         if options.seed is not None:
             raise UsageError("`seed` is for a generator without style images; leave it out.")
 

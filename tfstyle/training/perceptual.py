@@ -56,7 +56,7 @@ def fast_objective(model: StyleContentModel, recipe: Recipe, style_image: tf.Ten
         Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution (ECCV 2016),
         equations 2 to 4.
     """
-    style = make_targets(model, recipe.loss, style_image, style_image)["style"]
+    style = make_targets(model, recipe.loss, style_image, [style_image])["style"]
     factors = recipe.term_weights.by_term()
     flipped = model.vgg.flipped_kernels(recipe.network.flip_kernels)
 

@@ -1,0 +1,143 @@
+"""Style images and the part that each has in a style made of several. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfstyle import images
+from tfstyle.errors import InputError, UsageError
+from tfstyle.fields import CheckedFields, field
+from tfstyle.recipes.loss import Loss
+from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
+
+_BLOCKS = tuple(f"block{number}" for number in range(1, len(VGG19_BLOCKS) + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Style(CheckedFields):
+    """A style image, and its part in a style made of several.
+
+    Attributes:
+        picture: the style image, as for `images.read`.
+        weight: its weight beside the other style images.
+        scale: size of its brush strokes, beside that of the recipe.
+        layers: layers at which it counts, or blocks such as "block1"; () is all. The image that counts at the first of
+            the style layers gives the colors, that at the last one the nearest neighbors.
+    """
+
+    picture: Any
+    _: KW_ONLY
+    weight: float = field(1.0, low=0.0)
+    scale: float = field(1.0, low=0.1, high=10.0)
+    layers: tuple[str, ...] = field((), choices=(*_BLOCKS, *layer_names()))
+
+    def counts_at(self, layer: str) -> bool:
+        """Returns whether the image counts at a layer."""
+        return not self.layers or any(layer == name or layer.startswith(f"{name}_") for name in self.layers)
+
+    def record(self) -> dict[str, Any]:
+        """Returns the fields other than the picture, as JSON values."""
+        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers)}
+
+
+class Shares(NamedTuple):
+    """The shares of several style images; each list sums to 1.
+
+    Attributes:
+        layers: style layer → share of each image in the statistic.
+        colors: share of each image in the palette.
+        neighbors: share of the places that look like those of each image.
+    """
+
+    layers: Mapping[str, list[float]]
+    colors: list[float]
+    neighbors: list[float]
+
+
+def find_shares(styles: Sequence[Style], loss: Loss) -> Shares:
+    """Computes the shares of style images.
+
+    Raises:
+        UsageError: if there is none, none counts at a style layer, or several are given to a loss for a single one.
+    """
+    if len(styles) > 1 and loss.region_count > 1:
+        raise UsageError('`regions` should be "none" or "auto" if there are several style images.')
+    if len(styles) > 1 and any(term.weight for term in loss.terms):
+        raise UsageError("a loss term of your own compares a single style image; give only one.")
+    layers = {layer: divide_weight(styles, layer) for layer in loss.style_layers}
+    ordered = sorted(layers) or [layer_names()[0]]
+    return Shares(layers, *(divide_weight(styles, layer) for layer in (ordered[0], ordered[-1])))
+
+
+def divide_weight(styles: Sequence[Style], layer: str | None = None) -> list[float]:
+    """Returns the share of each style image; at a layer, of those that count there.
+
+    Raises:
+        UsageError: if all are 0.
+    """
+    if not styles:
+        raise UsageError("there is no style image; give at least one.")
+    weights = [style.weight if layer is None or style.counts_at(layer) else 0.0 for style in styles]
+    if not any(weights):
+        where = "" if layer is None else f" and counts at {layer!r}"
+        raise UsageError(f"no style image has a positive `weight`{where}; give one.")
+    return [weight / sum(weights) for weight in weights]
+
+
+def as_styles(given: Any) -> list[Style]:
+    """Returns style images as a list of `Style`; the pictures of a folder share its weight.
+
+    Args:
+        given: a `Style`, anything that `images.read` accepts, or a folder; or an iterable of these.
+
+    Raises:
+        InputError: if a folder holds no picture.
+    """
+    single = isinstance(given, (str, bytes, os.PathLike, Style)) or not isinstance(given, Iterable)
+    several = [given] if single or hasattr(given, "shape") else list(given)
+    found = (style if isinstance(style, Style) else Style(style) for style in several)
+    return [part for style in found for part in _expand(style)]
+
+
+def _expand(style: Style) -> list[Style]:
+    """Returns a style for each picture of a folder."""
+    if not isinstance(style.picture, (str, os.PathLike)) or not os.path.isdir(style.picture):
+        return [style]
+    paths = [path for path, _ in images.find_pictures(Path(style.picture))]
+    if not paths:
+        raise InputError(f"{os.fspath(style.picture)}: holds no picture that can be read.")
+    return [replace(style, picture=path, weight=style.weight / len(paths)) for path in paths]
+
+
+def name_styles(styles: Sequence[Any]) -> list[str]:
+    """Names style images for records: "style", "style 2", and so on."""
+    return ["style", *(f"style {number}" for number in range(2, len(styles) + 1))][: len(styles)]
+
+
+def parse_style(text: str) -> Style:
+    """Reads a style image as the command line takes it: "night.jpg:weight=2,scale=0.5,layers=block1+block2_conv1".
+
+    Raises:
+        UsageError: if a value is not valid.
+    """
+    found = re.fullmatch(r"(.+?):(\w+=[^,]*(?:,\w+=[^,]*)*)", text, re.DOTALL)
+    if found is None or os.path.lexists(text):
+        return Style(text)
+    changes: dict[str, Any] = {}
+    for name, _, value in (part.partition("=") for part in found[2].split(",")):
+        if name not in ("weight", "scale", "layers"):
+            raise UsageError(f"{text}: a style image has weight, scale and layers, not {name!r}.")
+        changes[name] = value.split("+") if name == "layers" else _number(text, name, value)
+    return Style(found[1], **changes)
+
+
+def _number(text: str, name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"{text}: {name} should be a number, not {value!r}.") from None
