@@ -76,7 +76,7 @@ def test_places_are_divided_by_shares(shares, rng):
     likeness = (
         rng.normal(size=(1, 40, 55, len(shares))) * (1.0, 3.0, 0.1)[: len(shares)] + (0.0, 5.0, 1.0)[: len(shares)]
     )
-    owners = nearest.divide(tf.constant(likeness, tf.float32), tf.constant(shares)).numpy()
+    owners = nearest.divide(tf.constant(likeness, tf.float32), tf.constant(shares)[:, None]).numpy()
     counts = np.bincount(owners.ravel(), minlength=len(shares)) / owners.size
     np.testing.assert_allclose(counts, shares, atol=0.02)
     assert not counts[np.array(shares) == 0.0].any()
@@ -85,7 +85,7 @@ def test_places_are_divided_by_shares(shares, rng):
 def test_each_place_goes_to_the_image_that_it_resembles_most(rng):
     """With two images, optimal transport orders the places by the difference of their likeness."""
     likeness = rng.normal(size=(1, 30, 41, 2)).astype("float32")
-    owners = nearest.divide(tf.constant(likeness), tf.constant([0.3, 0.7])).numpy()
+    owners = nearest.divide(tf.constant(likeness), tf.constant([[0.3], [0.7]])).numpy()
     difference = likeness[..., 0] - likeness[..., 1]
     assert difference[owners == 0].min() >= difference[owners == 1].max()
 
@@ -95,7 +95,7 @@ def test_the_keys_of_several_images_are_joined(rng):
     keys = [nearest.make_keys(part) for part in (first, second)]
     found = [nearest.search(queries, each) for each in keys]
     for number, offset in ((0, 0), (1, 24)):
-        shares = tf.constant([1.0 - number, float(number)])
+        shares = tf.constant([[1.0 - number], [float(number)]])
         joined = nearest.neighbor_targets(found, keys, shares)
         np.testing.assert_array_equal(joined[neighbors.PLACES], found[number].places + offset)
         own = nearest.neighbor_targets([found[number]], [keys[number]])
@@ -103,3 +103,14 @@ def test_the_keys_of_several_images_are_joined(rng):
             if layer != neighbors.PLACES:
                 np.testing.assert_array_equal(joined[layer][:, offset : offset + part.shape[1]], part)
                 assert joined[layer].shape[1] == 24 + 15
+
+
+def test_places_are_divided_region_by_region(rng):
+    likeness = rng.normal(size=(1, 40, 60, 3)).astype("float32")
+    left = np.zeros((1, 40, 60, 1), "float32")
+    left[:, :, :20] = 0.6
+    shares = tf.constant([[0.0, 0.25], [1.0, 0.0], [0.0, 0.75]])
+    owners = nearest.divide(tf.constant(likeness), shares, masks=tf.constant(np.concatenate([left, 0.6 - left], -1)))
+    assert np.all(owners[:, :, :20] == 1)
+    assert np.mean(owners[:, :, 20:] == 0) == pytest.approx(0.25, abs=0.02)
+    assert np.mean(owners[:, :, 20:] == 2) == pytest.approx(0.75, abs=0.02)

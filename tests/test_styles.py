@@ -9,6 +9,7 @@ from conftest import assert_one_line, image, mini_recipe
 import tfstyle
 from tfstyle import checkpoint, cli, color, images, records
 from tfstyle.errors import InputError, UsageError
+from tfstyle.masks import divide
 from tfstyle.neighbors import PLACES
 from tfstyle.recipes.loss import Loss, Term
 from tfstyle.reruns import rerun
@@ -49,7 +50,7 @@ def test_a_file_of_that_very_name_is_a_file(tmp_path):
         ("a.jpg:weight=nan", "should be a finite float"),
         ("a.jpg:scale=11", "should be at most 10, not 11"),
         ("a.jpg:layers=block6", "did you mean 'block"),
-        ("a.jpg:mask=sky.png", "has weight, scale and layers, not 'mask'"),
+        ("a.jpg:angle=3", "mask and style_mask, not 'angle'"),
     ],
 )
 def test_invalid_fields_are_refused(text, message):
@@ -135,7 +136,8 @@ def test_a_painting_without_weight_changes_nothing(mini_transfer, rng):
 def test_the_target_of_a_blend_is_the_mean_of_the_paintings_statistics(mini_transfer, rng):
     content, styles = image(rng, 68, 90), [image(rng, 60, 80), image(rng, 40, 70)]
     painter = mini_transfer(mini_recipe())
-    shares = find_shares([Style(styles[0], weight=3.0), Style(styles[1])], painter.graph_key.loss)
+    weighed = [Style(styles[0], weight=3.0), Style(styles[1])]
+    _, shares = divide(weighed, painter.graph_key.loss, None)
     blended = painter.targets(content, styles, shares=shares)["style"]
     single = [painter.targets(content, [style])["style"] for style in styles]
     for layer, target in blended.items():
@@ -171,7 +173,8 @@ def test_half_the_places_look_like_each_painting(mini_transfer, rng):
     content, styles = image(rng, 70, 90), [image(rng, 60, 80), image(rng, 48, 70)]
     painter = mini_transfer(mini_recipe(**NEIGHBORS))
     for weight, share in ((1.0, 0.5), (3.0, 0.75), (0.0, 0.0)):
-        shares = find_shares([Style(styles[0], weight=weight), Style(styles[1])], painter.graph_key.loss)
+        weighed = [Style(styles[0], weight=weight), Style(styles[1])]
+        _, shares = divide(weighed, painter.graph_key.loss, None)
         places = painter.targets(content, styles, shares=shares)["neighbor"][PLACES]
         assert np.mean(places < 15 * 20) == pytest.approx(share, abs=0.03)
 

@@ -24,6 +24,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, InputError, Interrupted, UsageError
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
+from tfstyle.masks import read_mask, read_masks
 from tfstyle.memory import Level, memory_needed, plan_run
 from tfstyle.pictures import encoding
 from tfstyle.pictures.decoding import Picture
@@ -32,7 +33,7 @@ from tfstyle.recipes.parts import STARTS, StyleSize
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
 from tfstyle.steps import Snapshot, Step
-from tfstyle.styles import Style, as_styles, find_shares, name_styles
+from tfstyle.styles import Style, as_styles, check_styles, name_pictures
 from tfstyle.transfer import Transfer
 from tfstyle.vgg import VGG, load_vgg
 
@@ -55,6 +56,8 @@ def stylize(
     record: str | os.PathLike | None = None,
     memory: int | str | None = None,
     background: str = "white",
+    protect: Any = None,
+    feather: float = 0.01,
     keep_alpha: bool = False,
     quality: int = 95,
     overwrite: bool = False,
@@ -80,6 +83,8 @@ def stylize(
         memory: what the run should take at most, in bytes or as "4GB"; None takes what is free. What needs more is
             computed in tiles, in up to twice the time, with the same result up to rounding.
         background: color behind transparent parts, as in CSS.
+        protect: a mask of what stays as in the content image, as for `Style.mask`; None protects nothing.
+        feather: standard deviation by which masks are blurred, as a fraction of the long side.
         keep_alpha: write the alpha channel of the content image to the file.
         quality: quality of a written JPEG, WebP or AVIF, 1 to 100.
         overwrite: replace an existing file.
@@ -103,7 +108,7 @@ def stylize(
     """
     chosen = get_recipe(recipe, **overrides)
     styles = as_styles(style)
-    find_shares(styles, chosen.loss)  # Refused before anything is read.
+    chosen = check_styles(styles, chosen, protect=protect, feather=feather)
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
@@ -132,25 +137,25 @@ def stylize(
         init = images.read_and_log(start, background=background, long_side=max(content_sides)).image
     for picture, size in ((content_picture, content_sides), *read):
         _check_size(picture, size, chosen.loss.smallest_side())
+    masked = read_masks(styles, content_sides, protect=protect, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
     levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
     content_image = images.resize(content_picture.image, *content_sides)
-    style_images = [images.resize(picture.image, *size) for picture, size in read]
+    weighed = [
+        dataclasses.replace(each, picture=images.resize(picture.image, *size), style_mask=_own_mask(each, size))
+        for each, (picture, size) in zip(masked, read, strict=True)
+    ]
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     made: dict[str, Any] = {}
     if output is not None or record is not None:
         made = _describe(
             replace(chosen, {"size": max(content_sides), **transfer.settings}),
-            {"content": _source(content, content_picture)}
-            | {
-                name: _source(each.picture, picture)
-                for name, each, (picture, _) in zip(name_styles(styles), styles, read, strict=True)
-            },
-            options={"background": background, "keep_alpha": keep_alpha, "quality": quality}
+            {"content": content, **name_pictures(styles), **({} if protect is None else {"protect": protect})},
+            options={"background": background, "keep_alpha": keep_alpha, "quality": quality, "feather": feather}
             | {"styles": [each.record() for each in styles]}
             | ({"memory": limit} if any(level.tile for level in levels) else {}),
         )
@@ -158,11 +163,10 @@ def stylize(
 
     observers, snapshot = list(callbacks), None
     if folder is not None:
-        pictures = {"content": content_image, **dict(zip(name_styles(styles), style_images, strict=True))}
-        fixed = checkpoints.describe(chosen, pictures | {"init": None if callable(init) else init}, styles)
+        pictures = {"content": content_image, "init": None if callable(init) else init}
+        fixed = checkpoints.describe(chosen, pictures | name_pictures(weighed), styles)
         observers.insert(0, checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every))  # Before one fails.
         snapshot = _restore(folder, transfer, observers, fixed=fixed) if resume else None
-    weighed = [dataclasses.replace(each, picture=image) for each, image in zip(styles, style_images, strict=True)]
     runs = transfer.steps(content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit)
     steps = observe(runs, observers)
     where = None if record is None else Path(record)
@@ -196,16 +200,16 @@ def _restore(folder: Path, transfer: Transfer, callbacks: Iterable[Any], *, fixe
     return snapshot
 
 
-def _source(given: Any, picture: Picture) -> Any:
-    """Returns the path of a picture that was read from a file, otherwise its pixels."""
-    return given if isinstance(given, (str, os.PathLike)) else picture.image
+def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
+    return None if style.style_mask is None else read_mask(style.style_mask, size)
 
 
 def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, Any]) -> dict[str, Any]:
     """Describes a run like `records.describe_run`, with the files that its recipe names."""
     init, weights = recipe.start.init, recipe.network.weights
+    pixels = {name: given.image if isinstance(given, Picture) else given for name, given in pictures.items()}
     named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})
-    return records.describe_run(recipe, inputs=pictures | named, options=options)
+    return records.describe_run(recipe, inputs=pixels | named, options=options)
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,9 @@ class Palette(NamedTuple):
     covariance: tf.Tensor
 
 
-def find_palette(image: tf.Tensor) -> Palette:
-    """Computes the palette of an image [batch, height, width, 3], sRGB, in [0, 1]."""
-    return _moments(_to_lab(image))
+def find_palette(image: tf.Tensor, *, mask: tf.Tensor | None = None) -> Palette:
+    """Computes the palette of an image [batch, height, width, 3], sRGB, in [0, 1]; with a mask, that of its part."""
+    return _moments(_to_lab(image), mask)
 
 
 def mix_palettes(palettes: Sequence[Palette], shares: Sequence[float]) -> Palette:
@@ -141,7 +141,9 @@ def recolor_style(style: Any, content: Any, *, color: str, strength: float) -> A
     return match_chroma(style, content, strength=strength)
 
 
-def match_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Tensor) -> tf.Tensor:
+def match_colors(
+    image: tf.Tensor, target: Palette, *, strength: float | tf.Tensor, mask: tf.Tensor | None = None
+) -> tf.Tensor:
     """Moves the colors of an image to a palette: mean and covariance of its pixels in OKLab become the palette's.
 
     Of all maps that do so for normal distributions, this linear one moves colors least, so that no hues are swapped. A
@@ -154,6 +156,7 @@ def match_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Tens
         image: float32 [batch, height, width, 3], sRGB, in [0, 1].
         target: the palette, of the same batch or one for all.
         strength: share of the way, 0 to 1, in OKLab.
+        mask: float32 [1, height, width, 1] in [0, 1], the part of the image that is moved; None moves all of it.
 
     Returns:
         float32 tensor of the shape of `image` in [0, 1]: colors outside the sRGB gamut are clipped, so that mean and
@@ -163,7 +166,8 @@ def match_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Tens
         Pitié, Kokaram: The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer (2007).
     """
     lab, strength = _to_lab(image), tf.cast(strength, tf.float64)
-    moved = lab + strength * (_monge_map(lab, target) - lab)
+    share = strength if mask is None else strength * tf.cast(mask, tf.float64)
+    moved = lab + share * (_monge_map(lab, target, mask=mask) - lab)
     return _from_lab(moved, image, strength=strength)
 
 
@@ -210,7 +214,9 @@ def match_histograms(image: Any, target: Any, *, strength: float) -> tf.Tensor:
     return tf.constant(image + np.float32(strength) * (matched - image))
 
 
-def finish_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Tensor) -> tf.Tensor:
+def finish_colors(
+    image: tf.Tensor, target: Palette, *, strength: float | tf.Tensor, mask: tf.Tensor | None = None
+) -> tf.Tensor:
     """Moves the broad colors of a result to the palette of the style, and keeps lightness and strokes.
 
     Only a and b of OKLab are changed, and only their low band: blurred with a standard deviation of 1/64 of the longer
@@ -218,7 +224,7 @@ def finish_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Ten
     finer variation of a and b, the color of single strokes, and all of L remain.
 
     Args:
-        image, target, strength: as for `match_colors`.
+        image, target, strength, mask: as for `match_colors`.
 
     Returns:
         float32 tensor of the shape of `image` in [0, 1]. With strength 0, the image itself.
@@ -227,7 +233,8 @@ def finish_colors(image: tf.Tensor, target: Palette, *, strength: float | tf.Ten
     lightness, chroma = tf.split(lab, [1, 2], axis=-1)
     wanted = Palette(target.mean[:, :, :, 1:], target.covariance[:, 1:, 1:])
     low = blur(chroma, tf.reduce_max(tf.shape(lab)[1:3]) / 64)
-    chroma += strength * (_monge_map(chroma, wanted, colors=low) - low)
+    share = strength if mask is None else strength * tf.cast(mask, tf.float64)
+    chroma += share * (_monge_map(chroma, wanted, colors=low, mask=mask) - low)
     return _from_lab(tf.concat([lightness, chroma], axis=-1), image, strength=strength)
 
 
@@ -283,15 +290,21 @@ def _gaussian_matrix(count: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     return normalized
 
 
-def _monge_map(source: tf.Tensor, target: Palette, *, colors: tf.Tensor | None = None) -> tf.Tensor:
+def _monge_map(
+    source: tf.Tensor, target: Palette, *, colors: tf.Tensor | None = None, mask: tf.Tensor | None = None
+) -> tf.Tensor:
     """Maps colors [batch, height, width, n] by `_monge_matrix` and the means; None maps those of the source."""
-    mean, covariance = _moments(source)
+    mean, covariance = _moments(source, mask)
     matrix = _monge_matrix(covariance, target.covariance)[:, None]
     return ((source if colors is None else colors) - mean) @ matrix + target.mean
 
 
-def _moments(image: tf.Tensor) -> Palette:
-    """Computes mean [batch, 1, 1, n] and covariance [batch, n, n] of an image's pixels."""
+def _moments(image: tf.Tensor, mask: tf.Tensor | None = None) -> Palette:
+    """Computes mean [batch, 1, 1, n] and covariance [batch, n, n] of an image's pixels, or of those of a mask."""
+    if mask is not None:
+        weights = tf.cast(mask, image.dtype) / tf.maximum(tf.reduce_sum(tf.cast(mask, image.dtype)), 1e-12)
+        mean = tf.reduce_sum(weights * image, axis=(1, 2), keepdims=True)
+        return Palette(mean, tf.einsum("bijm,bijn->bmn", weights * (image - mean), image - mean))
     mean = tf.reduce_mean(image, axis=(1, 2), keepdims=True)
     count = tf.cast(tf.reduce_prod(tf.shape(image)[1:3]), image.dtype)
     return Palette(mean, tf.einsum("bijm,bijn->bmn", image - mean, image - mean) / count)

@@ -223,13 +223,16 @@ def search(queries: Columns, keys: Keys) -> Found:
     return decide(compare(queries, keys.held, candidates), candidates, keys, means=means)
 
 
-def neighbor_targets(found: Sequence[Found], keys: Sequence[Keys], shares: tf.Tensor | None = None) -> Columns:
+def neighbor_targets(
+    found: Sequence[Found], keys: Sequence[Keys], shares: tf.Tensor | None = None, *, masks: tf.Tensor | None = None
+) -> Columns:
     """Returns what each place of the result is to look like.
 
     Args:
         found: from `search`, among the keys of each style image.
         keys: the keys.
-        shares: [images], the share of the places that each image gets; None with a single one.
+        shares: [images, regions], the share of a region's places that each image gets; None with a single image.
+        masks: [1, height, width, regions], on the grid of the places; None with a single region.
 
     Returns:
         `places` under `PLACES`, and under each layer its part of the hypercolumns of all keys, of norm 1, float16 [1,
@@ -239,35 +242,47 @@ def neighbor_targets(found: Sequence[Found], keys: Sequence[Keys], shares: tf.Te
     if shares is not None and len(found) > 1:
         ends = tf.cumsum([tf.shape(of_image.inverse)[0] for of_image in keys], exclusive=True)
         every = tf.concat([of_image.places + ends[number] for number, of_image in enumerate(found)], axis=-1)
-        owners = divide(tf.concat([of_image.likeness for of_image in found], axis=-1), shares)
+        owners = divide(tf.concat([of_image.likeness for of_image in found], axis=-1), shares, masks=masks)
         places = tf.gather(every, tf.expand_dims(owners, -1), batch_dims=3)
     units = [_normalize(of_image.held.columns) for of_image in keys]
     joined = {layer: tf.concat([part[layer] for part in units], axis=1) for layer in units[0]}
     return {PLACES: places} | joined
 
 
-def divide(likeness: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+def divide(likeness: tf.Tensor, shares: tf.Tensor, *, masks: tf.Tensor | None = None) -> tf.Tensor:
     """Divides places among style images, each to one that it resembles, so that each image gets its share of them.
+
+    Each place belongs to the region whose mask is largest there.
 
     This is optimal transport from the places to the images: each image has a price, which rises while it has too many
     places.
 
     Args:
         likeness: float32 [1, height, width, images].
-        shares: [images], with the sum 1; an image without a share gets no place.
+        shares: [images, regions], with the sum 1 in each region; an image without a share gets no place there.
+        masks: [1, height, width, regions]; None with a single region.
 
     Returns:
         int32 [1, height, width], the number of an image.
     """
-    shares = tf.cast(shares, likeness.dtype)
-    mean, variance = tf.nn.moments(likeness - tf.reduce_mean(likeness, axis=-1, keepdims=True), (0, 1, 2))
-    spread = tf.sqrt(tf.reduce_max(variance)) + _EPSILON
-    scaled = tf.where(shares > 0.0, (likeness - mean) / spread, -tf.ones_like(likeness) / _EPSILON)
-    prices = tf.zeros_like(shares)
-    for number in range(_ROUNDS):
-        owned = tf.one_hot(tf.argmax(scaled - prices, axis=-1), tf.shape(shares)[0])
-        prices += 4.0 / (1.0 + 0.25 * number) * (tf.reduce_mean(owned, axis=(0, 1, 2)) - shares)
-    owners: tf.Tensor = tf.argmax(scaled - prices, axis=-1, output_type=tf.int32)
+    count, regions = static_shape(shares)
+    region = tf.zeros(tf.shape(likeness)[:3], tf.int32)
+    if masks is not None:
+        region = tf.argmax(masks, axis=-1, output_type=tf.int32)
+    owners = region
+    for number in range(regions):
+        inside = tf.cast(region == number, likeness.dtype)
+        own = tf.cast(shares[:, number], likeness.dtype)
+        places = tf.reduce_sum(inside) + _EPSILON
+        level = likeness - tf.reduce_mean(likeness, axis=-1, keepdims=True)
+        mean = tf.einsum("bhw,bhwn->n", inside, level) / places
+        spread = tf.sqrt(tf.reduce_max(tf.einsum("bhw,bhwn->n", inside, (level - mean) ** 2)) / places) + _EPSILON
+        scaled = tf.where(own > 0.0, (level - mean) / spread, -1.0 / _EPSILON)
+        prices = tf.zeros_like(own)
+        for turn in range(_ROUNDS):
+            owned = tf.one_hot(tf.argmax(scaled - prices, axis=-1), count)
+            prices += 4.0 / (1.0 + 0.25 * turn) * (tf.einsum("bhw,bhwn->n", inside, owned) / places - own)
+        owners = tf.where(region == number, tf.argmax(scaled - prices, axis=-1, output_type=tf.int32), owners)
     return owners
 
 

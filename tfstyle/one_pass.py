@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from typing import Any
@@ -19,6 +20,7 @@ from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.levels import scale
 from tfstyle.limits import MAX_PIXELS
+from tfstyle.masks import composite, read_mask, read_masks, unite
 from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.styles import Style, as_styles, divide_weight
 from tfstyle.tensors import sides
@@ -35,6 +37,8 @@ def stylize_fast(
     precision: str = "auto",
     color: str = "style",
     color_strength: float = 1.0,
+    protect: Any = None,
+    feather: float = 0.01,
     size: int = 0,
     tile: int = 1024,
     output: str | os.PathLike | None = None,
@@ -58,6 +62,7 @@ def stylize_fast(
             has no `alpha`, and neither that nor a generator has `transform` and `precision`.
         seed: seed of the random style if a generator receives no style image; 0 if None.
         color, color_strength: as for `recipes.ColorTransfer`; if there is no style image, the result is recolored.
+        protect, feather: as for `stylize`; with masks, each part is stylized by itself.
         size: long side of the result in pixels; 0 is the content image's own.
         output, background, quality, overwrite: as for `stylize`.
 
@@ -74,8 +79,10 @@ def stylize_fast(
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
     network = _network(model)
     styles = as_styles(styles)
-    if any(style.layers for style in styles):
-        raise UsageError("`layers` of a style image choose terms of a loss, and one pass has none; leave them out.")
+    if any(style.layers or style.style_mask is not None for style in styles):
+        raise UsageError("one pass has no loss: leave out `layers` and `style_mask` of a style image.")
+    if not 0.0 <= feather <= 0.5:
+        raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
     blend = divide_weight(styles) if styles else None
     options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)
@@ -87,13 +94,20 @@ def stylize_fast(
     image = _read_content(content, size, background)
     style_images = [_read_style(style, background) for style in styles]
     recolor = functools.partial(recolor_style, content=image, color=colors.color, strength=colors.color_strength)
-    result = _stylize(network, image, [np.asarray(recolor(style)) for style in style_images], options)
+    masked = read_masks(styles, sides(image), protect=protect, feather=feather)
+    recolored = [
+        dataclasses.replace(style, picture=np.asarray(recolor(picture)))
+        for style, picture in zip(masked, style_images, strict=True)
+    ]
+    result = _stylize_parts(network, image, recolored, options)
     if not bool(tf.reduce_all(tf.math.is_finite(result))):
         raise WeightsError("the picture is not finite: the network's weights are damaged; load or train it again.")
     if not styles:
         result = recolor(result)
     if colors.color == "content":
         result = keep_colors(result, image, strength=colors.color_strength)
+    if protect is not None and not styles:
+        result = composite(result, image, [1.0 - read_mask(protect, sides(image))])
     if output is not None:
         images.write_result(result, output, quality=quality, overwrite=overwrite)
     return result
@@ -110,6 +124,20 @@ def _read_content(source: Any, size: int, background: str) -> tf.Tensor:
             raise UsageError(f"{limit}; choose a smaller `size`.")
         raise InputError(f"the content image's own size {limit}; choose a smaller `size`.")
     return images.resize(picture.image, height, width)
+
+
+def _stylize_parts(network: OnePassNetwork, content: tf.Tensor, styles: list[Style], options: Options) -> tf.Tensor:
+    """Stylizes the content image, or each part of it that a mask selects, like `_stylize`."""
+    drawn = unite(styles) if styles else None
+    if drawn is None:
+        return _stylize(network, content, [style.picture for style in styles], options)
+    result = content
+    for number, mask in enumerate(drawn.masks):
+        group = [style for style, owner in zip(styles, drawn.owners, strict=True) if owner == number]
+        of_group = dataclasses.replace(options, blend=divide_weight(group))
+        part = _stylize(network, content, [style.picture for style in group], of_group)
+        result = composite(part, content, [mask]) if len(drawn.masks) == 1 else result + mask * (part - content)
+    return result
 
 
 def _stylize(network: OnePassNetwork, content: tf.Tensor, styles: list[np.ndarray], options: Options) -> tf.Tensor:

@@ -7,6 +7,7 @@ once, which is an object rather than a texture, counts for less.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from tfstyle.environment import tf
 from tfstyle.recipes.loss import REGION_LAYERS as LAYERS
 from tfstyle.tensors import sides
 from tfstyle.vgg import VGG
+from tfstyle.vgg19 import reach, stride
 
 OBJECT_LAYERS = ("block3", "block4", "block5")
 """Blocks whose features can show an object, and whose painting statistics are therefore weighted by `recurrence`."""
@@ -23,6 +25,9 @@ OBJECT_LAYERS = ("block3", "block4", "block5")
 SMALLEST_SHARE = 0.03
 """A region of a smaller part of the content image joins the most similar one; one of a smaller part of the style image
 is compared with the whole style image."""
+
+LEAST_LEFT = 0.3
+"""Share of a mask that has to be left when it is eroded."""
 
 _LONG_SIDE, _SHORT_SIDE = 256, 16
 _LUMA_WEIGHT, _HEIGHT_WEIGHT = 0.3, 0.4
@@ -218,6 +223,24 @@ def _memberships(points: np.ndarray, centers: np.ndarray, used: np.ndarray) -> n
     weights = np.exp((distances.min(1, keepdims=True) - distances) / _SOFTNESS)
     memberships: np.ndarray = weights / weights.sum(1, keepdims=True)
     return memberships
+
+
+def erode(mask: tf.Tensor, layer: str) -> tf.Tensor:
+    """Erodes masks on a layer's grid by what the layer sees, so that the positions left see nothing outside the mask.
+
+    A mask of which that leaves less than `LEAST_LEFT` is eroded by half of it, or not at all.
+
+    Args:
+        mask: float32 [1, height, width, regions] in [0, 1].
+        layer: the layer.
+    """
+    left = mask
+    least = LEAST_LEFT * tf.reduce_sum(mask, axis=(1, 2), keepdims=True)
+    for part in (0.5, 1.0):
+        radius = math.ceil(part * reach(layer) / stride(layer))
+        eroded = -tf.nn.max_pool2d(-mask, 2 * radius + 1, 1, "SAME")
+        left = tf.where(tf.reduce_sum(eroded, axis=(1, 2), keepdims=True) >= least, eroded, left)
+    return left
 
 
 def on_grid(mask: tf.Tensor, size: Any) -> tf.Tensor:

@@ -15,7 +15,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import InputError, TfstyleError
 from tfstyle.pictures import encoding
 from tfstyle.recipes.recipe import recipe_from_record
-from tfstyle.styles import Style, as_styles, name_styles
+from tfstyle.styles import Style, as_styles, name_pictures, name_styles
 
 
 class Rerun(NamedTuple):
@@ -61,9 +61,8 @@ def rerun(
     path = Path(source)
     record = records.read(path)
     try:
-        given = [] if style is None else [each.picture for each in as_styles(style)]
-        named = dict(zip(name_styles(given), given, strict=True))
-        arguments = _arguments(record, path, {"content": content, **named})
+        given = {} if style is None else name_pictures(as_styles(style))
+        arguments = _arguments(record, path, {"content": content, **given})
         step, pixels = record["step"], record["pixels"]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, TfstyleError):
@@ -85,11 +84,18 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
     parts = record["options"].get("styles", [{}])
     return {
         "content": inputs["content"],
-        "style": [Style(inputs[name], **part) for name, part in zip(name_styles(parts), parts, strict=True)],
+        "style": [
+            Style(
+                inputs[name],
+                **{"mask": inputs.get(f"{name} mask"), "style_mask": inputs.get(f"{name} style_mask"), **part},
+            )
+            for name, part in zip(name_styles(parts), parts, strict=True)
+        ],
+        "protect": inputs.get("protect"),
         "recipe": recipe,
         "size": recipe.pyramid.size,
         **{name: record["options"][name] for name in ("background", "keep_alpha", "quality")},
-        "memory": record["options"].get("memory"),
+        **{name: record["options"][name] for name in ("memory", "feather") if name in record["options"]},
     }
 
 

@@ -127,12 +127,12 @@ def average(sums: Sequence[SufficientStatistics], shares: tf.Tensor) -> Sufficie
 
     Args:
         sums: of each image.
-        shares: [images], with the sum 1.
+        shares: [images], with the sum 1; or [images, batch], for each of a batch.
     """
     positions, total, products = (tf.stack(parts) for parts in zip(*sums, strict=True))
-    shares = tf.cast(shares, positions.dtype)
-    common = tf.tensordot(shares, positions, axes=1)
-    factors = shares[:, None] * common / positions
+    shares = tf.reshape(tf.cast(shares, positions.dtype), [len(sums), -1])
+    common = tf.reduce_sum(shares * positions, axis=0)
+    factors = shares * common / positions
     return SufficientStatistics(
         common, tf.einsum("nb,nbi->bi", factors, total), tf.einsum("nb,nbij->bij", factors, products)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,12 @@ from tfstyle import images
 from tfstyle.errors import InputError, UsageError
 from tfstyle.fields import CheckedFields, field
 from tfstyle.recipes.loss import Loss
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.recipes.recipe import replace as replace_fields
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
+
+RAMPS = ("left", "right", "top", "bottom")
+"""Masks without a file: from white at that edge to black at the opposite one."""
 
 _BLOCKS = tuple(f"block{number}" for number in range(1, len(VGG19_BLOCKS) + 1))
 
@@ -26,6 +31,9 @@ class Style(CheckedFields):
         picture: the style image, as for `images.read`.
         weight: its weight beside the other style images.
         scale: size of its brush strokes, beside that of the recipe.
+        mask: which part of the result has its style: a picture of the result's proportions, by its alpha channel or its
+            lightness, or one of `RAMPS`. None selects what no mask of another style image does.
+        style_mask: which part of the style image counts: a picture of its proportions; None is all.
         layers: layers at which it counts, or blocks such as "block1"; () is all. The image that counts at the first of
             the style layers gives the colors, that at the last one the nearest neighbors.
     """
@@ -34,19 +42,28 @@ class Style(CheckedFields):
     _: KW_ONLY
     weight: float = field(1.0, low=0.0)
     scale: float = field(1.0, low=0.1, high=10.0)
+    mask: Any = None
+    style_mask: Any = None
     layers: tuple[str, ...] = field((), choices=(*_BLOCKS, *layer_names()))
+
+    @property
+    def mask_key(self) -> Any:
+        """The same for style images with the same mask: None without one, a path, or the identity of an object."""
+        named = self.mask is None or isinstance(self.mask, (str, os.PathLike))
+        return self.mask if self.mask is None else os.fspath(self.mask) if named else id(self.mask)
 
     def counts_at(self, layer: str) -> bool:
         """Returns whether the image counts at a layer."""
         return not self.layers or any(layer == name or layer.startswith(f"{name}_") for name in self.layers)
 
     def record(self) -> dict[str, Any]:
-        """Returns the fields other than the picture, as JSON values."""
-        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers)}
+        """Returns the fields other than pictures, as JSON values."""
+        ramp = {"mask": self.mask} if isinstance(self.mask, str) and self.mask in RAMPS else {}
+        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers), **ramp}
 
 
 class Shares(NamedTuple):
-    """The shares of several style images; each list sums to 1.
+    """The shares of several style images in the style of a region; each list sums to 1.
 
     Attributes:
         layers: style layer → share of each image in the statistic.
@@ -65,13 +82,40 @@ def find_shares(styles: Sequence[Style], loss: Loss) -> Shares:
     Raises:
         UsageError: if there is none, none counts at a style layer, or several are given to a loss for a single one.
     """
-    if len(styles) > 1 and loss.region_count > 1:
+    if len(styles) > 1 and loss.region_count > 1 and not loss.drawn_regions:
         raise UsageError('`regions` should be "none" or "auto" if there are several style images.')
     if len(styles) > 1 and any(term.weight for term in loss.terms):
         raise UsageError("a loss term of your own compares a single style image; give only one.")
     layers = {layer: divide_weight(styles, layer) for layer in loss.style_layers}
     ordered = sorted(layers) or [layer_names()[0]]
     return Shares(layers, *(divide_weight(styles, layer) for layer in (ordered[0], ordered[-1])))
+
+
+def check_styles(styles: Sequence[Style], recipe: Recipe, *, protect: Any = None, feather: float) -> Recipe:
+    """Checks style images and masks; returns the recipe with as many regions as the masks define.
+
+    Args:
+        styles: the style images.
+        recipe: the recipe.
+        protect, feather: as for `api.stylize`.
+
+    Raises:
+        UsageError: if they cannot be used together.
+    """
+    if not 0.0 <= feather <= 0.5:
+        raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
+    groups: dict[Any, list[Style]] = {}
+    for style in styles:
+        groups.setdefault(style.mask_key, []).append(style)
+    if protect is not None or set(groups) - {None}:
+        if recipe.loss.regions not in ("none", "auto"):
+            raise UsageError("`regions` are found where no masks are given; leave out one or the other.")
+        if len(groups) > 8:
+            raise UsageError(f"there are {len(groups)} masks; 8 regions are possible.")
+        recipe = replace_fields(recipe, {"regions": "none", "drawn_regions": len(groups)})
+    for group in groups.values() or [[]]:
+        find_shares(group, recipe.loss)
+    return recipe
 
 
 def divide_weight(styles: Sequence[Style], layer: str | None = None) -> list[float]:
@@ -114,13 +158,25 @@ def _expand(style: Style) -> list[Style]:
     return [replace(style, picture=path, weight=style.weight / len(paths)) for path in paths]
 
 
+def name_pictures(styles: Sequence[Style]) -> dict[str, Any]:
+    """Names the pictures of style images for records: "style", "style 2", and so on, and likewise "style mask"."""
+    named = {}
+    for name, style in zip(name_styles(styles), styles, strict=True):
+        named[name] = style.picture
+        if style.mask is not None and "mask" not in style.record():
+            named[f"{name} mask"] = style.mask
+        if style.style_mask is not None:
+            named[f"{name} style_mask"] = style.style_mask
+    return named
+
+
 def name_styles(styles: Sequence[Any]) -> list[str]:
-    """Names style images for records: "style", "style 2", and so on."""
+    """Names style images: "style", "style 2", and so on."""
     return ["style", *(f"style {number}" for number in range(2, len(styles) + 1))][: len(styles)]
 
 
 def parse_style(text: str) -> Style:
-    """Reads a style image as the command line takes it: "night.jpg:weight=2,scale=0.5,layers=block1+block2_conv1".
+    """Reads a style image as the command line takes it: "night.jpg:weight=2,mask=sky.png,layers=block1+block3".
 
     Raises:
         UsageError: if a value is not valid.
@@ -128,16 +184,19 @@ def parse_style(text: str) -> Style:
     found = re.fullmatch(r"(.+?):(\w+=[^,]*(?:,\w+=[^,]*)*)", text, re.DOTALL)
     if found is None or os.path.lexists(text):
         return Style(text)
+    read: dict[str, Callable[[str], Any]] = {
+        "weight": float,
+        "scale": float,
+        "layers": lambda value: value.split("+"),
+        "mask": str,
+        "style_mask": str,
+    }
     changes: dict[str, Any] = {}
     for name, _, value in (part.partition("=") for part in found[2].split(",")):
-        if name not in ("weight", "scale", "layers"):
-            raise UsageError(f"{text}: a style image has weight, scale and layers, not {name!r}.")
-        changes[name] = value.split("+") if name == "layers" else _number(text, name, value)
+        if name not in read:
+            raise UsageError(f"{text}: a style image has weight, scale, layers, mask and style_mask, not {name!r}.")
+        try:
+            changes[name] = read[name](value)
+        except ValueError:
+            raise UsageError(f"{text}: {name} should be a number, not {value!r}.") from None
     return Style(found[1], **changes)
-
-
-def _number(text: str, name: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise UsageError(f"{text}: {name} should be a number, not {value!r}.") from None

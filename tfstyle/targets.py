@@ -12,7 +12,7 @@ from tfstyle.environment import tf
 from tfstyle.model import StyleContentModel
 from tfstyle.nearest import Found, Keys
 from tfstyle.recipes.loss import Loss
-from tfstyle.regions import OBJECT_LAYERS, Regions, on_grid
+from tfstyle.regions import OBJECT_LAYERS, Regions, erode, on_grid
 from tfstyle.statistics import SufficientStatistics, average, sufficient_statistics
 from tfstyle.windows import Window, core, place, whole
 
@@ -155,8 +155,9 @@ def make_targets(
         image: the image so far, of the content image's size, for which nearest neighbors are searched; None is the
             content image.
         regions: for each style image the regions that it shares with the content image; () compares the whole images.
-        shares: style layer → float32 [images], the share of each style image in the statistic; likewise "neighbor",
-            its share of the places.
+            Of those drawn by hand, each layer's statistic is that of positions that see nothing outside.
+        shares: style layer → float32 [images, regions], the share of each style image in the statistic of each region;
+            likewise "neighbor", its share of the places.
         see: (image, layers=, weigh=, places=) → `Described`; None is `describe`.
         search: (content image, image so far, keys) → places, as from `nearest.search`; None searches for hypercolumns
             from `see`.
@@ -194,24 +195,29 @@ def make_targets(
     pictured = Pictured(content, of_content.features), Pictured(styles[0], described[0].features)
     targets: dict[str, Any] = {
         "content": {layer: of_content.features[layer] for layer in model.content_layers},
-        "neighbor": nearest.neighbor_targets(found, keys, shares.get("neighbor")) if keys else {},
+        "neighbor": {},
         "terms": {term.name: term.target(*pictured) for term in loss.terms if term.weight},
     }
+    if keys:
+        places = tf.shape(found[0].places)[1:3]
+        masks = on_grid(regions[0].content, places) if loss.drawn_regions else None
+        targets["neighbor"] = nearest.neighbor_targets(found, keys, shares.get("neighbor"), masks=masks)
     sums = described[0].sums
     if len(styles) > 1:
         sums = {layer: average([one.sums[layer] for one in described], shares[layer]) for layer in sums}
     statistics = model.statistics(sums)
-    if not regions or loss.region_count == 1:
+    if not regions or (loss.region_count == 1 and not loss.drawn_regions):
         return targets | {"style": {layer: prepare(statistic) for layer, statistic in statistics.items()}}
-    masks = {layer: on_grid(regions[0].content, size) + _NO_POSITION for layer, size in of_content.sizes.items()}
+    whole_masks = {layer: on_grid(regions[0].content, size) + _NO_POSITION for layer, size in of_content.sizes.items()}
+    seen = {layer: erode(mask, layer) if loss.drawn_regions else mask for layer, mask in whole_masks.items()}
     of_regions = {
         layer: RegionTargets(
-            tf.reduce_mean(masks[layer], axis=(0, 1, 2)),
+            tf.reduce_mean(whole_masks[layer], axis=(0, 1, 2)),
             tuple(prepare(statistic[number : number + 1]) for number in range(loss.region_count)),
         )
         for layer, statistic in statistics.items()
     }
-    return targets | {"style": of_regions, "masks": masks}
+    return targets | {"style": of_regions, "masks": seen}
 
 
 def _weigh_equally(layer: str, size: Any) -> None:

@@ -21,6 +21,7 @@ from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.levels import add_detail, crop, scale
+from tfstyle.masks import Drawn, composite, divide, drawn_regions, unite
 from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
@@ -28,7 +29,7 @@ from tfstyle.pixel_range import from_space
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.steps import Snapshot, Step
-from tfstyle.styles import Shares, as_styles, find_shares
+from tfstyle.styles import as_styles
 from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
 from tfstyle.tiling import Tiling
@@ -80,12 +81,14 @@ class Transfer:
             loss, image = self._loss, tf.TensorSpec([1, None, None, 3])
             masks = tf.TensorSpec([1, None, None, loss.region_count])
             regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1])))
-            shares = dict.fromkeys(("neighbor", *loss.style_layers), tf.TensorSpec([count]))
+            compared = loss.finds_regions() or loss.drawn_regions
+            spec = tf.TensorSpec([count, loss.drawn_regions or 1])
+            shares = dict.fromkeys(("neighbor", *loss.style_layers), spec)
             self._targets[count] = compile_once(
                 lambda content, styles, image, regions, shares: make_targets(
                     self.model, loss, content, styles, image=image, regions=regions, shares=shares
                 ),
-                *(image, [image] * count, image, [regions] * count if loss.finds_regions() else [], shares),
+                *(image, [image] * count, image, [regions] * count if compared else [], shares),
             )
         return self._targets[count]
 
@@ -104,7 +107,8 @@ class Transfer:
         Args:
             content: float32 [1, height, width, 3] in [0, 1], of the size of the result.
             style: the same, of any size; its size relative to the content image determines that of the brush strokes.
-                Or several, each an image or a `styles.Style`, whose `scale` is not used here.
+                Or several, each an image or a `styles.Style`, whose `scale` is not used here; with the masks of
+                `masks.read_masks`, the recipe needs as many `drawn_regions` as there are different masks.
             recipe: another recipe with the same graph key; None runs the transfer's own.
             init: the image to start from, of any size, or a function (content, style) → image that is called with the
                 two images of the coarsest level; None starts as the recipe does, from "content" or "noise".
@@ -138,16 +142,19 @@ class Transfer:
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
         colors, photograph, margin = recipe.color_transfer, content, recipe.style_size.style_crop
-        shares = find_shares(styles, recipe.loss)
-        content, style_images, palette = recolor(
-            content, [each.picture for each in styles], colors=colors, shares=shares.colors, margin=margin
+        drawn = unite(styles)
+        parts, shares = divide(styles, recipe.loss, drawn)
+        content, style_images, palettes = recolor(
+            content, [each.picture for each in styles], colors=colors, parts=parts, margin=margin
         )
         levels = plan_levels(recipe, (height, width), *map(sides, style_images), limit=memory)
         work = [level.size**2 for level in levels for _ in range(level.steps)]
         total = len(work)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
-        regions = self.regions(content, [crop(each, margin) for each in style_images])
+        cropped = [crop(each, margin) for each in style_images]
+        own = [None if each.style_mask is None else crop(each.style_mask, margin) for each in styles]
+        regions = self.regions(content, cropped, drawn=drawn, style_masks=own)
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError(_OTHER_RUN)
         guard, state, passed = Guard(), None, 0  # Steps of the levels before.
@@ -175,9 +182,11 @@ class Transfer:
                         state, values = self._advance(step, state, index=index, guard=guard)
                     image = self._iterate.image(state)
                     if index == total:
-                        image = finish(image, photograph, palette, colors=colors)
+                        image = finish(image, photograph, palettes, colors=colors, parts=parts)
                         if doubt := guard.doubt(image, content, *style_images):
                             _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
+                    if drawn is not None and sides(image) == (height, width):
+                        image = composite(image, photograph, drawn.masks)
                     seconds = time.perf_counter() - began
                     place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
                     snapshot = Snapshot(index, level, values, seconds, begun, state)
@@ -279,13 +288,35 @@ class Transfer:
         variable = self._iterate.start(recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
 
-    def regions(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> list[Regions]:
-        """Finds the regions of the content image and each style image (`find_regions`), if the loss uses them."""
+    def regions(
+        self,
+        content: tf.Tensor,
+        styles: Sequence[tf.Tensor],
+        *,
+        drawn: Drawn | None = None,
+        style_masks: Sequence[tf.Tensor | None] = (),
+    ) -> list[Regions]:
+        """Finds the regions of the content image and each style image, if the loss uses them.
+
+        Args:
+            content: float32 [1, height, width, 3] in [0, 1].
+            styles: the style images, likewise.
+            drawn: regions of the content image drawn by hand; None finds those that it shares with each style image.
+            style_masks: for each style image, what counts of it; None is all.
+        """
         loss = self.graph_key.loss
         self._check_sizes(content, *styles)
+        if drawn is not None:
+            found = [self._recurrence(style) for style in styles]
+            return drawn_regions(drawn, style_masks, found)
         if not loss.finds_regions():
             return []
         return [find_regions(self.model.vgg, content, style, count=loss.region_count) for style in styles]
+
+    def _recurrence(self, style: tf.Tensor) -> tf.Tensor:
+        if not self.graph_key.loss.recurrence:
+            return tf.ones([1, 1, 1, 1])
+        return find_regions(self.model.vgg, style, style, count=1).recurrence
 
     def targets(
         self,
@@ -294,7 +325,7 @@ class Transfer:
         *,
         image: tf.Tensor | None = None,
         regions: Sequence[Regions] | None = None,
-        shares: Shares | None = None,
+        shares: Mapping[str, tf.Tensor] | None = None,
         tile: int | None = None,
     ) -> Targets:
         """Computes the targets that the image is compared with, like `targets.make_targets`.
@@ -304,7 +335,7 @@ class Transfer:
             styles: the style images, likewise.
             image: the image so far; None is the content image.
             regions: those of the images; None finds them if the loss needs them.
-            shares: those of the style images; None shares equally.
+            shares: as for `targets.make_targets`; None shares equally.
             tile: length of a tile in pixels, as for `tiling.Tiling`; None computes the images as a whole.
 
         Raises:
@@ -312,10 +343,7 @@ class Transfer:
         """
         self._check_sizes(content, *styles)
         regions = self.regions(content, styles) if regions is None else list(regions)
-        shares = shares or find_shares(as_styles(styles), self._loss)
-        fractions = {
-            layer: tf.constant(part) for layer, part in (*shares.layers.items(), ("neighbor", shares.neighbors))
-        }
+        shares = shares or divide(as_styles(styles), self._loss, None)[1]
         image = content if image is None else image
         if tile is not None:
             see = functools.partial(self._tiling.describe, tile=tile)
@@ -327,11 +355,12 @@ class Transfer:
                 list(styles),
                 image=image,
                 regions=regions,
-                shares=fractions,
+                shares=shares,
                 see=see,
                 search=search,
             )
-        targets: Targets = self._targets_graph(len(styles))(content, list(styles), image, regions, fractions)
+        graph = self._targets_graph(len(styles))
+        targets: Targets = graph(content, list(styles), image, regions, shares)
         return targets
 
     def _check_sizes(self, content: tf.Tensor, *styles: tf.Tensor) -> None:

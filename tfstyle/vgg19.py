@@ -28,6 +28,12 @@ def stride(layer: str) -> int:
     return smallest_side((layer,))
 
 
+def reach(layer: str) -> int:
+    """Returns how many pixels around a position of a layer its convolutions see."""
+    names = layer_names()
+    return sum(map(stride, names[: names.index(layer) + 1]))
+
+
 def filters(layer: str) -> int:
     """Returns the number of VGG-19's filters at a layer."""
     return dict(zip(layer_names(), (count for block in VGG19_BLOCKS for count in block), strict=True))[layer]

@@ -17,7 +17,7 @@ from tfstyle.cli.stylize import default_folder, join_names, result_path
 from tfstyle.errors import InputError, Interrupted, MemoryLimitError, UsageError
 from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.parts import ColorTransfer
-from tfstyle.styles import Style, as_styles, parse_style
+from tfstyle.styles import Style, as_styles, name_pictures, parse_style
 
 _Job = tuple[Path, Path | files.FreeName]
 """A content image and the file of its result."""
@@ -34,8 +34,8 @@ def run(options: argparse.Namespace) -> None:
     ColorTransfer(color=options.color, color_strength=options.color_strength)  # Refused before TensorFlow is loaded.
     if not styles and not options.model:
         raise UsageError("give a style image, or a network with --model NAME.")
-    for style in styles:
-        decoding.probe(Path(style.picture))
+    for path in (*name_pictures(styles).values(), *([options.protect] if options.protect else [])):
+        decoding.probe(Path(path))
     style_name = join_names(named) or Path(options.model).stem
     folder, jobs = _jobs(options, content, style_name)
     facts = {"model": options.model, "size": options.size, "seed": options.seed, "pictures": len(jobs)}
@@ -99,6 +99,8 @@ def _stylize(
         precision=options.precision,
         color=options.color,
         color_strength=options.color_strength,
+        protect=options.protect,
+        feather=options.feather,
         size=options.size,
         tile=options.tile,
         output=output,

@@ -98,6 +98,14 @@ def add_memory(command: argparse.ArgumentParser) -> None:
     command.add_argument_group("machine").add_argument("--memory", metavar="SIZE", help=help)
 
 
+def add_masks(command: argparse.ArgumentParser) -> None:
+    """Adds the options about masks."""
+    group = command.add_argument_group("masks")
+    group.add_argument("--protect", metavar="FILE", help="a mask of what stays as in CONTENT: white, or opaque, parts")
+    help = "how softly masks end: standard deviation of a blur, as a fraction of the long side [0.01]"
+    group.add_argument("--feather", type=float, default=0.01, metavar="X", help=help)
+
+
 def add_messages(command: argparse.ArgumentParser, *, json: bool = True) -> None:
     """Adds the options of every command about its messages; the last group of its help."""
     messages = command.add_argument_group("messages")
@@ -118,8 +126,8 @@ def add_pictures(command: argparse.ArgumentParser, *, notes: tuple[str, str] | N
     help = f"the photograph to paint (content image){of_content}"
     pictures.add_argument("content", metavar="CONTENT", nargs="?" if notes else None, help=help)
     help = f"""the painting whose style to apply (style image), or several, or a folder of them; each may end with
-        :weight=2,scale=0.5,layers=block1+block2: weight beside the others, size of its strokes, layers at which it
-        counts{of_styles}"""
+        :weight=2,scale=0.5,mask=sky.png,layers=block1+block2: weight beside the others, size of its strokes, where in
+        CONTENT it counts (a picture, or left, right, top or bottom), at which layers{of_styles}"""
     pictures.add_argument("styles", metavar="STYLE", nargs="*" if notes else "+", help=help)
 
 

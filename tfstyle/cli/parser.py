@@ -116,6 +116,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     options.add_overwrite(files, "replace existing files")
     options.add_quality(files)
     options.add_background(files)
+    options.add_masks(command)
     files.add_argument("--keep-alpha", action="store_true", help="give the result the transparency of CONTENT")
     options.add_checkpoints(command)
     options.add_memory(command)
@@ -164,7 +165,7 @@ def _add_fast(commands: Any) -> None:
     pictures = fast.add_argument_group("pictures")
     pictures.add_argument("content", metavar="CONTENT", help="the photograph to paint (content image), or a folder")
     help = """the painting whose style to apply (style image), or several, or a folder of them; each may end with
-        :weight=2,scale=0.5; none for a --model of one style"""
+        :weight=2,scale=0.5,mask=sky.png; none for a --model of one style"""
     pictures.add_argument("styles", metavar="STYLE", nargs="*", help=help)
     common = fast.add_argument_group("common options")
     options.add_output(common, "FILE", "the result, or a folder for the results [CONTENT.STYLE.png]")
@@ -172,6 +173,7 @@ def _add_fast(commands: Any) -> None:
     common.add_argument("--model", metavar="NAME", help=help)
     common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [that of CONTENT]")
     options.add_fields(common, [OPTIONS["color"], OPTIONS["color_strength"]], defaults=True)
+    options.add_masks(fast)
     files = fast.add_argument_group("files")
     options.add_overwrite(files, "replace existing files")
     options.add_quality(files)

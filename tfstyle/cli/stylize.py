@@ -24,7 +24,7 @@ from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import OPTIONS, Overrides, Recipe, replace
-from tfstyle.styles import Style, as_styles, find_shares, parse_style
+from tfstyle.styles import Style, as_styles, check_styles, name_pictures, parse_style
 from tfstyle.tensors import sides
 
 _log = logging.getLogger("tfstyle")
@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> None:
             memory=options.memory,
             **checkpoints,
             background=options.background,
+            protect=options.protect,
+            feather=options.feather,
             keep_alpha=options.keep_alpha,
             quality=options.quality,
             overwrite=options.overwrite,
@@ -217,13 +219,13 @@ def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, l
         raise UsageError("give both CONTENT and STYLE, or neither for the built-in pictures.")
     content = images.SAMPLES / "neuschwanstein.jpg" if options.content is None else Path(options.content)
     styles = list(map(parse_style, options.styles)) or [Style(images.SAMPLES / "starry_night.jpg")]
-    every = as_styles(styles)
-    find_shares(every, recipe.loss)
+    every, protect = as_styles(styles), vars(options).get("protect")
+    check_styles(every, recipe, protect=protect, feather=vars(options).get("feather", 0.0))
     if content.is_dir():
         raise InputError(f"{content}: is a folder; give a picture, or use tfstyle fast for a whole folder.")
-    started_from = [] if recipe.start.init in STARTS else [Path(recipe.start.init)]
-    for path in (content, *(Path(style.picture) for style in every), *started_from):
-        decoding.probe(path, long_side=1)
+    started_from = [] if recipe.start.init in STARTS else [recipe.start.init]
+    for path in (content, *name_pictures(every).values(), *started_from, *([protect] if protect else [])):
+        decoding.probe(Path(path), long_side=1)
     weights.check(recipe.network.weights)
     return content, styles
 

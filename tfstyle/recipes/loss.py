@@ -123,6 +123,7 @@ class Loss:
         terms: custom loss terms.
         regions: number of regions of which each has a style target of its own (`regions.find_regions`), 2 to 8; "none"
             compares the whole images. "auto" is decided by `api.stylize` for the two images; elsewhere it is "none".
+        drawn_regions: number of regions drawn by hand (`masks`), in place of `regions`; `api.stylize` sets it.
         recurrence: strength of `regions.recurrence`, the weights of the style image's positions; 0 weighs all equally.
     """
 
@@ -144,6 +145,7 @@ class Loss:
         "3 where the photograph has no place for much of what the painting shows, otherwise none",
         choices=("none", "auto", *map(str, range(2, 9))),
     )
+    drawn_regions: int = field(0, low=0, high=8)
     recurrence: float = option(
         0.0,
         "how much less what the painting shows only once counts than what recurs, 0 to 1",
@@ -177,11 +179,13 @@ class Loss:
 
     def finds_regions(self) -> bool:
         """Returns whether the images are analyzed before the run, for regions or for what recurs."""
-        return self.region_count > 1 or self.recurrence > 0.0
+        return (self.region_count > 1 and not self.drawn_regions) or self.recurrence > 0.0
 
     @property
     def region_count(self) -> int:
         """The number of regions, 1 for "none" and for "auto"."""
+        if self.drawn_regions:
+            return self.drawn_regions
         return 1 if self.regions in ("none", "auto") else int(self.regions)
 
     def smallest_side(self) -> int:
