@@ -76,14 +76,15 @@ def test_a_folder_tells_a_result_or_a_reason_for_each_picture(pair, tmp_path, rn
         images.write(image(rng, 40, 50), folder / f"{name}.png")
     whole = (folder / "a.png").read_bytes()
     (folder / "a.png").write_bytes(whole[: len(whole) // 2])
-    code, events, err = run(capsys, "fast", folder, pair[1], "-o", tmp_path / "out")
-    assert code == 0
-    assert [event["event"] for event in events] == ["start", "skipped", "result", "result"]
-    assert (events[0]["pictures"], events[0]["styles"]) == (3, [pair[1]])
+    words = ["batch", folder, "--styles", pair[1], "--fast", "-o", tmp_path / "out"]
+    code, events, err = run(capsys, *words)
+    assert code == 8
+    assert [event["event"] for event in events] == ["start", "skipped", "result", "result", "error"]
+    assert events[0]["pictures"] == 3
     assert events[1]["content"] == str(folder / "a.png")
     assert events[1]["message"] in err
     assert events[2]["content"] == str(folder / "b\udce9.png")
-    assert all((tmp_path / "out").samefile(event["output"].rpartition("/")[0]) for event in events[2:])
+    assert all((tmp_path / "out").samefile(event["output"].rpartition("/")[0]) for event in events[2:4])
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ COMMANDS = [
     "demo",
     "recipes",
     "fast",
+    "batch",
     "sweep",
     "rerun",
     "compare",
@@ -125,7 +126,20 @@ def test_the_help_lists_the_commands_with_an_example_and_the_exit_codes(capsys):
     text = help_of(capsys)
     assert re.findall(r"^    (\w+) ", text, re.MULTILINE) == COMMANDS
     assert "\nexample:\n  tfstyle stylize photo.jpg painting.jpg\n" in text
-    assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "4", "5", "6", "7", "129", "130", "143"]
+    assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "129",
+        "130",
+        "143",
+    ]
 
 
 @pytest.mark.parametrize("words", LEAVES, ids="-".join)
@@ -150,7 +164,17 @@ def test_every_command_has_a_handler(words, capsys):
 def test_the_help_of_stylize_begins_with_examples_and_the_common_options(capsys):
     text = help_of(capsys, "stylize")
     assert text.split("\n\n")[2].startswith("examples:\n  tfstyle stylize photo.jpg painting.jpg\n")
-    titles = ["pictures", "common options", "recipe", "network", "files", "checkpoints", "machine", "record of the run"]
+    titles = [
+        "pictures",
+        "common options",
+        "recipe",
+        "network",
+        "masks",
+        "files",
+        "checkpoints",
+        "machine",
+        "record of the run",
+    ]
     groups = dict(re.findall(r"^(\w[\w ]+):\n((?: .*\n|\n(?= ))+)", text, re.MULTILINE))
     assert [title for title in groups if title != "examples"][: len(titles)] == titles
     common = re.findall(r"^  (?:-o FILE, )?(--[a-z-]+)", groups["common options"], re.MULTILINE)

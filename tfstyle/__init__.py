@@ -41,6 +41,7 @@ _HOMES = {
     "DivergedError": "errors",
     "MemoryLimitError": "errors",
     "WeightsError": "errors",
+    "BatchError": "errors",
     "Interrupted": "errors",
 }
 
@@ -74,6 +75,7 @@ _MODULES = (
     "one_pass",
     "api",
     "sweeps",
+    "batch",
     "reruns",
     "serving",
 )
@@ -82,6 +84,7 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from tfstyle import api as api
+    from tfstyle import batch as batch
     from tfstyle import callbacks as callbacks
     from tfstyle import checkpoint as checkpoint
     from tfstyle import color as color
@@ -114,6 +117,7 @@ if TYPE_CHECKING:
     from tfstyle import weights as weights
     from tfstyle.api import clear_cache as clear_cache
     from tfstyle.api import stylize as stylize
+    from tfstyle.errors import BatchError as BatchError
     from tfstyle.errors import DivergedError as DivergedError
     from tfstyle.errors import InputError as InputError
     from tfstyle.errors import Interrupted as Interrupted

@@ -63,6 +63,12 @@ class WeightsError(TfstyleError, ValueError):
     exit_code = 7
 
 
+class BatchError(TfstyleError):
+    """Some pictures of a batch failed; the others are finished (exit code 8)."""
+
+    exit_code = 8
+
+
 class Interrupted(KeyboardInterrupt):
     """A run was stopped by Ctrl-C or a signal; the message says which results were written."""
 

@@ -28,6 +28,7 @@ exit codes:
   5    the loss diverged
   6    not enough memory
   7    network weights cannot be used
+  8    some pictures of a batch failed
   129  stopped by SIGHUP, as when a terminal is closed
   130  stopped by Ctrl-C
   143  stopped by SIGTERM"""
@@ -63,6 +64,7 @@ def make_parser() -> options.Parser:
         _add_demo,
         _add_recipes,
         _add_fast,
+        _add_batch,
         _add_sweep,
         _add_rerun,
         _add_compare,
@@ -112,11 +114,11 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     common = command.add_argument_group("common options")
     options.add_output(common, "FILE", "the result, or a folder for it [CONTENT.STYLE.png beside CONTENT]")
     options.add_recipe_options(command, common)
+    options.add_masks(command)
     files = command.add_argument_group("files")
     options.add_overwrite(files, "replace existing files")
     options.add_quality(files)
     options.add_background(files)
-    options.add_masks(command)
     files.add_argument("--keep-alpha", action="store_true", help="give the result the transparency of CONTENT")
     options.add_checkpoints(command)
     options.add_memory(command)
@@ -157,18 +159,18 @@ def _add_fast(commands: Any) -> None:
         "fast",
         "CONTENT [STYLE ...]",
         "tfstyle fast photo.jpg painting.jpg",
-        "tfstyle fast photos/ --model starry-night -o painted/",
-        help="stylize in seconds, in one pass of a network; also whole folders",
+        "tfstyle fast photo.jpg --model starry-night",
+        help="stylize in seconds, in one pass of a network",
         run="fast.run",
         epilog=options.EVENTS,
     )
     pictures = fast.add_argument_group("pictures")
-    pictures.add_argument("content", metavar="CONTENT", help="the photograph to paint (content image), or a folder")
+    pictures.add_argument("content", metavar="CONTENT", help="the photograph to paint (content image)")
     help = """the painting whose style to apply (style image), or several, or a folder of them; each may end with
         :weight=2,scale=0.5,mask=sky.png; none for a --model of one style"""
     pictures.add_argument("styles", metavar="STYLE", nargs="*", help=help)
     common = fast.add_argument_group("common options")
-    options.add_output(common, "FILE", "the result, or a folder for the results [CONTENT.STYLE.png]")
+    options.add_output(common, "FILE", "the result, or a folder for it [CONTENT.STYLE.png beside CONTENT]")
     help = "the network: starry-night, or a .keras file from tfstyle train [AdaIN, for any style]"
     common.add_argument("--model", metavar="NAME", help=help)
     common.add_argument("--size", type=int, default=0, metavar="N", help="long side in pixels [that of CONTENT]")
@@ -183,6 +185,42 @@ def _add_fast(commands: Any) -> None:
     help = "seed of the random style of a network from tfstyle train gan [0]"
     network.add_argument("--seed", type=int, metavar="N", help=help)
     options.add_messages(fast)
+
+
+def _add_batch(commands: Any) -> None:
+    batch = options.add_command(
+        commands,
+        "batch",
+        "CONTENT [CONTENT ...] --styles STYLE [STYLE ...] -o DIR",
+        "tfstyle batch photos/ --styles night.jpg waves.jpg -o painted",
+        "tfstyle batch photos/ --styles night.jpg --fast --size 1024 -o painted",
+        "tfstyle batch --pairs pairs.csv -o painted --skip-existing",
+        help="stylize many pictures, with a table and a page of the results",
+        run="batch.run",
+        epilog=options.EVENTS,
+    )
+    pictures = batch.add_argument_group("pictures")
+    help = "photographs to paint, and folders that are searched with all folders in them"
+    pictures.add_argument("contents", metavar="CONTENT", nargs="*", help=help)
+    help = "paintings, and folders of them; every CONTENT is painted in the style of each"
+    pictures.add_argument("--styles", metavar="STYLE", nargs="+", help=help)
+    help = "pairs in place of these: a .csv file with the columns content and style"
+    pictures.add_argument("--pairs", metavar="FILE", help=help)
+    common = batch.add_argument_group("common options")
+    options.add_output(common, "DIR", "the folder of the results", required=True)
+    common.add_argument("--fast", action="store_true", help="one pass for each picture, as tfstyle fast")
+    common.add_argument("--model", metavar="NAME", help="one pass of this network, as tfstyle fast --model")
+    help = "make every N-th picture from the I-th on, for N machines with a folder in common"
+    common.add_argument("--shard", metavar="I/N", help=help)
+    options.add_recipe_options(batch, common)
+    files = batch.add_argument_group("files")
+    files.add_argument("--skip-existing", action="store_true", help="pass over results that are there, to go on")
+    options.add_overwrite(files, "replace existing files")
+    files.add_argument("--format", choices=("png", "jpg", "webp", "tif"), default="png", help="of the results [png]")
+    options.add_quality(files)
+    options.add_background(files)
+    options.add_memory(batch)
+    options.add_messages(batch)
 
 
 def _add_sweep(commands: Any) -> None:

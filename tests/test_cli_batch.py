@@ -1,0 +1,128 @@
+"""`tfstyle batch`."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+from conftest import assert_one_line, image
+
+import tfstyle
+from tfstyle import api, cli, images, one_pass
+from tfstyle.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("mini_network")
+
+
+@pytest.fixture
+def night(tmp_path, rng):
+    """A folder of photographs with a damaged one, and paintings; returns the words of a command."""
+    for name in ("photos/a.png", "photos/c.png", "photos/trip/d.png", "x.png", "y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        images.write(image(rng, 40, 50), tmp_path / name)
+    (tmp_path / "photos" / "b.png").write_bytes((tmp_path / "photos" / "a.png").read_bytes()[:300])
+    paintings = [str(tmp_path / name) for name in ("x.png", "y.png")]
+    return ["batch", str(tmp_path / "photos"), "--styles", *paintings, "-o", str(tmp_path / "out")]
+
+
+def table(tmp_path, name="results.csv"):
+    return list(csv.DictReader((tmp_path / "out" / name).open(newline="")))
+
+
+def test_every_photograph_in_every_style_as_single_runs_make_them(night, tmp_path, capsys):
+    assert cli.main([*night, "--size", "48"]) == 0
+    out, err = capsys.readouterr()
+    names = [f"{name}.{style}.png" for name in ("a", "c", "trip/d") for style in "xy"]
+    assert out.splitlines() == [str(tmp_path / "out" / name) for name in names]
+    assert "b.png" in err
+    assert "6/6" in err
+    assert [row["status"] for row in table(tmp_path)] == ["done"] * 6
+    alone = tmp_path / "alone.png"
+    tfstyle.stylize(tmp_path / "photos" / "trip" / "d.png", tmp_path / "y.png", size=48, output=alone)
+    assert (tmp_path / "out" / "trip" / "d.y.png").read_bytes() == alone.read_bytes()
+    assert (tmp_path / "out" / "index.html").read_text().count("<img") == 6
+    (tmp_path / "photos" / "b.png").unlink()
+    assert_one_line(capsys, cli.main([*night, "--size", "48"]), 4, "exists, and 5 more; use --skip-existing")
+
+
+def test_a_batch_goes_on_where_it_was_stopped(night, tmp_path, capsys, monkeypatch):
+    stylize, made = api.stylize, []
+
+    def stopped(content, style, **options):
+        made.append(options["output"].name)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return stylize(content, style, **options)
+
+    monkeypatch.setattr(api, "stylize", stopped)
+    assert cli.main([*night, "-q"]) == 130
+    assert capsys.readouterr().err.endswith(
+        "2 of 6 pictures are in " + str(tmp_path / "out") + "; --skip-existing goes on.\n"
+    )
+    assert [row["status"] for row in table(tmp_path)] == ["done"] * 2
+    assert cli.main([*night, "-q", "--skip-existing"]) == 0
+    assert made[3:] == ["c.x.png", "c.y.png", "d.x.png", "d.y.png"]
+    assert [row["status"] for row in table(tmp_path)] == ["skipped"] * 2 + ["done"] * 4
+
+
+def test_what_fails_is_named_and_the_exit_code_is_8(night, tmp_path, capsys, monkeypatch):
+    stylize = api.stylize
+
+    def failing(content, style, **options):
+        if content.name == "c.png":
+            raise InputError(f"{content}: 8x8 is too small.")
+        return stylize(content, style, **options)
+
+    monkeypatch.setattr(api, "stylize", failing)
+    assert cli.main(night) == 8
+    err = capsys.readouterr().err
+    assert f"passed over {tmp_path / 'photos' / 'c.png'}: {tmp_path / 'photos' / 'c.png'}: 8x8 is too small." in err
+    assert f"2 of 6 pictures failed; {tmp_path / 'out' / 'results.csv'} says why." in err
+    assert [row["message"][-10:] for row in table(tmp_path) if row["status"] == "failed"] == ["too small."] * 2
+
+
+def test_one_pass_of_many_pictures(night, tmp_path, capsys):
+    assert cli.main([*night, "--fast", "--size", "40", "--shard", "2/2", "--format", "jpg", "--quality", "80"]) == 0
+    names = [os.path.relpath(line, tmp_path / "out") for line in capsys.readouterr().out.splitlines()]
+    assert names == ["a.y.jpg", "c.y.jpg", "trip/d.y.jpg"]
+    assert len(table(tmp_path, "results-2-of-2.csv")) == 3
+    found = images.read(tmp_path / "out" / "c.y.jpg").image
+    alone = one_pass.stylize_fast(tmp_path / "photos" / "c.png", tmp_path / "y.png", size=40)
+    assert np.abs(found - alone).mean() < 0.03
+
+
+def test_pairs_and_a_network_of_one_style(night, tmp_path, capsys):
+    (tmp_path / "pairs.csv").write_text("content,style\nphotos/a.png,y.png\nphotos/trip/d.png,x.png\n")
+    words = ["batch", "--pairs", str(tmp_path / "pairs.csv"), "-o", str(tmp_path / "out"), "-q"]
+    assert cli.main([*words, "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count('"event": "result"') == 2
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.y.png", "d.x.png"]
+    words = ["batch", str(tmp_path / "photos" / "a.png"), "--model", "starry-night", "-o", str(tmp_path / "two"), "-q"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'two' / 'a.starry-night.png'}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["PHOTOS"], 2, "give CONTENT and --styles, or --pairs FILE"),
+        (["PHOTOS", "--styles", "none.jpg"], 3, "no such file"),
+        (["EMPTY", "--styles", "x.png"], 3, "no picture that can be read"),
+        (["PHOTOS", "--pairs", "p.csv"], 2, "give --pairs, or CONTENT and --styles, not both"),
+        (["--pairs", "p.csv"], 3, "p.csv: is no CSV file"),
+        (["PHOTOS", "--styles", "X", "--shard", "3/2"], 2, "--shard should be I/N"),
+        (["PHOTOS", "--styles", "X", "--fast", "--steps", "3"], 2, "--steps is for a recipe's runs, not for one pass"),
+        (["PHOTOS", "--styles", "X", "--memory", "much"], 2, "--memory should be an amount"),
+        (["PHOTOS", "--styles", "X", "-o", "PHOTOS"], 2, "is the folder of the pictures"),
+    ],
+)
+def test_refused_in_one_line_before_anything_is_made(words, code, message, night, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tfstyle.cli.batch.quiet_tensorflow", None)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos" / "b.png").unlink()  # It would be named as well.
+    places = {"PHOTOS": tmp_path / "photos", "EMPTY": tmp_path / "empty", "X": tmp_path / "x.png"}
+    typed = [str(places.get(word, word)) for word in words]
+    before = sorted(tmp_path.rglob("*"))
+    assert_one_line(capsys, cli.main(["batch", "-o", str(tmp_path / "out"), *typed]), code, message)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,278 @@
+"""Stylizes many pictures in one process: finds them, names the results, passes over what fails, and reports."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from tfstyle import files, images
+from tfstyle.errors import InputError, OutputError, TfstyleError, UsageError
+from tfstyle.pictures import encoding
+from tfstyle.styles import Style, as_styles, parse_style
+
+TABLE, INDEX = "results.csv", "index.html"
+"""The files of a batch beside its results."""
+
+THUMBNAIL = 200
+"""Long side in pixels of the pictures in the index."""
+
+_COLUMNS = ("content", "style", "output", "status", "seconds", "message")
+
+
+class Job(NamedTuple):
+    """A picture to be made.
+
+    Attributes:
+        content: path of the content image.
+        style: the style image; None for a network of one style.
+        output: path of the result.
+    """
+
+    content: Path
+    style: Style | None
+    output: Path
+
+
+class Outcome(NamedTuple):
+    """What became of a job.
+
+    Attributes:
+        job: the job.
+        status: "done", "skipped" because the result was there, or "failed".
+        seconds: how long it took.
+        message: why it failed.
+    """
+
+    job: Job
+    status: str
+    seconds: float = 0.0
+    message: str = ""
+
+
+def find_contents(sources: Sequence[Path], *, output: Path) -> list[tuple[Path, Path]]:
+    """Finds the content images of a batch.
+
+    Args:
+        sources: pictures, and folders that are searched with all folders in them.
+        output: the folder of the results, which is not searched.
+
+    Returns:
+        Each path, and its folder within the source, sorted.
+
+    Raises:
+        UsageError: if a source is the folder of the results.
+        InputError: if there is no picture.
+    """
+    found: dict[Path, Path] = {}
+    for source in sources:
+        if source.resolve() == output.resolve():
+            raise UsageError(f"{output}: is the folder of the pictures; name another one for the results with -o.")
+        if not source.is_dir():
+            found.setdefault(source, Path())
+            continue
+        for folder, inside, _ in os.walk(source):
+            inside[:] = sorted(name for name in inside if (Path(folder) / name).resolve() != output.resolve())
+            for path, _ in images.find_pictures(Path(folder)):
+                found.setdefault(path, Path(folder).relative_to(source))
+    if not found:
+        raise InputError(f"{', '.join(map(str, sources))}: no picture that can be read; give pictures or folders.")
+    return list(found.items())
+
+
+def read_pairs(path: Path) -> list[tuple[Path, Style]]:
+    """Reads pairs from a CSV file with the columns "content" and "style"; relative paths begin at the file's folder.
+
+    Raises:
+        InputError: if the file cannot be read, lacks a column, or names a missing picture.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f"{path}: is no CSV file that can be read ({error}).") from None
+    pairs = []
+    for number, row in enumerate(rows, 2):
+        if not row.get("content") or not row.get("style"):
+            raise InputError(f"{path}: line {number} has no content or no style; name both columns in the first line.")
+        style = parse_style(str(row["style"]))
+        pairs.append((path.parent / str(row["content"]), replace(style, picture=path.parent / style.picture)))
+        for given in (pairs[-1][0], pairs[-1][1].picture):
+            if not given.is_file():
+                raise InputError(f"{path}: line {number} names {given}, which is no file.")
+    if not pairs:
+        raise InputError(f"{path}: holds no pairs.")
+    return pairs
+
+
+def plan_jobs(
+    contents: Sequence[tuple[Path, Path]],
+    styles: Sequence[Style | None],
+    folder: Path,
+    *,
+    suffix: str = ".png",
+    model: str | None = None,
+) -> list[Job]:
+    """Plans a job for every content image and every style image.
+
+    Args:
+        contents: from `find_contents`.
+        styles: the style images.
+        folder: of the results, in which the folders of the content images are made again.
+        suffix: of the results.
+        model: the network of one style, which takes the place of a style image in names.
+    """
+    jobs = [(path, inside, style) for path, inside in contents for style in styles]
+    return _name_jobs(jobs, folder, suffix, Path(model or ""))
+
+
+def plan_pairs(pairs: Sequence[tuple[Path, Style]], folder: Path, *, suffix: str = ".png") -> list[Job]:
+    """Plans a job for each pair from `read_pairs`; other arguments are those of `plan_jobs`."""
+    return _name_jobs([(path, Path(), style) for path, style in pairs], folder, suffix, Path())
+
+
+def _name_jobs(triples: list[tuple[Path, Path, Style | None]], folder: Path, suffix: str, model: Path) -> list[Job]:
+    """Names results CONTENT.STYLE.png; where names collide, those of the files are whole, and then numbered."""
+    paintings = [Path(style.picture) if style else model for *_, style in triples]
+    stems = [f"{path.stem}.{painting.stem}" for (path, *_), painting in zip(triples, paintings, strict=True)]
+    short = Counter((inside, stem) for (_, inside, _), stem in zip(triples, stems, strict=True))
+    taken: Counter[Path] = Counter()
+    jobs = []
+    for (path, inside, style), painting, stem in zip(triples, paintings, stems, strict=True):
+        name = stem if short[inside, stem] == 1 else f"{path.name}.{painting.name}"
+        output = folder / inside / files.shorten_name(name, suffix)
+        taken[output] += 1
+        if taken[output] > 1:
+            output = output.with_name(files.shorten_name(f"{name}-{taken[output]}", suffix))
+        jobs.append(Job(path, style, output))
+    return jobs
+
+
+def select_shard(jobs: Sequence[Job], shard: str | None) -> list[Job]:
+    """Returns every N-th job from the I-th on, for a shard written "I/N"; None selects all.
+
+    Raises:
+        UsageError: if it is not written so, or I is not 1 to N.
+    """
+    if shard is None:
+        return list(jobs)
+    number, _, count = shard.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"`shard` should be I/N with I from 1 to N, such as 2/8, not {shard!r}.")
+    return list(jobs)[int(number) - 1 :: int(count)]
+
+
+def run(
+    jobs: Sequence[Job],
+    make: Callable[[Job, Any], Any],
+    *,
+    read: Callable[[Job], Any] = lambda job: None,
+    write: Callable[[Job, Any], Any] = lambda job, made: None,
+    skip_existing: bool = False,
+) -> Iterator[Outcome]:
+    """Makes the pictures of a batch; the next one is read and the last one written while one is made.
+
+    Args:
+        jobs: the jobs.
+        make: (job, what was read) → result.
+        read: job → what `make` needs; runs in a thread, one job ahead.
+        write: (job, result); runs in a thread.
+        skip_existing: pass over jobs whose result exists.
+
+    Yields:
+        The `Outcome` of each job, when its result is written.
+
+    Raises:
+        OutputError: if a result cannot be written, which would be so for the next ones.
+    """
+    waiting = [job for job in jobs if not (skip_existing and job.output.exists())]
+    yield from (Outcome(job, "skipped") for job in jobs if job not in set(waiting))
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(read, waiting[0]) if waiting else None
+        last: tuple[Job, Future, float] | None = None
+        for number, job in enumerate(waiting):
+            began, current = time.perf_counter(), ahead
+            ahead = reader.submit(read, waiting[number + 1]) if number + 1 < len(waiting) else None
+            made, failure = None, None
+            try:
+                made = make(job, current.result() if current else None)
+            except BaseException as error:
+                failure = error
+            if last is not None:
+                yield _finished(*last)
+                last = None
+            seconds = time.perf_counter() - began
+            if failure is None:
+                last = (job, writer.submit(write, job, made), seconds)
+            elif isinstance(failure, TfstyleError) and not isinstance(failure, OutputError):
+                yield Outcome(job, "failed", seconds, str(failure))
+            else:
+                raise failure
+        if last is not None:
+            yield _finished(*last)
+
+
+def _finished(job: Job, writing: Future, seconds: float) -> Outcome:
+    writing.result()
+    return Outcome(job, "done", seconds)
+
+
+def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Writes the table of a batch, and replaces that of an earlier run."""
+    rows = [
+        (
+            job.content,
+            job.style.picture if job.style else "",
+            os.path.relpath(job.output, path.parent),
+            status,
+            f"{seconds:.1f}",
+            message,
+        )
+        for job, status, seconds, message in outcomes
+    ]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_COLUMNS, *rows])
+    files.save_result(path, text.getvalue().encode(errors="surrogateescape"), overwrite=True)
+
+
+def report_path(folder: Path, name: str, shard: str | None) -> Path:
+    """Returns the path of `TABLE` or `INDEX`; each shard has its own."""
+    path = folder / name
+    return path if shard is None else path.with_stem(f"{path.stem}-{shard.replace('/', '-of-')}")
+
+
+def write_index(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Writes a page with a thumbnail of each result, which opens from disk, and replaces that of an earlier run."""
+    figures = []
+    for job, status, _, message in outcomes:
+        link, name = (
+            quote(os.fsencode(os.path.relpath(job.output, path.parent).replace(os.sep, "/"))),
+            html.escape(job.output.name),
+        )
+        if status == "failed":
+            figures.append(f"<figure><figcaption>{name}<br>{html.escape(message)}</figcaption></figure>")
+        elif job.output.exists():
+            thumbnail = images.fit(images.read(job.output, long_side=THUMBNAIL).image, THUMBNAIL)
+            jpeg = encoding.encode(encoding.to_uint8(thumbnail.numpy()[0]), "JPEG", quality=80)
+            source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+            picture = f'<a href="{link}"><img src="{source}" alt="{name}"></a>'
+            figures.append(f"<figure>{picture}<figcaption>{name}</figcaption></figure>")
+    style = "body{font:14px sans-serif}figure{display:inline-block;width:220px;margin:8px;vertical-align:top}"
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>tfstyle</title><style>{style}</style>'
+    files.save_result(path, "\n".join([head, *figures, "</html>"]).encode(errors="surrogateescape"), overwrite=True)
+
+
+def expand_styles(texts: Sequence[str]) -> list[Style]:
+    """Reads style images as `styles.parse_style`; the pictures of a folder are a style each."""
+    styles = [part for text in texts for part in as_styles(parse_style(text))]
+    return [replace(style, weight=1.0) for style in styles]
