@@ -4,6 +4,7 @@
     python scripts/draw_pictures.py mechanisms notebooks/pictures/mechanisms.jpg
     python scripts/draw_pictures.py colors notebooks/pictures/colors.jpg --width 240
     python scripts/draw_pictures.py paintings notebooks/pictures/paintings.jpg --width 240
+    python scripts/draw_pictures.py masks notebooks/pictures/masks.jpg
 
 Pictures are kept in --folder and not computed again.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import tfstyle
-from tfstyle import images, plots
+from tfstyle import images, plots, regions, vgg
 from tfstyle.styles import parse_style
 
 PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
@@ -68,6 +69,14 @@ BLENDS = (
 )
 """Photograph, and a label and its paintings."""
 
+MASKED = (
+    ("the mask of the sky", ""),
+    ("the sky alone", "starry_night:mask=SKY"),
+    ("the sky, and another painting", "starry_night:mask=SKY harvest"),
+    ("a ramp from left to right", "starry_night:mask=left cafe_terrace:mask=right"),
+)
+"""A label, and the paintings of one photograph; SKY is the file of a mask."""
+
 DEEP = "block2+block3+block4+block5"
 
 
@@ -77,7 +86,7 @@ def stylize(photograph, paintings, method, overrides, options):
     name = name.translate(str.maketrans(": ", "-_"))
     path, seconds = options.folder / f"{name}-{options.size}.png", options.folder / f"{name}-{options.size}.json"
     if not seconds.exists():
-        styles = map(parse_style, paintings.replace("DEEP", DEEP).split())
+        styles = map(parse_style, paintings.replace("DEEP", DEEP).replace("SKY", str(sky_mask(options))).split())
         styles = [dataclasses.replace(style, picture=images.SAMPLES / f"{style.picture}.jpg") for style in styles]
         pair = images.SAMPLES / f"{photograph}.jpg", styles
         began = time.perf_counter()
@@ -125,7 +134,33 @@ def draw_paintings(options):
     return plots.draw_grid([images.fit(image, options.width) for image in found], labels, columns=len(BLENDS) // 2)
 
 
-SHEETS = {"gallery": draw_gallery, "mechanisms": draw_mechanisms, "colors": draw_colors, "paintings": draw_paintings}
+def sky_mask(options):
+    """Finds the sky of a photograph; returns the file of its mask."""
+    path = options.folder / "sky.png"
+    if not path.exists():
+        network = vgg.load_vgg(regions.LAYERS)
+        pair = [images.fit(images.read(images.SAMPLES / f"{name}.jpg").image, 512) for name in PAIRS[0]]
+        found = regions.find_regions(network, *pair, count=3).content
+        top = int(np.argmax(np.mean(found[0, :10], axis=(0, 1))))
+        images.write(np.repeat(found[..., top : top + 1], 3, axis=-1), path)
+    return path
+
+
+def draw_masks(options):
+    """Draws a mask, and pictures made with masks."""
+    photograph = PAIRS[0][0]
+    found = [stylize(photograph, paintings, "balanced", {}, options)[0] for _, paintings in MASKED[1:]]
+    sheet = [images.fit(image, options.width) for image in (images.read(sky_mask(options)).image, *found)]
+    return plots.draw_grid(sheet, [label for label, _ in MASKED], columns=2)
+
+
+SHEETS = {
+    "gallery": draw_gallery,
+    "mechanisms": draw_mechanisms,
+    "colors": draw_colors,
+    "paintings": draw_paintings,
+    "masks": draw_masks,
+}
 
 
 def main():

@@ -79,8 +79,8 @@ def test_a_decoder_as_a_model_is_the_function(rng):
 
 def test_a_decoder_stylizes_as_its_network(network, rng):
     content, style = image(rng, 33, 47), image(rng, 40, 26)
-    found = embedded_decoder().stylize(content, [style], alpha=0.5)
-    np.testing.assert_allclose(found, network.stylize(content, [style], alpha=0.5), atol=1e-5)
+    found = embedded_decoder().stylize(content, [style], strength=0.5)
+    np.testing.assert_allclose(found, network.stylize(content, [style], strength=0.5), atol=1e-5)
     options = Options(tile=64)
     assert embedded_decoder().memory_needed((33, 47), options=options) == network.memory_needed(
         (33, 47), options=options
@@ -108,7 +108,7 @@ def test_any_size_comes_back_at_its_own(size, network, rng):
 @pytest.mark.parametrize("size", [(150, 210), (300, 70), (131, 97)])
 def test_tiles_give_the_image_of_a_single_tile(size, transform, network, rng):
     content, style = image(rng, *size), image(rng, 90, 140)
-    options = {"transform": transform, "precision": "float32", "alpha": 0.9}
+    options = {"transform": transform, "precision": "float32", "strength": 0.9}
     whole, tiled = (network.stylize(content, [style], tile=tile, **options) for tile in (4096, 64))
     # Fewer positions than channels make `monge` sensitive to rounding, and a low temperature `attention`.
     np.testing.assert_allclose(tiled, whole, atol=1e-3 if transform in ("monge", "attention") else 2e-4)
@@ -133,7 +133,7 @@ def test_every_tile_is_encoded_once(network, rng, monkeypatch):
     plain = coder.decode(layers.adaptive_instance_normalization(features, own, target))[:, :50, :121]
     np.testing.assert_array_equal(stylized, tf.clip_by_value(plain, 0.0, 1.0))
     sizes.clear()
-    network.stylize(content, [style], precision="float32", alpha=0.5, tile=64)
+    network.stylize(content, [style], precision="float32", strength=0.5, tile=64)
     assert sizes == [(56, 96), (56, 96), (40, 64)]  # Two tiles with their surroundings, and the style.
 
 
@@ -168,10 +168,11 @@ def test_it_brings_the_style_and_keeps_the_content(network):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_alpha_goes_from_exactly_the_content_to_the_style(transform, network, rng):
+def test_strength_goes_from_exactly_the_content_to_the_style(transform, network, rng):
     content, style = image(rng, 49, 62), image(rng, 40, 57)
     none, little, half, whole = (
-        network.stylize(content, [style], alpha=alpha, transform=transform).numpy() for alpha in (0.0, 0.01, 0.5, 1.0)
+        network.stylize(content, [style], strength=strength, transform=transform).numpy()
+        for strength in (0.0, 0.01, 0.5, 1.0)
     )
     np.testing.assert_array_equal(none, content)
     assert np.abs(little - none).mean() < 0.1 * np.abs(whole - none).mean()
@@ -179,14 +180,14 @@ def test_alpha_goes_from_exactly_the_content_to_the_style(transform, network, rn
     assert np.abs(half - whole).mean() < np.abs(none - whole).mean()
 
 
-def test_what_the_decoder_loses_is_added_as_alpha_decreases(network, rng):
+def test_what_the_decoder_loses_is_added_as_strength_decreases(network, rng):
     content, style = image(rng, 48, 64), image(rng, 40, 56)
     coder = network.coder()
     own, target = (coder.encode(picture) for picture in (content, style))
     own_statistics, target_statistics = (layers.mean_std(features) for features in (own, target))
     mixed = 0.25 * layers.adaptive_instance_normalization(own, own_statistics, target_statistics) + 0.75 * own
     expected = coder.decode(mixed) + 0.75 * (content - coder.decode(own))
-    found = network.stylize(content, [style], alpha=0.25, precision="float32")
+    found = network.stylize(content, [style], strength=0.25, precision="float32")
     np.testing.assert_allclose(found, np.clip(expected, 0.0, 1.0), atol=1e-4)
 
 
@@ -201,7 +202,7 @@ def test_a_blend_of_one_is_that_one_and_of_twins_the_twin(network, rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 1.5}, "`alpha` should be at most 1, not 1.5"),
+        ({"strength": 1.5}, "`strength` should be at most 1, not 1.5"),
         ({"transform": "mongo"}, "unknown transform 'mongo'; did you mean 'monge'"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"tile": 10}, "`tile` should be at least 64"),

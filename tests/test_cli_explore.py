@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from conftest import assert_one_line
 
@@ -63,6 +64,18 @@ def test_regions_draws_both_pictures_and_their_regions(pair, tmp_path, capsys):
     assert cli.main([*words, "--overwrite", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["start", "result"]
+
+
+def test_regions_are_proposed_as_masks(pair, tmp_path, capsys):
+    words = ["regions", *pair, "--regions", "2", "--masks", str(tmp_path / "masks"), "-o", str(tmp_path / "seen.png")]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "seen.png"), str(tmp_path / "masks")]
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == ["painting-1.png", "painting-2.png", "photo-1.png", "photo-2.png"]
+    found = [images.read(tmp_path / "masks" / f"photo-{number}.png").image for number in (1, 2)]
+    photo = images.read(pair[0]).image
+    assert {part.shape for part in found} == {photo.shape}
+    np.testing.assert_allclose(sum(found), 1.0, atol=0.03)
 
 
 def test_sweep_makes_a_picture_for_each_value_a_grid_and_curves(pair, tmp_path, mini_network, capsys):

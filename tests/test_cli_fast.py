@@ -9,17 +9,17 @@ from tfstyle.pictures import checks
 
 
 def test_fast_stylizes_one_content_image(pair, tmp_path, capsys):
-    assert cli.main(["fast", *pair, "--alpha", "0.8", "--color", "content"]) == 0
+    assert cli.main(["fast", *pair, "--strength", "0.8", "--color", "content"]) == 0
     output = tmp_path / "photo.painting.png"
     assert capsys.readouterr().out == f"{output}\n"
     assert images.read(output).image.shape == (1, 60, 90, 3)
 
 
-def test_fast_passes_transform_precision_and_alpha_on(pair, tmp_path):
+def test_fast_passes_transform_precision_and_strength_on(pair, tmp_path):
     output = str(tmp_path / "out.png")
-    words = ["--transform", "monge", "--precision", "float32", "--alpha", "0.7", "--tile", "64", "-o", output]
+    words = ["--transform", "monge", "--precision", "float32", "--strength", "0.7", "--tile", "64", "-o", output]
     assert cli.main(["fast", *pair, *words]) == 0
-    expected = one_pass.stylize_fast(*pair, transform="monge", precision="float32", alpha=0.7, tile=64)
+    expected = one_pass.stylize_fast(*pair, transform="monge", precision="float32", strength=0.7, tile=64)
     np.testing.assert_allclose(images.read(output).image, expected, atol=0.6 / 255)
 
 
@@ -40,7 +40,7 @@ def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path
         (["none.jpg", "PHOTO"], 3, "no such file"),
         (["PHOTO", "none.jpg"], 3, "no such file"),
         (["PHOTOS", "PHOTO"], 3, "is a folder; give a picture, tfstyle batch --fast takes folders"),
-        (["PHOTO", "PHOTO", "--alpha", "2"], 2, "alpha should be at most 1, not 2"),
+        (["PHOTO", "PHOTO", "--strength", "2"], 2, "strength should be at most 1, not 2"),
         (["PHOTO", "STYLE:weight=x"], 2, "weight should be a number, not 'x'"),
         (["PHOTO", "--model", "starry-night", "--transform", "monge"], 2, "--transform and --precision are for AdaIN"),
         (["PHOTO", "PHOTO", "--quality", "500"], 2, "--quality should be from 1 to 100"),

@@ -219,7 +219,6 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
         (["PHOTO", "--model", "none.keras"], 7, "no such network file"),
         (["PHOTO", "--model", "BAD"], 7, "is damaged or no network of tfstyle"),
         (["PHOTO", "PHOTO", "--model", "GOOD"], 2, "takes no style image"),
-        (["PHOTO", "--model", "GOOD", "--alpha", "0.5"], 2, "takes no style image and no --alpha"),
         (["PHOTO", "--model", "GOOD", "--tile", "8"], 2, "tile should be at least 64"),
         (["PHOTO", "--model", "GOOD", "--seed", "1"], 2, "--seed is for a generator without style images"),
         (
@@ -227,7 +226,6 @@ def test_train_refuses_in_one_line_and_writes_nothing(words, code, message, phot
             2,
             "--seed is for a generator without style images",
         ),
-        (["PHOTO", "PHOTO", "--model", "MANY", "--alpha", "0.5"], 2, "takes no --alpha"),
     ],
 )
 def test_fast_refuses_models_in_one_line_and_writes_nothing(words, code, message, photos, tmp_path, capsys):

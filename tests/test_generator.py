@@ -130,7 +130,6 @@ def test_it_stylizes_by_the_code_of_the_style_images(rng):
     ("styles", "options", "message"),
     [
         (1, {"seed": 1}, "`seed` is for a generator without style images"),
-        (1, {"alpha": 0.5}, "takes no `alpha`"),
         (1, {"transform": "monge"}, "`transform` and `precision` are for AdaIN's network"),
         (0, {"blend": [1.0]}, "a `blend` of style images only"),
         (2, {"blend": [1.0]}, "for each of 2 styles"),

@@ -65,3 +65,10 @@ def test_a_tile_or_image_too_small_is_refused():
     with pytest.raises(InputError, match="the painting is 9x5; at least 8 pixels are needed on each side"):
         inference.check_sides(tf.zeros([1, 5, 9, 3]), 8, "the painting")
     inference.check_sides(tf.zeros([1, 8, 9, 3]), 8, "the painting")
+
+
+def test_a_weakened_result_is_mixed_with_the_content_image(rng):
+    result, content = rng.random((2, 1, 4, 5, 3)).astype("float32")
+    np.testing.assert_array_equal(inference.weaken(result, content, 1.0), result)
+    np.testing.assert_array_equal(inference.weaken(result, content, 0.0), content)
+    np.testing.assert_allclose(inference.weaken(result, content, 0.25), 0.75 * content + 0.25 * result, atol=1e-6)

@@ -601,3 +601,27 @@ def test_tiles_are_halved_where_memory_runs_out(mini_transfer, rng, monkeypatch,
     most = 16
     with pytest.raises(MemoryLimitError, match="choose a smaller `size`"):
         next(painter.steps(content, style, memory=1.0))
+
+
+def test_strength_0_is_the_photograph_and_1_the_whole_style(mini_transfer, rng):
+    content, style = image(rng, 68, 90), image(rng, 60, 80)
+    options = {"scale_start": 40, "scale_steps": (2, 8), "palette": 0.5, "optimizer": LBFGS()}
+    whole = list(mini_transfer(mini_recipe(**options)).steps(content, style))[-1].image
+    painter, moved = mini_transfer(mini_recipe(**options)), []
+    for strength in (0.0, 0.1, 0.4, 0.7, 1.0):
+        recipe = mini_recipe(strength=strength, **options)
+        last = list(painter.steps(content, style, recipe=recipe))[-1].image  # In the same graph.
+        moved.append(float(tf.reduce_mean(tf.abs(last - content))))
+        if strength in (0.0, 1.0):
+            np.testing.assert_array_equal(last, whole if strength else content)
+    assert moved == sorted(moved)
+
+
+def test_without_a_content_loss_strength_mixes_the_images(mini_transfer, rng):
+    content, style = image(rng, 33, 47), image(rng, 30, 41)
+    options = {"scale_steps": (3,), "content_weight": 0.0}
+    whole, half = (
+        list(mini_transfer(mini_recipe(strength=strength, **options)).steps(content, style))[-1].image
+        for strength in (1.0, 0.5)
+    )
+    assert np.abs(half - content).mean() == pytest.approx(0.5 * np.abs(whole - content).mean(), rel=0.1)

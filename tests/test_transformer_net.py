@@ -177,8 +177,7 @@ def test_a_size_or_tile_too_small_is_refused_in_one_line(size, tile, message, rn
     ("options", "message"),
     [
         ({"styles": [0]}, "a network of one style takes no style image"),
-        ({"blend": [1.0]}, "takes no style image and no `alpha`"),
-        ({"alpha": 0.5}, "takes no style image and no `alpha`"),
+        ({"blend": [1.0]}, "takes no style image"),
         ({"transform": "monge"}, "`transform` and `precision` are for AdaIN's network"),
         ({"precision": "bfloat16"}, "`transform` and `precision` are for AdaIN's network"),
         ({"seed": 0}, "`seed` is for a generator"),

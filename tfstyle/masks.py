@@ -109,9 +109,11 @@ def unite(styles: Sequence[Style]) -> Drawn | None:
     return Drawn(masks, [next(n for n, mask in enumerate(masks) if mask is style.mask) for style in styles])
 
 
-def composite(image: tf.Tensor, photograph: tf.Tensor, masks: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns an image where masks select it, and the photograph elsewhere."""
-    covered = tf.add_n(list(masks))
+def composite(
+    image: tf.Tensor, photograph: tf.Tensor, masks: Sequence[tf.Tensor] = (), *, opacity: float = 1.0
+) -> tf.Tensor:
+    """Returns an image where masks select it, with an opacity, and the photograph elsewhere; no masks select all."""
+    covered = opacity * (tf.add_n(list(masks)) if masks else tf.ones([1, 1, 1, 1]))
     mixed: tf.Tensor = photograph + covered * (image - photograph)
     return tf.where(covered >= 1.0, image, mixed)
 

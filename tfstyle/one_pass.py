@@ -31,7 +31,7 @@ def stylize_fast(
     styles: Any = (),
     *,
     model: str | os.PathLike | OnePassNetwork | None = None,
-    alpha: float = 1.0,
+    strength: float = 1.0,
     seed: int | None = None,
     transform: str = "adain",
     precision: str = "auto",
@@ -58,8 +58,8 @@ def stylize_fast(
             and a scale. None for a network of one style, none or some for a generator.
         model: a network from `tfstyle train`, or its name, as for `feedforward.serialization.load`; None selects AdaIN
             with the embedded decoder.
-        alpha, transform, precision, tile: as for `feedforward.inference.OnePassNetwork.stylize`; a network of one style
-            has no `alpha`, and neither that nor a generator has `transform` and `precision`.
+        strength, transform, precision, tile: as for `feedforward.inference.OnePassNetwork.stylize`; only AdaIN has
+            `transform` and `precision`.
         seed: seed of the random style if a generator receives no style image; 0 if None.
         color, color_strength: as for `recipes.ColorTransfer`; if there is no style image, the result is recolored.
         protect, feather: as for `stylize`; with masks, each part is stylized by itself.
@@ -84,7 +84,7 @@ def stylize_fast(
     if not 0.0 <= feather <= 0.5:
         raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
     blend = divide_weight(styles) if styles else None
-    options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
+    options = Options(blend=blend, strength=strength, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)
     colors = ColorTransfer(color=color, color_strength=color_strength)
     if size < 0:

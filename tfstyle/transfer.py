@@ -141,7 +141,9 @@ class Transfer:
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
-        colors, photograph, margin = recipe.color_transfer, content, recipe.style_size.style_crop
+        photograph, margin = content, recipe.style_size.style_crop
+        colors, opacity = recipe.color_transfer, recipe.term_weights.opacity()
+        colors = dataclasses.replace(colors, palette=recipe.term_weights.strength * colors.palette)
         drawn = unite(styles)
         parts, shares = divide(styles, recipe.loss, drawn)
         content, style_images, palettes = recolor(
@@ -185,8 +187,8 @@ class Transfer:
                         image = finish(image, photograph, palettes, colors=colors, parts=parts)
                         if doubt := guard.doubt(image, content, *style_images):
                             _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
-                    if drawn is not None and sides(image) == (height, width):
-                        image = composite(image, photograph, drawn.masks)
+                    if (drawn is not None or opacity < 1.0) and sides(image) == (height, width):
+                        image = composite(image, photograph, drawn.masks if drawn else (), opacity=opacity)
                     seconds = time.perf_counter() - began
                     place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
                     snapshot = Snapshot(index, level, values, seconds, begun, state)

@@ -142,9 +142,23 @@ def regions(options: argparse.Namespace) -> None:
     sheet = plots.draw_regions(photograph, painting, found)
     images.write_result(np.float32(sheet / 255.0), output, overwrite=options.overwrite)
     events.result(options, Path(output))
+    if options.masks is not None:
+        _write_masks(options, {content.stem: (photograph, found.content), style.stem: (painting, found.style)})
 
 
 _REGIONS_SIZE = 512
+
+
+def _write_masks(options: argparse.Namespace, named: dict[str, tuple[Any, Any]]) -> None:
+    """Writes each region of two pictures as a mask, to be edited and given to `stylize`."""
+    folder = Path(options.masks)
+    with files.make_folder(folder):
+        for name, (picture, masks) in named.items():
+            enlarged = np.asarray(images.resize(masks, *sides(picture)))
+            for number in range(enlarged.shape[-1]):
+                mask = np.repeat(enlarged[..., number : number + 1], 3, axis=-1)
+                images.write_result(mask, folder / f"{name}-{number + 1}.png", overwrite=options.overwrite)
+    events.result(options, folder)
 
 
 def _varied(words: list[str]) -> dict[str, list[Any]]:

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
             content,
             styles,
             model=options.model,
-            alpha=options.alpha,
+            strength=options.strength,
             seed=options.seed,
             transform=options.transform,
             precision=options.precision,

@@ -181,7 +181,7 @@ def _add_fast(commands: Any) -> None:
     options.add_quality(files)
     options.add_background(files)
     network = fast.add_argument_group("network")
-    options.add_fields(network, option_fields(Options), elsewhere={"alpha": common}, defaults=True)
+    options.add_fields(network, option_fields(Options), elsewhere={"strength": common}, defaults=True)
     help = "seed of the random style of a network from tfstyle train gan [0]"
     network.add_argument("--seed", type=int, metavar="N", help=help)
     options.add_messages(fast)
@@ -326,6 +326,8 @@ def _add_regions(commands: Any) -> None:
     common = regions.add_argument_group("common options")
     options.add_output(common, "FILE", "the result [CONTENT.STYLE.regions.png]")
     common.add_argument("--regions", type=int, default=3, metavar="N", help="number of regions, 2 to 8 [3]")
+    help = "also write each region as a mask, to be edited and given to stylize as STYLE:mask=FILE"
+    common.add_argument("--masks", metavar="DIR", help=help)
     files = regions.add_argument_group("files")
     options.add_overwrite(files, "replace an existing file")
     options.add_background(files)

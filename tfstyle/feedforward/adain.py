@@ -119,8 +119,8 @@ class AdaIN(OnePassNetwork):
     Args:
         decoder: a trained decoder; the embedded one if None.
 
-    Differs from the paper: with `alpha` below 1 the features are mixed as there (equation 14), and 1 − alpha of what
-    the decoder loses of the content image is added, so that `alpha` 0 is exactly the content image.
+    Differs from the paper: with `strength` below 1 the features are mixed as there (equation 14), and 1 − strength of
+    what the decoder loses of the content image is added, so that `strength` 0 is exactly the content image.
 
     References:
         Huang, Belongie (ICCV 2017), section 5; NOTICE gives the source of the weights.
@@ -160,8 +160,8 @@ class AdaIN(OnePassNetwork):
         """
         for image, name in ((content, "the content image"), *((style, "the style image") for style in styles)):
             inference.check_sides(image, STRIDE + 1, name)  # A single position cannot be reflected.
-        content, alpha = tf.cast(content, tf.float32), options.alpha
-        if alpha == 0.0:
+        content, strength = tf.cast(content, tf.float32), options.strength
+        if strength == 0.0:
             return content
         coder, (height, width) = self.coder(options.precision), sides(content)
         padded = pad_to_multiple(content, STRIDE)
@@ -175,9 +175,9 @@ class AdaIN(OnePassNetwork):
             features = tf.cast(region.crop(encoded.features, outer=whole, cell=STRIDE), tf.float32)
             styled = inference.weighted_mean([transform(features) for transform in to_styles], blend)
             features, styled = (outer.crop(part, outer=region, cell=STRIDE) for part in (features, styled))
-            decoded = coder.decode(alpha * styled + (1.0 - alpha) * features)
-            if alpha < 1.0:
-                decoded += (1.0 - alpha) * (outer.crop(padded, outer=whole) - coder.decode(features))
+            decoded = coder.decode(strength * styled + (1.0 - strength) * features)
+            if strength < 1.0:
+                decoded += (1.0 - strength) * (outer.crop(padded, outer=whole) - coder.decode(features))
             return decoded
 
         image = inference.map_tiles(stylize_tile, padded, tile=options.tile, halo=DECODER_HALO)

@@ -167,15 +167,16 @@ class Generator(TransformerNet):
         inference.refuse_adain_options(options)
         if options.seed is not None and styles:
             raise UsageError("`seed` is for a generator without style images; leave it out.")
-        if options.alpha != 1.0 or (options.blend is not None and not styles):
-            raise UsageError("a generator takes no `alpha`, and a `blend` of style images only.")
+        if options.blend is not None and not styles:
+            raise UsageError("a generator takes a `blend` of style images only.")
         if styles:
             inference.blend_weights(styles, options.blend)
 
     def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
         """Stylizes an image with the code that `choose_code` returns."""
         code = self.choose_code(styles, blend=options.blend, seed=options.seed or 0)
-        return self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=options.tile)
+        result = self.stylize_tiles(content, modulation=self.code_to_modulation(code), tile=options.tile)
+        return inference.weaken(result, content, options.strength)
 
     def export_model(self) -> keras.Model:
         """Makes the model to export: inputs `image` [N, H, W, 3] and `code` [N, code_size], output "painting"."""

@@ -40,7 +40,7 @@ class OnePassNetwork(abc.ABC):
         styles: Sequence[tf.Tensor | np.ndarray] = (),
         *,
         blend: Sequence[float] | None = None,
-        alpha: float = 1.0,
+        strength: float = 1.0,
         seed: int | None = None,
         transform: str = "adain",
         precision: str = "auto",
@@ -52,7 +52,8 @@ class OnePassNetwork(abc.ABC):
             content: float32 [1, height, width, 3] in [0, 1], of any size.
             styles: style images, each like `content`, of any size.
             blend: a weight of 0 or more for each style image, not all 0; None gives them equal weights.
-            alpha: strength of the style: 1 is the full style, 0 exactly the content image.
+            strength: of the style: 1 is the full style, 0 exactly the content image. AdaIN mixes features, the others
+                mix the result with the content image.
             seed: seed of the random style when a generator gets no style image; 0 if None.
             transform: how AdaIN's network gives the features of the content image the look of the style: "adain",
                 "monge", "attention" or "decorate", functions of `feedforward.transforms`.
@@ -67,7 +68,9 @@ class OnePassNetwork(abc.ABC):
             UsageError: as `check_options`.
             InputError: if an image is too small.
         """
-        options = Options(blend=blend, alpha=alpha, seed=seed, transform=transform, precision=precision, tile=tile)
+        options = Options(
+            blend=blend, strength=strength, seed=seed, transform=transform, precision=precision, tile=tile
+        )
         self.check_options(len(styles), options)
         return self._stylize(content, styles, options)
 
@@ -185,6 +188,11 @@ def blend_weights(styles: int, blend: Sequence[float] | None) -> list[float]:
 def weighted_mean(tensors: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
     """Computes the weighted sum of tensors of one shape; it is their mean if the weights add up to 1."""
     return tf.add_n([weight * tensor for weight, tensor in zip(weights, tensors, strict=True)])
+
+
+def weaken(result: tf.Tensor, content: tf.Tensor, strength: float) -> tf.Tensor:
+    """Mixes a result with the content image; strength 1 returns the result itself, 0 the content image."""
+    return result if strength == 1.0 else content + strength * (result - content)
 
 
 def check_sides(image: tf.Tensor | np.ndarray, smallest: int, name: str) -> None:

@@ -17,7 +17,7 @@ class Options(CheckedFields):
 
     blend: Sequence[float] | None = None
     seed: int | None = None
-    alpha: float = option(1.0, "strength of the style, 0 to 1", low=0.0, high=1.0)
+    strength: float = option(1.0, "strength of the style: 0 is the photograph, 1 the whole style", low=0.0, high=1.0)
     transform: str = option("adain", "how AdaIN's network brings in the style", choices=TRANSFORMS)
     precision: str = option(
         "auto",

@@ -161,14 +161,14 @@ class TransformerNet(OnePassNetwork, keras.Model):
     def _check_options(self, styles: int, options: Options) -> None:
         """Checks the options that depend on the kind of network."""
         inference.refuse_adain_options(options)
-        if styles or options.blend is not None or options.alpha != 1.0:
-            raise UsageError("a network of one style takes no style image and no `alpha`; leave them out.")
+        if styles or options.blend is not None:
+            raise UsageError("a network of one style takes no style image; leave it out.")
         if options.seed is not None:
             raise UsageError("`seed` is for a generator without style images; leave it out.")
 
     def _stylize(self, content: tf.Tensor, styles: Sequence[tf.Tensor | np.ndarray], options: Options) -> tf.Tensor:
         """Stylizes an image in the network's one style."""
-        return self.stylize_tiles(content, tile=options.tile)
+        return inference.weaken(self.stylize_tiles(content, tile=options.tile), content, options.strength)
 
     def stylize_tiles(self, content: tf.Tensor, *, modulation: Modulation | None = None, tile: int = 1024) -> tf.Tensor:
         """Stylizes an image of any size.

@@ -193,9 +193,21 @@ class Loss:
         return smallest_side(self.layers())
 
 
+WEAKEST = 0.25
+"""Strength below which the result is mixed with the content image, which it is at strength 0."""
+
+_DECADES = 2.5
+"""Powers of ten by which the factors at `WEAKEST` are less than at strength 1. The content error rises about evenly
+with their logarithm (`scripts/measure_strength.py`)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TermWeights(CheckedFields):
-    """Factors of the loss terms; a term whose factor is 0 is left out."""
+    """Factors of the loss terms; a term whose factor is 0 is left out.
+
+    `strength` multiplies all factors but the content loss's, and the palette's share: the weights of style, neighbors
+    and total variation by 10^(−2.5 (1 − strength) / 0.75), down to strength 0.25.
+    """
 
     content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
     style_weight: float = option(1.0, "weight of the style loss", low=0.0)
@@ -203,6 +215,7 @@ class TermWeights(CheckedFields):
         0.0, "weight of the nearest-neighbor loss, in the recipes balanced, draft, best and nnst", low=0.0
     )
     tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
+    strength: float = option(1.0, "strength of the style: 0 is the photograph, 1 the whole style", low=0.0, high=1.0)
 
     def keeps_content(self) -> bool:
         """Returns whether a term keeps the result close to the content image."""
@@ -210,5 +223,13 @@ class TermWeights(CheckedFields):
 
     def by_term(self) -> dict[str, float]:
         """Returns the factors that are not 0, by the name of the term."""
-        factors = (self.content_weight, self.style_weight, self.neighbor_weight, self.tv_weight)
-        return {name: factor for name, factor in zip(TERMS, factors, strict=True) if factor}
+        weak = 10.0 ** (-_DECADES * (1.0 - max(self.strength, WEAKEST)) / (1.0 - WEAKEST))
+        styled = (weak * weight for weight in (self.style_weight, self.neighbor_weight, self.tv_weight))
+        return {name: factor for name, factor in zip(TERMS, (self.content_weight, *styled), strict=True) if factor}
+
+    def opacity(self) -> float:
+        """Returns the share of the result in the image; the rest is the content image.
+
+        Without a content loss, the factors decide nothing, and the images are mixed at any strength.
+        """
+        return min(1.0, self.strength / WEAKEST) if self.content_weight else self.strength

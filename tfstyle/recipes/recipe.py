@@ -166,6 +166,7 @@ class Overrides(TypedDict, total=False):
     style_weight: float
     neighbor_weight: float
     tv_weight: float
+    strength: float
 
     weights: Any
     pooling: str
