@@ -2,13 +2,14 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 from conftest import assert_one_line
 
-from tfstyle import api, cli, images
+from tfstyle import api, cli, images, sweeps
 from tfstyle.errors import DivergedError
 from tfstyle.recipes import RECIPES
 from tfstyle.recipes.recipe import PARTS
@@ -76,6 +77,30 @@ def test_regions_are_proposed_as_masks(pair, tmp_path, capsys):
     photo = images.read(pair[0]).image
     assert {part.shape for part in found} == {photo.shape}
     np.testing.assert_allclose(sum(found), 1.0, atol=0.03)
+
+
+def test_variations_draws_ten_looks_and_their_commands(pair, tmp_path, mini_network, capsys):
+    assert cli.main(["variations", *pair, "--size", "48"]) == 0
+    out, err = capsys.readouterr()
+    sheet = tmp_path / "photo.painting.variations.png"
+    assert out == f"{sheet}\n"
+    commands = [line.partition(" ")[2] for line in err.splitlines()]
+    assert len(commands) == 10
+    assert commands[0] == shlex.join(["tfstyle", "stylize", *map(str, pair)])
+    width, height = images.read(sheet).size
+    assert width > 5 * 48
+    assert height > 2 * 32
+    words = [*shlex.split(commands[7])[1:], "--size", "48", "-o", str(tmp_path / "one.png")]
+    assert words[3:7] == ["--color", "content", "--style-scale", "2"]
+    assert cli.main(words) == 0  # The command makes that picture.
+    look = list(sweeps.variations(*pair, size=48))[7]
+    np.testing.assert_allclose(images.read(tmp_path / "one.png").image, look.image, atol=0.6 / 255)
+    capsys.readouterr()
+    typed = ["--style-weight", "2", "--color", "match"]
+    assert cli.main(["variations", *pair, *typed, "--size", "40", "-o", str(tmp_path / "two.png")]) == 0
+    commands = [line.partition("painting.jpg ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert commands[0] == "--style-weight 2 --color match"
+    assert commands[7] == "--style-weight 2 --color content --style-scale 2"
 
 
 def test_sweep_makes_a_picture_for_each_value_a_grid_and_curves(pair, tmp_path, mini_network, capsys):

@@ -110,6 +110,7 @@ COMMANDS = [
     "fast",
     "batch",
     "sweep",
+    "variations",
     "rerun",
     "compare",
     "features",

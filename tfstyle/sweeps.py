@@ -39,6 +39,21 @@ class SweepRun:
     rows: Sequence[Mapping[str, float]]
 
 
+LOOKS: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"strength": 0.75},
+    {"strength": 0.5},
+    {"style_scale": 0.5},
+    {"style_scale": 2.0},
+    {"color": "content"},
+    {"color": "match"},
+    {"color": "content", "style_scale": 2.0},
+    {"color": "match", "strength": 0.6},
+    {"palette": 1.0},
+)
+"""What `variations` replaces in the recipe, picture by picture: strength, size of the strokes, and colors."""
+
+
 def expand_grid(recipe: Recipe, vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Returns all combinations of the varied values; those that share a compiled graph are consecutive.
 
@@ -122,6 +137,34 @@ def sweep(
             yield SweepRun(name, values, image, history.rows)
 
 
+def variations(
+    content: Any, style: Any, *, recipe: str | Recipe = "default", size: int = 256, **options: Any
+) -> Iterator[SweepRun]:
+    """Makes ten small pictures of one pair, to choose a look from: one for each entry of `LOOKS`.
+
+    Args:
+        content, style: as for `api.stylize`.
+        recipe: the name of a recipe, or a `Recipe`.
+        size: long side of the pictures.
+        **options: further arguments of `api.stylize`; an entry of `LOOKS` replaces that of the same name.
+
+    Yields:
+        A `SweepRun` after each picture; its label is the command line's options for that look.
+
+    Raises:
+        TfstyleError: as `api.stylize`.
+    """
+    for values in LOOKS:
+        history = History()
+        image = api.stylize(content, style, recipe=recipe, callbacks=[history], size=size, **{**options, **values})
+        yield SweepRun(format_options(values), values, image, history.rows)
+
+
+def format_options(values: Mapping[str, Any]) -> str:
+    """Formats values as options: "--color content --style-scale 2"."""
+    return " ".join(f"--{name.replace('_', '-')} {_format_value(value)}" for name, value in values.items())
+
+
 def _check_folder(folder: Path, *, resume: bool) -> None:
     """Raises `OutputError` if a sweep could not start, or not go on, in a folder of checkpoints."""
     held = folder.is_dir() and any(map(holds_one, folder.iterdir()))
@@ -143,4 +186,4 @@ def _format_value(value: Any) -> str:
 
 def draw_grid(runs: Sequence[SweepRun], *, columns: int) -> Any:
     """Draws the images of a sweep in a labeled grid, uint8 [height, width, 3]."""
-    return plots.draw_grid([run.image for run in runs], [run.label for run in runs], columns=columns)
+    return plots.draw_grid([run.image for run in runs], [run.label or "as it is" for run in runs], columns=columns)

@@ -42,7 +42,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if words and not words[0].startswith("-") and words[0] not in parser.commands:
         parser.error(_not_a_command(words, parser.commands))
     options, rest = parser.parse_known_args(words)
-    if options.command in ("fast", "stylize", "sweep") and not any(word.startswith("-") for word in rest):
+    if options.command in ("fast", "stylize", "sweep", "variations") and not any(word.startswith("-") for word in rest):
         options.styles, rest = [*options.styles, *rest], []  # Style images after an option are left over.
     if rest:
         option = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")

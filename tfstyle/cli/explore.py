@@ -1,4 +1,4 @@
-"""Runs `tfstyle recipes`, `features`, `regions`, `sweep` and `export`."""
+"""Runs `tfstyle recipes`, `features`, `regions`, `sweep`, `variations` and `export`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,6 +224,42 @@ def sweep(options: argparse.Namespace) -> None:
             if runs:
                 _write_overview(folder, runs, len(next(reversed(vary.values()))), overwrite=options.overwrite)
     events.result(options, folder, pictures=len(labels))
+
+
+def variations(options: argparse.Namespace) -> None:
+    """Runs `tfstyle variations`: draws ten looks of one pair on a sheet, each with its options."""
+    recipe, _ = typed_recipe(options)
+    content, styles = check_pictures(options, recipe)
+    check_memory(options)
+    output = result_path(options, content, f"{join_names(styles)}.variations")
+    images.check_output(output, overwrite=options.overwrite)
+    painted = [str(style.picture) for style in styles]
+    start(options, recipe, content=str(content), styles=painted)
+    with quiet_tensorflow(options.debug):
+        from tfstyle import sweeps
+    runs = []
+    size = recipe.pyramid.size if "size" in vars(options) else _VARIATIONS_SIZE
+    chosen = {"background": options.background, "memory": options.memory}
+    for run in sweeps.variations(content, styles, recipe=recipe, size=size, **chosen):
+        runs.append(run)
+        command = shlex.join(["tfstyle", "stylize", options.content, *options.styles, *_typed(options, run)])
+        if not (options.quiet or options.json):
+            print(f"{len(runs)}/{len(sweeps.LOOKS)} {command}", file=sys.stderr, flush=True)
+    sheet = sweeps.draw_grid(runs, columns=5)
+    images.write_result(np.float32(sheet / 255.0), output, overwrite=options.overwrite)
+    events.result(options, Path(output), looks=[run.label for run in runs])
+
+
+_VARIATIONS_SIZE = 256
+
+
+def _typed(options: argparse.Namespace, run: Any) -> list[str]:
+    """Returns the options that make a look again: those that were typed, but for the size, and its own."""
+    from tfstyle.sweeps import format_options
+
+    typed = {name: getattr(options, name) for name in OPTIONS if name in vars(options) and name != "size"}
+    recipe = {} if options.recipe == "default" else {"recipe": options.recipe}
+    return format_options(recipe | typed | dict(run.values)).split()
 
 
 def _write_overview(folder: Path, runs: list[Any], columns: int, *, overwrite: bool) -> None:

@@ -66,6 +66,7 @@ def make_parser() -> options.Parser:
         _add_fast,
         _add_batch,
         _add_sweep,
+        _add_variations,
         _add_rerun,
         _add_compare,
         _add_features,
@@ -246,6 +247,27 @@ def _add_sweep(commands: Any) -> None:
     options.add_checkpoints(sweep)
     options.add_memory(sweep)
     options.add_messages(sweep)
+
+
+def _add_variations(commands: Any) -> None:
+    variations = options.add_command(
+        commands,
+        "variations",
+        "CONTENT STYLE [STYLE ...]",
+        "tfstyle variations photo.jpg painting.jpg",
+        help="paint ten looks on one sheet, small, each with its options for stylize",
+        run="explore.variations",
+        epilog=options.EVENTS,
+    )
+    options.add_pictures(variations)
+    common = variations.add_argument_group("common options")
+    options.add_output(common, "FILE", "the sheet [CONTENT.STYLE.variations.png]")
+    options.add_recipe_options(variations, common)
+    files = variations.add_argument_group("files")
+    options.add_overwrite(files, "replace an existing file")
+    options.add_background(files)
+    options.add_memory(variations)
+    options.add_messages(variations)
 
 
 def _add_rerun(commands: Any) -> None:
