@@ -15,11 +15,12 @@ SMALL = {
     "05_export_and_serve": {"SIZE": 48, "DEEPEST": 2},
     "06_fast_styles": {"SIZE": 48, "STEPS": 2, "CROP": 32},
     "07_adversarial_painter": {"SIZE": 48, "STEPS": 4, "PRETRAINING": 2, "CROP": 32},
+    "08_control": {"SIZE": 96, "RECIPE": '"draft"'},
 }
 """What stands in each notebook's cell of parameters, for the tests."""
 
 
-LONG = ("03_recipes_side_by_side", "04_weights_and_starts", "06_fast_styles", "07_adversarial_painter")
+LONG = ("03_recipes_side_by_side", "04_weights_and_starts", "06_fast_styles", "07_adversarial_painter", "08_control")
 """Notebooks that take half a minute and more."""
 
 
