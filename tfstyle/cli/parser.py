@@ -255,7 +255,7 @@ def _add_variations(commands: Any) -> None:
         "variations",
         "CONTENT STYLE [STYLE ...]",
         "tfstyle variations photo.jpg painting.jpg",
-        help="paint ten looks on one sheet, small, each with its options for stylize",
+        help="paint ten looks of a pair on one sheet, each with its options",
         run="explore.variations",
         epilog=options.EVENTS,
     )
