@@ -212,3 +212,24 @@ def test_masks_need_a_recipe_with_as_many_regions(mini_transfer, rng):
     painted = masks.read_masks([Style(image(rng, 50, 70), mask="left")], (40, 60), feather=0.0)
     with pytest.raises(UsageError, match="the masks need `drawn_regions` 1 in the recipe, not 0"):
         next(mini_transfer(mini_recipe()).steps(image(rng, 40, 60), painted))
+
+
+def test_of_a_masked_painting_only_that_part_counts(mini_transfer, rng):
+    """Outside the mask the painting may show anything."""
+    content, style = image(rng, 40, 60), image(rng, 48, 64)
+    mask = np.zeros((1, 48, 64, 1), "float32")
+    mask[:, :, :32] = 1.0
+    recipe = mini_recipe(drawn_regions=1, statistic="mean_std")
+    painter, targets = mini_transfer(recipe), []
+    for right in (style[:, :, 32:], 1.0 - style[:, :, 32:]):
+        painting = np.concatenate([style[:, :, :32], right], axis=2)
+        painted = masks.read_masks([Style(painting, style_mask=mask)], (40, 60), feather=0.0)
+        drawn = masks.unite(painted)
+        assert np.all(np.equal(drawn.masks, 1.0))
+        regions = painter.regions(content, [painting], drawn=drawn, style_masks=[tf.constant(mask)])
+        _, shares = masks.divide(painted, painter.graph_key.loss, drawn)
+        targets.append(painter.targets(content, [painting], regions=regions, shares=shares)["style"])
+    for layer, target in targets[0].items():
+        one, other = (np.asarray(each[layer].targets[0]) for each in targets)
+        assert np.abs(one - other).max() < 0.05 * np.abs(one).max(), layer
+        np.testing.assert_allclose(target.shares, 1.0, atol=1e-5)

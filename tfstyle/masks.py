@@ -89,7 +89,7 @@ def read_masks(styles: Sequence[Style], size: tuple[int, int], *, protect: Any =
     Raises:
         InputError: as for `read_mask`.
     """
-    if protect is None and all(style.mask is None for style in styles):
+    if protect is None and not any(style.is_masked() for style in styles):
         return list(styles)
     soften = functools.partial(blur, sigma=max(feather * max(size), 1e-3))
     free = 1.0 if protect is None else 1.0 - soften(read_mask(protect, size))

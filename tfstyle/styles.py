@@ -52,6 +52,10 @@ class Style(CheckedFields):
         named = self.mask is None or isinstance(self.mask, (str, os.PathLike))
         return self.mask if self.mask is None else os.fspath(self.mask) if named else id(self.mask)
 
+    def is_masked(self) -> bool:
+        """Returns whether only a part of the result or of the style image counts."""
+        return self.mask is not None or self.style_mask is not None
+
     def counts_at(self, layer: str) -> bool:
         """Returns whether the image counts at a layer."""
         return not self.layers or any(layer == name or layer.startswith(f"{name}_") for name in self.layers)
@@ -107,7 +111,7 @@ def check_styles(styles: Sequence[Style], recipe: Recipe, *, protect: Any = None
     groups: dict[Any, list[Style]] = {}
     for style in styles:
         groups.setdefault(style.mask_key, []).append(style)
-    if protect is not None or set(groups) - {None}:
+    if protect is not None or any(style.is_masked() for style in styles):
         if recipe.loss.regions not in ("none", "auto"):
             raise UsageError("`regions` are found where no masks are given; leave out one or the other.")
         if len(groups) > 8:

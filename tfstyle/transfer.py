@@ -11,10 +11,11 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfstyle import images
-from tfstyle.color_transfer import finish, recolor
+from tfstyle.color import Palette
+from tfstyle.color_transfer import Painted, finish, recolor
 from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
@@ -26,10 +27,11 @@ from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
+from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions, find_regions
 from tfstyle.steps import Snapshot, Step
-from tfstyle.styles import as_styles
+from tfstyle.styles import Style, as_styles
 from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
 from tfstyle.tiling import Tiling
@@ -141,22 +143,12 @@ class Transfer:
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
-        photograph, margin = content, recipe.style_size.style_crop
-        colors, opacity = recipe.color_transfer, recipe.term_weights.opacity()
-        colors = dataclasses.replace(colors, palette=recipe.term_weights.strength * colors.palette)
-        drawn = unite(styles)
-        parts, shares = divide(styles, recipe.loss, drawn)
-        content, style_images, palettes = recolor(
-            content, [each.picture for each in styles], colors=colors, parts=parts, margin=margin
-        )
-        levels = plan_levels(recipe, (height, width), *map(sides, style_images), limit=memory)
+        run, margin = self._prepare(recipe, content, styles), recipe.style_size.style_crop
+        levels = plan_levels(recipe, (height, width), *map(sides, run.styles), limit=memory)
         work = [level.size**2 for level in levels for _ in range(level.steps)]
         total = len(work)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
-        cropped = [crop(each, margin) for each in style_images]
-        own = [None if each.style_mask is None else crop(each.style_mask, margin) for each in styles]
-        regions = self.regions(content, cropped, drawn=drawn, style_masks=own)
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError(_OTHER_RUN)
         guard, state, passed = Guard(), None, 0  # Steps of the levels before.
@@ -165,7 +157,7 @@ class Transfer:
             if resume is not None and level < resume.level:
                 continue
             try:
-                pictures = [scale(picture, size / max(height, width)) for picture in (content, *style_images)]
+                pictures = [scale(picture, size / max(height, width)) for picture in (run.content, *run.styles)]
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
@@ -174,21 +166,19 @@ class Transfer:
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     begun = self._iterate.image(state)
                 guard.begin_level()
-                scaled = [crop(picture, margin) for picture in pictures[1:]]
-                targets = self.targets(pictures[0], scaled, image=begun, regions=regions, shares=shares, tile=tile)
+                cropped = [crop(picture, margin) for picture in pictures[1:]]
+                targets = self.targets(
+                    pictures[0], cropped, image=begun, regions=run.regions, shares=run.shares, tile=tile
+                )
                 step = self._make_step(targets, factors, kernels, tile)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
                         values = dict(resume.losses)
                     else:
                         state, values = self._advance(step, state, index=index, guard=guard)
-                    image = self._iterate.image(state)
-                    if index == total:
-                        image = finish(image, photograph, palettes, colors=colors, parts=parts)
-                        if doubt := guard.doubt(image, content, *style_images):
-                            _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
-                    if (drawn is not None or opacity < 1.0) and sides(image) == (height, width):
-                        image = composite(image, photograph, drawn.masks if drawn else (), opacity=opacity)
+                    image = run.present(self._iterate.image(state), last=index == total)
+                    if index == total and (doubt := guard.doubt(image, run.content, *run.styles)):
+                        _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
                     place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
                     snapshot = Snapshot(index, level, values, seconds, begun, state)
@@ -197,6 +187,18 @@ class Transfer:
                 raise MemoryLimitError(
                     f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
                 ) from error
+
+    def _prepare(self, recipe: Recipe, content: tf.Tensor, styles: Sequence[Style]) -> _Run:
+        """Recolors the images of a run, divides the style among them, and finds their regions."""
+        weights, margin = recipe.term_weights, recipe.style_size.style_crop
+        drawn = unite(styles)
+        parts, shares = divide(styles, recipe.loss, drawn)
+        colors = dataclasses.replace(recipe.color_transfer, palette=weights.strength * recipe.color_transfer.palette)
+        recolored = recolor(content, [each.picture for each in styles], colors=colors, parts=parts, margin=margin)
+        cropped = [crop(image, margin) for image in recolored.styles]
+        own = [None if each.style_mask is None else crop(each.style_mask, margin) for each in styles]
+        regions = self.regions(recolored.content, cropped, drawn=drawn, style_masks=own)
+        return _Run(*recolored, content, colors, parts, shares, regions, drawn, weights.opacity())
 
     def _make_step(
         self,
@@ -386,6 +388,41 @@ class Transfer:
         evaluation = evaluate(state.image)
         after, finite = self._move(state, evaluation.gradient)
         return after, evaluation.terms | {FINITE: finite}
+
+
+class _Run(NamedTuple):
+    """The images of a run and what is computed from them before its first step.
+
+    Attributes:
+        content, styles, palettes: recolored, from `color_transfer.recolor`.
+        photograph: the content image with its own colors.
+        colors: how far colors are moved.
+        parts, shares: from `masks.divide`.
+        regions: those of the images.
+        drawn: the regions that were drawn by hand; None if there are none.
+        opacity: share of the result in the image, as `TermWeights.opacity` returns it.
+    """
+
+    content: tf.Tensor
+    styles: list[tf.Tensor]
+    palettes: list[Palette]
+    photograph: tf.Tensor
+    colors: ColorTransfer
+    parts: list[Painted]
+    shares: dict[str, tf.Tensor]
+    regions: list[Regions]
+    drawn: Drawn | None
+    opacity: float
+
+    def present(self, image: tf.Tensor, *, last: bool) -> tf.Tensor:
+        """Returns the image of a step as callbacks receive it: the last one in its final colors, and inside masks."""
+        if last:
+            image = finish(image, self.photograph, self.palettes, colors=self.colors, parts=self.parts)
+        whole = self.drawn is None and self.opacity == 1.0
+        if whole or sides(image) != sides(self.photograph):
+            return image
+        masks = self.drawn.masks if self.drawn else ()
+        return composite(image, self.photograph, masks, opacity=self.opacity)
 
 
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:
