@@ -62,8 +62,8 @@ BALANCED = replace(
         # preferred to 2 in 25 of 40 answers; 0 to 0.5 in 23, but leaves some grain.
         "tv_weight": 0.5,
         "palette": 0.5,  # Otherwise neighbors are chosen by color.
-        # Crunchy patches need steps at the finest level. At 320 pixels, with levels of 40 and 32 steps, this was preferred
-        # to 40 and 25 in 28.5 of 40 answers, and takes 1.2 times as long; at 512 pixels as long as 60, 40 and 25.
+        # Crunchy patches need steps at the finest level. At 320 pixels, with levels of 40 and 32 steps, this was
+        # preferred to 40 and 25 in 28.5 of 40 answers, in 1.2 times the time; at 512 pixels it takes as long as before.
         "scale_steps": (40, 20, 32),
     },
 )
