@@ -44,7 +44,7 @@ FAST = ["--size", "64", "--steps", "2"]
         (["stylize", "CONTENT", "STYLE", "--save-every", "0"], 2, "--save-every should be at least 1"),
         (["stylize", "CONTENT", "STYLE", "--quality", "101"], 2, "--quality should be from 1 to 100"),
         (["stylize", "CONTENT", "STYLE", "--background", "blanc"], 2, "--background should be a color"),
-        (["stylize", "", "STYLE"], 3, ".: is a folder; give a picture, or use tfstyle fast"),
+        (["stylize", "", "STYLE"], 3, ".: is a folder; give a picture, tfstyle batch takes folders"),
         (["demo", "CONTENT", ""], 3, ".: is a folder"),
         (["demo", "CONTENT"], 2, "give both CONTENT and STYLE"),
     ],

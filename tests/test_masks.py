@@ -104,6 +104,7 @@ def stripes():
     return *pictures, np.float32(0.5 + 0.02 * rng.normal(size=(1, 96, 128, 3)))
 
 
+@pytest.mark.slow
 def test_a_style_does_not_leak(stripes):
     """Stripes that lie on the left must not appear on the right, two pixels from the border onward."""
     lying, standing, photo = stripes

@@ -20,7 +20,14 @@ SMALL = {
 """What stands in each notebook's cell of parameters, for the tests."""
 
 
-LONG = ("03_recipes_side_by_side", "04_weights_and_starts", "06_fast_styles", "07_adversarial_painter", "08_control")
+LONG = (
+    "02_what_vgg_sees",
+    "03_recipes_side_by_side",
+    "04_weights_and_starts",
+    "06_fast_styles",
+    "07_adversarial_painter",
+    "08_control",
+)
 """Notebooks that take half a minute and more."""
 
 

@@ -215,15 +215,15 @@ def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_
         benchmark.in_child(job, tmp_path)
 
 
-@pytest.mark.parametrize(("sheet", "computed"), [("gallery", 48), ("mechanisms", 18)])
+@pytest.mark.parametrize(("sheet", "computed"), [("gallery", 48), ("mechanisms", 18), ("paintings", 10), ("masks", 3)])
 def test_pictures_of_the_documentation_are_computed_once(sheet, computed, tmp_path, monkeypatch, rng):
     script, seen = load("draw_pictures"), []
 
-    def stylize(*pair, output, size, overwrite, **options):
-        assert all(path.is_file() for path in pair)
+    def stylize(content, styles, *, output, size, overwrite, **options):
+        assert all(path.is_file() for path in (content, *(style.picture for style in styles)))
         if options:
             get_recipe(**{key: value for key, value in options.items() if key != "init"})
-        seen.append((*pair, str(options)))
+        seen.append((content, str([(style.picture, style.record()) for style in styles]), str(options)))
         images.write(image(rng, 8, 12), output, overwrite=overwrite)
 
     monkeypatch.setattr(script.tfstyle, "stylize", stylize)
