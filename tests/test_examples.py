@@ -47,6 +47,7 @@ def content_error(image, box):
     return float(tf.reduce_mean((ours[inside] - theirs[inside]) ** 2) / tf.reduce_mean(theirs[inside] ** 2))
 
 
+@pytest.mark.slow
 def test_the_face_is_kept_and_the_rest_painted_as_before():
     example, face = load("face_weighted_content"), (0.3, 0.1, 0.8, 0.9)
     seen = []

@@ -222,7 +222,7 @@ def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, l
     every, protect = as_styles(styles), vars(options).get("protect")
     check_styles(every, recipe, protect=protect, feather=vars(options).get("feather", 0.0))
     if content.is_dir():
-        raise InputError(f"{content}: is a folder; give a picture, or tfstyle batch takes folders.")
+        raise InputError(f"{content}: is a folder; give a picture, tfstyle batch takes folders.")
     started_from = [] if recipe.start.init in STARTS else [recipe.start.init]
     for path in (content, *name_pictures(every).values(), *started_from, *([protect] if protect else [])):
         decoding.probe(Path(path), long_side=1)
