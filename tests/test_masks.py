@@ -146,11 +146,13 @@ def files(tmp_path, rng):
 
 @pytest.mark.usefixtures("mini_network")
 def test_a_masked_result_is_recorded_and_made_again(files, tmp_path, capsys):
-    words = [files["photo"], f"{files['night']}:mask={files['sky']}", f"{files['waves']}:mask=right,weight=2"]
+    waves = f"{files['waves']}:mask=right,weight=2"
+    words = [files["photo"], f"{files['night']}:mask={files['sky']}", waves]
     output = tmp_path / "out.png"
     options = ["--protect", files["sky"], "--feather", "0.02", "-o", str(output)]
-    assert cli.main(["stylize", *words, *options]) == 0
+    assert cli.main(["stylize", *words[:2], f"{waves},style_mask=top", *options]) == 0
     made = records.read(output)
+    assert made["options"]["styles"][1]["style_mask"] == "top"
     assert set(made["inputs"]) == {"content", "style", "style mask", "style 2", "protect"}
     assert made["options"]["styles"][1]["mask"] == "right"
     assert made["recipe"]["loss"]["drawn_regions"] == 2

@@ -33,7 +33,7 @@ class Style(CheckedFields):
         scale: size of its brush strokes, beside that of the recipe.
         mask: which part of the result has its style: a picture of the result's proportions, by its alpha channel or its
             lightness, or one of `RAMPS`. None selects what no mask of another style image does.
-        style_mask: which part of the style image counts: a picture of its proportions; None is all.
+        style_mask: which part of the style image counts, likewise of its proportions; None is all.
         layers: layers at which it counts, or blocks such as "block1"; () is all. The image that counts at the first of
             the style layers gives the colors, that at the last one the nearest neighbors.
     """
@@ -62,8 +62,9 @@ class Style(CheckedFields):
 
     def record(self) -> dict[str, Any]:
         """Returns the fields other than pictures, as JSON values."""
-        ramp = {"mask": self.mask} if isinstance(self.mask, str) and self.mask in RAMPS else {}
-        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers), **ramp}
+        masks = {"mask": self.mask, "style_mask": self.style_mask}
+        ramps = {name: mask for name, mask in masks.items() if isinstance(mask, str) and mask in RAMPS}
+        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers), **ramps}
 
 
 class Shares(NamedTuple):
@@ -169,7 +170,7 @@ def name_pictures(styles: Sequence[Style]) -> dict[str, Any]:
         named[name] = style.picture
         if style.mask is not None and "mask" not in style.record():
             named[f"{name} mask"] = style.mask
-        if style.style_mask is not None:
+        if style.style_mask is not None and "style_mask" not in style.record():
             named[f"{name} style_mask"] = style.style_mask
     return named
 
