@@ -91,6 +91,18 @@ def test_one_pass_of_many_pictures(night, tmp_path, capsys):
     assert np.abs(found - alone).mean() < 0.03
 
 
+def test_one_pass_of_a_large_photograph_is_that_of_a_single_run(night, tmp_path, rng):
+    """Both read it reduced."""
+    (tmp_path / "large").mkdir()
+    images.write(image(rng, 480, 640), tmp_path / "large" / "p.jpg")
+    style = night[3]
+    words = ["batch", str(tmp_path / "large"), "--styles", style, "--fast", "--size", "40", "-o", str(tmp_path / "out")]
+    assert cli.main([*words, "-q"]) == 0
+    alone = tmp_path / "alone.png"
+    assert cli.main(["fast", str(tmp_path / "large" / "p.jpg"), style, "--size", "40", "-o", str(alone), "-q"]) == 0
+    assert (tmp_path / "out" / "p.x.png").read_bytes() == alone.read_bytes()
+
+
 def test_pairs_and_a_network_of_one_style(night, tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("content,style\nphotos/a.png,y.png\nphotos/trip/d.png,x.png\n")
     words = ["batch", "--pairs", str(tmp_path / "pairs.csv"), "-o", str(tmp_path / "out"), "-q"]

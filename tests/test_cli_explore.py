@@ -100,6 +100,7 @@ def test_variations_draws_ten_looks_and_their_commands(pair, tmp_path, mini_netw
     assert cli.main(["variations", *pair, *typed, "--size", "40", "-o", str(tmp_path / "two.png")]) == 0
     commands = [line.partition(f"{pair[1]} ")[2] for line in capsys.readouterr().err.splitlines()]
     assert commands[0] == "--style-weight 2 --color match"
+    assert sweeps.list_options({"init": "my start.png"}) == ["--init", "my start.png"]
     assert commands[7] == "--style-weight 2 --color content --style-scale 2"
 
 

@@ -195,8 +195,12 @@ def run(
     Raises:
         OutputError: if a result cannot be written, which would be so for the next ones.
     """
-    waiting = [job for job in jobs if not (skip_existing and job.output.exists())]
-    yield from (Outcome(job, "skipped") for job in jobs if job not in set(waiting))
+    waiting = []
+    for job in jobs:
+        if skip_existing and job.output.exists():
+            yield Outcome(job, "skipped")
+        else:
+            waiting.append(job)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         ahead = reader.submit(read, waiting[0]) if waiting else None
         last: tuple[Job, Future, float] | None = None

@@ -22,7 +22,7 @@ from tfstyle.levels import scale
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.masks import composite, read_mask, read_masks, unite
 from tfstyle.recipes.parts import ColorTransfer
-from tfstyle.styles import Style, as_styles, divide_weight
+from tfstyle.styles import Style, as_styles, check_feather, divide_weight
 from tfstyle.tensors import sides
 
 
@@ -81,8 +81,7 @@ def stylize_fast(
     styles = as_styles(styles)
     if any(style.layers or style.style_mask is not None for style in styles):
         raise UsageError("one pass has no loss: leave out `layers` and `style_mask` of a style image.")
-    if not 0.0 <= feather <= 0.5:
-        raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
+    check_feather(feather)
     blend = divide_weight(styles) if styles else None
     options = Options(blend=blend, strength=strength, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)

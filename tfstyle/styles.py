@@ -49,8 +49,9 @@ class Style(CheckedFields):
     @property
     def mask_key(self) -> Any:
         """The same for style images with the same mask: None without one, a path, or the identity of an object."""
-        named = self.mask is None or isinstance(self.mask, (str, os.PathLike))
-        return self.mask if self.mask is None else os.fspath(self.mask) if named else id(self.mask)
+        if self.mask is None:
+            return None
+        return os.fspath(self.mask) if isinstance(self.mask, (str, os.PathLike)) else id(self.mask)
 
     def is_masked(self) -> bool:
         """Returns whether only a part of the result or of the style image counts."""
@@ -107,8 +108,7 @@ def check_styles(styles: Sequence[Style], recipe: Recipe, *, protect: Any = None
     Raises:
         UsageError: if they cannot be used together.
     """
-    if not 0.0 <= feather <= 0.5:
-        raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
+    check_feather(feather)
     groups: dict[Any, list[Style]] = {}
     for style in styles:
         groups.setdefault(style.mask_key, []).append(style)
@@ -121,6 +121,12 @@ def check_styles(styles: Sequence[Style], recipe: Recipe, *, protect: Any = None
     for group in groups.values() or [[]]:
         find_shares(group, recipe.loss)
     return recipe
+
+
+def check_feather(feather: float) -> None:
+    """Raises UsageError if masks cannot be blurred by a fraction of the long side."""
+    if not 0.0 <= feather <= 0.5:
+        raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
 
 
 def divide_weight(styles: Sequence[Style], layer: str | None = None) -> list[float]:
@@ -168,10 +174,10 @@ def name_pictures(styles: Sequence[Style]) -> dict[str, Any]:
     named = {}
     for name, style in zip(name_styles(styles), styles, strict=True):
         named[name] = style.picture
-        if style.mask is not None and "mask" not in style.record():
-            named[f"{name} mask"] = style.mask
-        if style.style_mask is not None and "style_mask" not in style.record():
-            named[f"{name} style_mask"] = style.style_mask
+        recorded = style.record()
+        for part in ("mask", "style_mask"):
+            if getattr(style, part) is not None and part not in recorded:  # Ramps are no pictures.
+                named[f"{name} {part}"] = getattr(style, part)
     return named
 
 

@@ -30,7 +30,7 @@ class SweepRun:
         label: the varied values, as "style_weight=1e+06 init=noise".
         values: field of the recipe to its value.
         image: float32 [1, height, width, 3].
-        rows: one per step, as `callbacks.step_to_row` returns it.
+        rows: one per step, as `callbacks.step_to_row` returns it; none from `variations`.
     """
 
     label: str
@@ -155,14 +155,13 @@ def variations(
         TfstyleError: as `api.stylize`.
     """
     for values in LOOKS:
-        history = History()
-        image = api.stylize(content, style, recipe=recipe, callbacks=[history], size=size, **{**options, **values})
-        yield SweepRun(format_options(values), values, image, history.rows)
+        image = api.stylize(content, style, recipe=recipe, size=size, **{**options, **values})
+        yield SweepRun(" ".join(list_options(values)), values, image, ())
 
 
-def format_options(values: Mapping[str, Any]) -> str:
-    """Formats values as options: "--color content --style-scale 2"."""
-    return " ".join(f"--{name.replace('_', '-')} {_format_value(value)}" for name, value in values.items())
+def list_options(values: Mapping[str, Any]) -> list[str]:
+    """Returns values as the words of options: ["--color", "content", "--style-scale", "2"]."""
+    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", _format_value(value))]
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:

@@ -133,7 +133,7 @@ def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
     read_style = functools.lru_cache(maxsize=8)(functools.partial(_read_quietly, background=options.background))
 
     def read(job: Job) -> Picture:
-        return images.read_and_log(job.content, background=options.background)
+        return images.read_and_log(job.content, background=options.background, long_side=chosen.get("size", 0))
 
     def make(job: Job, content: Picture) -> Any:
         styles = [dataclasses.replace(job.style, picture=read_style(job.style.picture))] if job.style else []

@@ -255,11 +255,11 @@ _VARIATIONS_SIZE = 256
 
 def _typed(options: argparse.Namespace, run: Any) -> list[str]:
     """Returns the options that make a look again: those that were typed, but for the size, and its own."""
-    from tfstyle.sweeps import format_options
+    from tfstyle.sweeps import list_options
 
     typed = {name: getattr(options, name) for name in OPTIONS if name in vars(options) and name != "size"}
     recipe = {} if options.recipe == "default" else {"recipe": options.recipe}
-    return format_options(recipe | typed | dict(run.values)).split()
+    return list_options(recipe | typed | dict(run.values))
 
 
 def _write_overview(folder: Path, runs: list[Any], columns: int, *, overwrite: bool) -> None:
