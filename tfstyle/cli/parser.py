@@ -12,6 +12,7 @@ from typing import Any
 import tfstyle
 from tfstyle import serving
 from tfstyle.cli import options
+from tfstyle.cli.many_parser import add_batch, add_sweep, add_variations
 from tfstyle.cli.train_parser import add_train
 from tfstyle.feedforward.options import Options
 from tfstyle.fields import option_fields
@@ -64,9 +65,9 @@ def make_parser() -> options.Parser:
         _add_demo,
         _add_recipes,
         _add_fast,
-        _add_batch,
-        _add_sweep,
-        _add_variations,
+        add_batch,
+        add_sweep,
+        add_variations,
         _add_rerun,
         _add_compare,
         _add_features,
@@ -186,88 +187,6 @@ def _add_fast(commands: Any) -> None:
     help = "seed of the random style of a network from tfstyle train gan [0]"
     network.add_argument("--seed", type=int, metavar="N", help=help)
     options.add_messages(fast)
-
-
-def _add_batch(commands: Any) -> None:
-    batch = options.add_command(
-        commands,
-        "batch",
-        "CONTENT [CONTENT ...] --styles STYLE [STYLE ...] -o DIR",
-        "tfstyle batch photos/ --styles night.jpg waves.jpg -o painted",
-        "tfstyle batch photos/ --styles night.jpg --fast --size 1024 -o painted",
-        "tfstyle batch --pairs pairs.csv -o painted --skip-existing",
-        help="stylize many pictures, with a table and a page of the results",
-        run="batch.run",
-        epilog=options.EVENTS,
-    )
-    pictures = batch.add_argument_group("pictures")
-    help = "photographs to paint, and folders that are searched with all folders in them"
-    pictures.add_argument("contents", metavar="CONTENT", nargs="*", help=help)
-    help = "paintings, and folders of them; every CONTENT is painted in the style of each"
-    pictures.add_argument("--styles", metavar="STYLE", nargs="+", help=help)
-    help = "pairs in place of these: a .csv file with the columns content and style"
-    pictures.add_argument("--pairs", metavar="FILE", help=help)
-    common = batch.add_argument_group("common options")
-    options.add_output(common, "DIR", "the folder of the results", required=True)
-    common.add_argument("--fast", action="store_true", help="one pass for each picture, as tfstyle fast")
-    common.add_argument("--model", metavar="NAME", help="one pass of this network, as tfstyle fast --model")
-    help = "make every N-th picture from the I-th on, for N machines with a folder in common"
-    common.add_argument("--shard", metavar="I/N", help=help)
-    options.add_recipe_options(batch, common)
-    files = batch.add_argument_group("files")
-    files.add_argument("--skip-existing", action="store_true", help="pass over results that are there, to go on")
-    options.add_overwrite(files, "replace existing files")
-    files.add_argument("--format", choices=("png", "jpg", "webp", "tif"), default="png", help="of the results [png]")
-    options.add_quality(files)
-    options.add_background(files)
-    options.add_memory(batch)
-    options.add_messages(batch)
-
-
-def _add_sweep(commands: Any) -> None:
-    sweep = options.add_command(
-        commands,
-        "sweep",
-        "CONTENT STYLE [STYLE ...] --vary FIELD=A,B",
-        "tfstyle sweep photo.jpg painting.jpg --vary style_weight=0.3,1,3",
-        "tfstyle sweep photo.jpg painting.jpg --vary seed=1,2 --vary init=content,noise",
-        help="compare settings: one picture for each combination of values",
-        run="explore.sweep",
-        epilog=options.EVENTS,
-    )
-    options.add_pictures(sweep)
-    common = sweep.add_argument_group("common options")
-    help = "values of a recipe option; may be given several times"
-    common.add_argument("--vary", action="append", required=True, metavar="FIELD=A,B", help=help)
-    options.add_output(common, "DIR", "the folder of the results [CONTENT.STYLE-sweep]")
-    options.add_recipe_options(sweep, common)
-    files = sweep.add_argument_group("files")
-    options.add_overwrite(files, "write into a folder that is not empty")
-    options.add_background(files)
-    options.add_checkpoints(sweep)
-    options.add_memory(sweep)
-    options.add_messages(sweep)
-
-
-def _add_variations(commands: Any) -> None:
-    variations = options.add_command(
-        commands,
-        "variations",
-        "CONTENT STYLE [STYLE ...]",
-        "tfstyle variations photo.jpg painting.jpg",
-        help="paint ten looks of a pair on one sheet, each with its options",
-        run="explore.variations",
-        epilog=options.EVENTS,
-    )
-    options.add_pictures(variations)
-    common = variations.add_argument_group("common options")
-    options.add_output(common, "FILE", "the sheet [CONTENT.STYLE.variations.png]")
-    options.add_recipe_options(variations, common)
-    files = variations.add_argument_group("files")
-    options.add_overwrite(files, "replace an existing file")
-    options.add_background(files)
-    options.add_memory(variations)
-    options.add_messages(variations)
 
 
 def _add_rerun(commands: Any) -> None:
