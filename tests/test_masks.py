@@ -1,12 +1,15 @@
 """Masks: read, united and composited by hand; runs in which each part has its own painting; what does not leak."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import assert_one_line, image, mini_recipe
 
 import tfstyle
-from tfstyle import cli, images, masks, records, regions
+from tfstyle import cli, images, masks, one_pass, records, regions
+from tfstyle.color import blur
 from tfstyle.errors import InputError, UsageError
 from tfstyle.recipes import get_recipe
 from tfstyle.reruns import rerun
@@ -161,6 +164,22 @@ def test_a_masked_result_is_recorded_and_made_again(files, tmp_path, capsys):
     photo, found = (images.read(path).image for path in (files["photo"], output))
     np.testing.assert_allclose(found[:, :, :25], photo[:, :, :25], atol=1 / 255)
     assert np.abs(found[:, :, 40:] - photo[:, :, 40:]).mean() > 0.02
+
+
+def test_a_network_of_one_style_leaves_what_is_protected(rng):
+    """The border is as soft as that of a painting's mask."""
+    content, inverse = (
+        image(rng, 40, 60),
+        SimpleNamespace(
+            check_options=lambda styles, options: None,
+            memory_needed=lambda *sides, options: 0,
+            stylize=lambda content, styles, **options: 1.0 - content,
+        ),
+    )
+    found = one_pass.stylize_fast(content, model=inverse, protect=half(), feather=0.05).numpy()
+    free = 1.0 - blur(tf.constant(half()[None, ..., None]), sigma=3.0)
+    np.testing.assert_allclose(found, content + free * (1.0 - 2.0 * content), atol=1e-6)
+    assert 0.2 < free[0, 20, 28, 0] < 0.5
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,14 +90,22 @@ def read_masks(styles: Sequence[Style], size: tuple[int, int], *, protect: Any =
     """
     if protect is None and not any(style.is_masked() for style in styles):
         return list(styles)
-    soften = functools.partial(blur, sigma=max(feather * max(size), 1e-3))
-    free = 1.0 if protect is None else 1.0 - soften(read_mask(protect, size))
+    free = 1.0 if protect is None else unprotected(protect, size, feather=feather)
     sources = {style.mask_key: style.mask for style in styles}
-    masks = {key: soften(read_mask(mask, size)) for key, mask in sources.items() if mask is not None}
+    masks = {key: _read_soft(mask, size, feather) for key, mask in sources.items() if mask is not None}
     total = tf.add_n([tf.zeros([1, *size, 1]), *masks.values()])
     drawn = {None: free * tf.maximum(1.0 - total, 0.0)}
     drawn |= {key: free * mask / tf.maximum(total, 1.0) for key, mask in masks.items()}
     return [replace(style, mask=drawn[style.mask_key]) for style in styles]
+
+
+def unprotected(protect: Any, size: tuple[int, int], *, feather: float) -> tf.Tensor:
+    """Reads a mask of what stays as it is; returns that of the rest. The arguments are those of `read_masks`."""
+    return 1.0 - _read_soft(protect, size, feather)
+
+
+def _read_soft(source: Any, size: tuple[int, int], feather: float) -> tf.Tensor:
+    return blur(read_mask(source, size), sigma=max(feather * max(size), 1e-3))
 
 
 def unite(styles: Sequence[Style]) -> Drawn | None:

@@ -20,7 +20,7 @@ from tfstyle.feedforward.options import Options
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.levels import scale
 from tfstyle.limits import MAX_PIXELS
-from tfstyle.masks import composite, read_mask, read_masks, unite
+from tfstyle.masks import composite, read_masks, unite, unprotected
 from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.styles import Style, as_styles, check_feather, divide_weight
 from tfstyle.tensors import sides
@@ -106,7 +106,7 @@ def stylize_fast(
     if colors.color == "content":
         result = keep_colors(result, image, strength=colors.color_strength)
     if protect is not None and not styles:
-        result = composite(result, image, [1.0 - read_mask(protect, sides(image))])
+        result = composite(result, image, [unprotected(protect, sides(image), feather=feather)])
     if output is not None:
         images.write_result(result, output, quality=quality, overwrite=overwrite)
     return result
