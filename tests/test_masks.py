@@ -11,6 +11,7 @@ import tfstyle
 from tfstyle import cli, images, masks, one_pass, records, regions
 from tfstyle.color import blur
 from tfstyle.errors import InputError, UsageError
+from tfstyle.preparation import share_regions
 from tfstyle.recipes import get_recipe
 from tfstyle.reruns import rerun
 from tfstyle.styles import Style, check_styles
@@ -216,7 +217,14 @@ def test_masked_targets_in_tiles_are_those_of_the_whole_image(mini_transfer, rng
         [Style(each, mask=mask) for each, mask in zip(styles, shapes, strict=True)], (70, 90), feather=0.0
     )
     drawn = masks.unite(painted)
-    regions = painter.regions(content, styles, drawn=drawn, style_masks=[tf.ones([1, 60, 80, 1]), None, None])
+    regions = share_regions(
+        painter.model.vgg,
+        painter.graph_key.loss,
+        content,
+        styles,
+        drawn=drawn,
+        style_masks=[tf.ones([1, 60, 80, 1]), None, None],
+    )
     _, shares = masks.divide(painted, painter.graph_key.loss, drawn)
     np.testing.assert_allclose(shares["neighbor"], [[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]])
     whole, tiled = (painter.targets(content, styles, regions=regions, shares=shares, tile=tile) for tile in (None, 32))
@@ -248,7 +256,9 @@ def test_of_a_masked_painting_only_that_part_counts(mini_transfer, rng):
         painted = masks.read_masks([Style(painting, style_mask=mask)], (40, 60), feather=0.0)
         drawn = masks.unite(painted)
         assert np.all(np.equal(drawn.masks, 1.0))
-        regions = painter.regions(content, [painting], drawn=drawn, style_masks=[tf.constant(mask)])
+        regions = share_regions(
+            painter.model.vgg, painter.graph_key.loss, content, [painting], drawn=drawn, style_masks=[tf.constant(mask)]
+        )
         _, shares = masks.divide(painted, painter.graph_key.loss, drawn)
         targets.append(painter.targets(content, [painting], regions=regions, shares=shares)["style"])
     for layer, target in targets[0].items():

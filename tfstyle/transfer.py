@@ -11,27 +11,25 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfstyle import images
-from tfstyle.color import Palette
-from tfstyle.color_transfer import Painted, finish, recolor
 from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.levels import add_detail, crop, scale
-from tfstyle.masks import Drawn, composite, divide, drawn_regions, unite
+from tfstyle.masks import divide
 from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.recipes.parts import ColorTransfer
+from tfstyle.preparation import check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
-from tfstyle.regions import Regions, find_regions
+from tfstyle.regions import Regions
 from tfstyle.steps import Snapshot, Step
-from tfstyle.styles import Style, as_styles
+from tfstyle.styles import as_styles
 from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
 from tfstyle.tiling import Tiling
@@ -143,7 +141,7 @@ class Transfer:
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
-        run, margin = self._prepare(recipe, content, styles), recipe.style_size.style_crop
+        run, margin = prepare(self.model.vgg, content, styles, recipe=recipe), recipe.style_size.style_crop
         levels = plan_levels(recipe, (height, width), *map(sides, run.styles), limit=memory)
         work = [level.size**2 for level in levels for _ in range(level.steps)]
         total = len(work)
@@ -187,18 +185,6 @@ class Transfer:
                 raise MemoryLimitError(
                     f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
                 ) from error
-
-    def _prepare(self, recipe: Recipe, content: tf.Tensor, styles: Sequence[Style]) -> _Run:
-        """Recolors the images of a run, divides the style among them, and finds their regions."""
-        weights, margin = recipe.term_weights, recipe.style_size.style_crop
-        drawn = unite(styles)
-        parts, shares = divide(styles, recipe.loss, drawn)
-        colors = dataclasses.replace(recipe.color_transfer, palette=weights.strength * recipe.color_transfer.palette)
-        recolored = recolor(content, [each.picture for each in styles], colors=colors, parts=parts, margin=margin)
-        cropped = [crop(image, margin) for image in recolored.styles]
-        own = [None if each.style_mask is None else crop(each.style_mask, margin) for each in styles]
-        regions = self.regions(recolored.content, cropped, drawn=drawn, style_masks=own)
-        return _Run(*recolored, content, colors, parts, shares, regions, drawn, weights.opacity())
 
     def _make_step(
         self,
@@ -292,36 +278,6 @@ class Transfer:
         variable = self._iterate.start(recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
 
-    def regions(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor],
-        *,
-        drawn: Drawn | None = None,
-        style_masks: Sequence[tf.Tensor | None] = (),
-    ) -> list[Regions]:
-        """Finds the regions of the content image and each style image, if the loss uses them.
-
-        Args:
-            content: float32 [1, height, width, 3] in [0, 1].
-            styles: the style images, likewise.
-            drawn: regions of the content image drawn by hand; None finds those that it shares with each style image.
-            style_masks: for each style image, what counts of it; None is all.
-        """
-        loss = self.graph_key.loss
-        self._check_sizes(content, *styles)
-        if drawn is not None:
-            found = [self._recurrence(style) for style in styles]
-            return drawn_regions(drawn, style_masks, found)
-        if not loss.finds_regions():
-            return []
-        return [find_regions(self.model.vgg, content, style, count=loss.region_count) for style in styles]
-
-    def _recurrence(self, style: tf.Tensor) -> tf.Tensor:
-        if not self.graph_key.loss.recurrence:
-            return tf.ones([1, 1, 1, 1])
-        return find_regions(self.model.vgg, style, style, count=1).recurrence
-
     def targets(
         self,
         content: tf.Tensor,
@@ -345,8 +301,8 @@ class Transfer:
         Raises:
             InputError: if an image is too small for the network.
         """
-        self._check_sizes(content, *styles)
-        regions = self.regions(content, styles) if regions is None else list(regions)
+        check_sizes(self.model.vgg, content, *styles)
+        regions = share_regions(self.model.vgg, content, styles, loss=self._loss) if regions is None else regions
         shares = shares or divide(as_styles(styles), self._loss, None)[1]
         image = content if image is None else image
         if tile is not None:
@@ -367,12 +323,6 @@ class Transfer:
         targets: Targets = graph(content, list(styles), image, regions, shares)
         return targets
 
-    def _check_sizes(self, content: tf.Tensor, *styles: tf.Tensor) -> None:
-        """Checks that the images are large enough for the network."""
-        self.model.vgg.check_size(content, "the content")
-        for style in styles:
-            self.model.vgg.check_size(style, "the style")
-
     def _take_step(
         self,
         targets: Targets,
@@ -388,41 +338,6 @@ class Transfer:
         evaluation = evaluate(state.image)
         after, finite = self._move(state, evaluation.gradient)
         return after, evaluation.terms | {FINITE: finite}
-
-
-class _Run(NamedTuple):
-    """The images of a run and what is computed from them before its first step.
-
-    Attributes:
-        content, styles, palettes: recolored, from `color_transfer.recolor`.
-        photograph: the content image with its own colors.
-        colors: how far colors are moved.
-        parts, shares: from `masks.divide`.
-        regions: those of the images.
-        drawn: the regions that were drawn by hand; None if there are none.
-        opacity: share of the result in the image, as `TermWeights.opacity` returns it.
-    """
-
-    content: tf.Tensor
-    styles: list[tf.Tensor]
-    palettes: list[Palette]
-    photograph: tf.Tensor
-    colors: ColorTransfer
-    parts: list[Painted]
-    shares: dict[str, tf.Tensor]
-    regions: list[Regions]
-    drawn: Drawn | None
-    opacity: float
-
-    def present(self, image: tf.Tensor, *, last: bool) -> tf.Tensor:
-        """Returns the image of a step as callbacks receive it: the last one in its final colors, and inside masks."""
-        if last:
-            image = finish(image, self.photograph, self.palettes, colors=self.colors, parts=self.parts)
-        whole = self.drawn is None and self.opacity == 1.0
-        if whole or sides(image) != sides(self.photograph):
-            return image
-        masks = self.drawn.masks if self.drawn else ()
-        return composite(image, self.photograph, masks, opacity=self.opacity)
 
 
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:

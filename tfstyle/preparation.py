@@ -1,0 +1,126 @@
+"""What a run computes from its images before its first step: their colors, parts and regions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tfstyle.color import Palette
+from tfstyle.color_transfer import Painted, finish, recolor
+from tfstyle.environment import tf
+from tfstyle.levels import crop
+from tfstyle.masks import Drawn, composite, divide, drawn_regions, unite
+from tfstyle.recipes.loss import Loss
+from tfstyle.recipes.parts import ColorTransfer
+from tfstyle.recipes.recipe import Recipe
+from tfstyle.regions import Regions, find_regions
+from tfstyle.styles import Style
+from tfstyle.tensors import sides
+from tfstyle.vgg import VGG
+
+
+class Prepared(NamedTuple):
+    """The images of a run and what is computed from them before its first step.
+
+    Attributes:
+        content, styles, palettes: recolored, from `color_transfer.recolor`.
+        photograph: the content image with its own colors.
+        colors: how far colors are moved.
+        parts, shares: from `masks.divide`.
+        regions: from `share_regions`.
+        drawn: the regions that were drawn by hand; None if there are none.
+        opacity: share of the result in the image, as `TermWeights.opacity` returns it.
+    """
+
+    content: tf.Tensor
+    styles: list[tf.Tensor]
+    palettes: list[Palette]
+    photograph: tf.Tensor
+    colors: ColorTransfer
+    parts: list[Painted]
+    shares: dict[str, tf.Tensor]
+    regions: list[Regions]
+    drawn: Drawn | None
+    opacity: float
+
+    def present(self, image: tf.Tensor, *, last: bool) -> tf.Tensor:
+        """Returns the image of a step as callbacks receive it: the last one in its final colors, and inside masks."""
+        if last:
+            image = finish(image, self.photograph, self.palettes, colors=self.colors, parts=self.parts)
+        whole = self.drawn is None and self.opacity == 1.0
+        if whole or sides(image) != sides(self.photograph):
+            return image
+        masks = self.drawn.masks if self.drawn else ()
+        return composite(image, self.photograph, masks, opacity=self.opacity)
+
+
+def prepare(network: VGG, content: tf.Tensor, styles: Sequence[Style], *, recipe: Recipe) -> Prepared:
+    """Recolors the images of a run, divides the style among them, and finds their regions.
+
+    Args:
+        network: computes the features by which regions are found.
+        content: float32 [1, height, width, 3] in [0, 1].
+        styles: style images of that form, with the masks of `masks.read_masks`.
+        recipe: the recipe.
+
+    Raises:
+        UsageError: if the recipe has another number of regions than the masks.
+        InputError: if an image is too small for the network.
+    """
+    weights, margin = recipe.term_weights, recipe.style_size.style_crop
+    drawn = unite(styles)
+    parts, shares = divide(styles, recipe.loss, drawn)
+    colors = dataclasses.replace(recipe.color_transfer, palette=weights.strength * recipe.color_transfer.palette)
+    recolored = recolor(content, [each.picture for each in styles], colors=colors, parts=parts, margin=margin)
+    cropped = [crop(image, margin) for image in recolored.styles]
+    own = [None if each.style_mask is None else crop(each.style_mask, margin) for each in styles]
+    regions = share_regions(network, recolored.content, cropped, loss=recipe.loss, drawn=drawn, style_masks=own)
+    return Prepared(*recolored, content, colors, parts, shares, regions, drawn, weights.opacity())
+
+
+def share_regions(
+    network: VGG,
+    content: tf.Tensor,
+    styles: Sequence[tf.Tensor],
+    *,
+    loss: Loss,
+    drawn: Drawn | None = None,
+    style_masks: Sequence[tf.Tensor | None] = (),
+) -> list[Regions]:
+    """Finds the regions of the content image and each style image; none if the loss uses none.
+
+    Args:
+        network: computes the features by which regions are found.
+        content: float32 [1, height, width, 3] in [0, 1].
+        styles: the style images, likewise.
+        loss: defines their number.
+        drawn: regions of the content image drawn by hand; None finds those that it shares with each style image.
+        style_masks: for each style image, what counts of it; None is all.
+
+    Raises:
+        InputError: if an image is too small for the network.
+    """
+    check_sizes(network, content, *styles)
+    if drawn is not None:
+        return drawn_regions(drawn, style_masks, [_recurrence(network, loss, style) for style in styles])
+    if not loss.finds_regions():
+        return []
+    return [find_regions(network, content, style, count=loss.region_count) for style in styles]
+
+
+def _recurrence(network: VGG, loss: Loss, style: tf.Tensor) -> tf.Tensor:
+    if not loss.recurrence:
+        return tf.ones([1, 1, 1, 1])
+    return find_regions(network, style, style, count=1).recurrence
+
+
+def check_sizes(network: VGG, content: tf.Tensor, *styles: tf.Tensor) -> None:
+    """Checks that images are large enough for the network.
+
+    Raises:
+        InputError: if one is not.
+    """
+    network.check_size(content, "the content")
+    for style in styles:
+        network.check_size(style, "the style")
