@@ -219,9 +219,9 @@ def test_masked_targets_in_tiles_are_those_of_the_whole_image(mini_transfer, rng
     drawn = masks.unite(painted)
     regions = share_regions(
         painter.model.vgg,
-        painter.graph_key.loss,
         content,
         styles,
+        loss=painter.graph_key.loss,
         drawn=drawn,
         style_masks=[tf.ones([1, 60, 80, 1]), None, None],
     )
@@ -257,7 +257,12 @@ def test_of_a_masked_painting_only_that_part_counts(mini_transfer, rng):
         drawn = masks.unite(painted)
         assert np.all(np.equal(drawn.masks, 1.0))
         regions = share_regions(
-            painter.model.vgg, painter.graph_key.loss, content, [painting], drawn=drawn, style_masks=[tf.constant(mask)]
+            painter.model.vgg,
+            content,
+            [painting],
+            loss=painter.graph_key.loss,
+            drawn=drawn,
+            style_masks=[tf.constant(mask)],
         )
         _, shares = masks.divide(painted, painter.graph_key.loss, drawn)
         targets.append(painter.targets(content, [painting], regions=regions, shares=shares)["style"])
