@@ -196,9 +196,9 @@ class Loss:
 WEAKEST = 0.25
 """Strength below which the result is mixed with the content image, which it is at strength 0."""
 
-_DECADES = 2.5
-"""Powers of ten by which the factors at `WEAKEST` are less than at strength 1. The content error rises about evenly
-with their logarithm (`scripts/measure_strength.py`)."""
+_DECADES, _BEND = 2.75, 1.3
+"""Powers of ten by which the factors at `WEAKEST` are less than at strength 1, and how much slower they change near 1.
+Fitted so that the content error rises evenly (`scripts/measure_strength.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ class TermWeights(CheckedFields):
     """Factors of the loss terms; a term whose factor is 0 is left out.
 
     `strength` multiplies all factors but the content loss's, and the palette's share: the weights of style, neighbors
-    and total variation by 10^(−2.5 (1 − strength) / 0.75), down to strength 0.25.
+    and total variation by 10^(−2.75 ((1 − strength) / 0.75)^1.3), down to strength 0.25.
     """
 
     content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
@@ -223,7 +223,7 @@ class TermWeights(CheckedFields):
 
     def by_term(self) -> dict[str, float]:
         """Returns the factors that are not 0, by the name of the term."""
-        weak = 10.0 ** (-_DECADES * (1.0 - max(self.strength, WEAKEST)) / (1.0 - WEAKEST))
+        weak = 10.0 ** (-_DECADES * ((1.0 - max(self.strength, WEAKEST)) / (1.0 - WEAKEST)) ** _BEND)
         styled = (weak * weight for weight in (self.style_weight, self.neighbor_weight, self.tv_weight))
         return {name: factor for name, factor in zip(TERMS, (self.content_weight, *styled), strict=True) if factor}
 
