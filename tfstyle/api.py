@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import gc
@@ -10,29 +9,26 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tfstyle import checkpoint as checkpoints
 from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
-from tfstyle.errors import DivergedError, InputError, Interrupted, UsageError
+from tfstyle.errors import InputError, UsageError
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
 from tfstyle.memory import Level, memory_needed, plan_run
-from tfstyle.pictures import encoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS, StyleSize
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
-from tfstyle.steps import Snapshot, Step
+from tfstyle.results import Result, finish
+from tfstyle.steps import Snapshot
 from tfstyle.styles import Style, as_styles, check_styles, name_pictures
 from tfstyle.transfer import Transfer
 from tfstyle.vgg import VGG, load_vgg
@@ -122,12 +118,8 @@ def stylize(
     if folder is not None:
         checkpoints.check(folder, resume=resume, every=checkpoint_every)
     limit = None if memory is None else parse_bytes("memory", memory)
-    asked, start = chosen.pyramid.size, chosen.start.init
-    content_picture = images.read_and_log(content, background=background, long_side=asked)
-    height, width = content_picture.full_size
-    own = max(height, width)
-    long_side = own if not asked else asked if "size" in overrides else min(asked, own)
-    content_sides = images.fit_size(height, width, long_side)
+    start, enlarge = chosen.start.init, "size" in overrides
+    content_picture, content_sides = _read_content(content, chosen.pyramid.size, background, enlarge=enlarge)
     read = [_read_style(each, content_sides, style_size=chosen.style_size, background=background) for each in styles]
     init: Any = None
     if start == "adain":
@@ -169,10 +161,26 @@ def stylize(
         snapshot = _restore(folder, transfer, observers, fixed=fixed) if resume else None
     runs = transfer.steps(content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit)
     steps = observe(runs, observers)
-    where = None if record is None else Path(record)
-    result = _finish(steps, _Result(output, where, content_sides, made, alpha, quality=quality, overwrite=overwrite))
+    written = Result(
+        path=output,
+        record_path=None if record is None else Path(record),
+        size=content_sides,
+        made=made,
+        alpha=alpha,
+        quality=quality,
+        overwrite=overwrite,
+    )
+    result = finish(steps, written)
     environment.record_memory(max(level.needed for level in levels))
     return result
+
+
+def _read_content(source: Any, size: int, background: str, *, enlarge: bool) -> tuple[Picture, tuple[int, int]]:
+    """Reads the content image; returns it, and the size of the result: with that long side, or its own if 0."""
+    picture = images.read_and_log(source, background=background, long_side=size)
+    own = max(picture.full_size)
+    long_side = own if not size else size if enlarge else min(size, own)
+    return picture, images.fit_size(*picture.full_size, long_side)
 
 
 def _read_style(
@@ -210,71 +218,6 @@ def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, An
     pixels = {name: given.image if isinstance(given, Picture) else given for name, given in pictures.items()}
     named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})
     return records.describe_run(recipe, inputs=pixels | named, options=options)
-
-
-@dataclass(frozen=True)
-class _Result:
-    """Where and how a result and its record are written; nowhere where a path is None."""
-
-    path: str | os.PathLike | None
-    record_path: Path | None
-    size: tuple[int, int]
-    made: Mapping[str, Any]
-    alpha: Any = None
-    quality: int = 95
-    overwrite: bool = False
-
-    def write(self, step: Step) -> tf.Tensor:
-        """Writes the image of a step at the result's size, and returns it."""
-        image = images.resize(step.image, *self.size)
-        if self.path is None and self.record_path is None:
-            return image
-        pixels = encoding.to_uint8(np.asarray(image))
-        text = records.encode({**self.made, "step": step.index, "pixels": records.fingerprint(pixels)})
-        if self.record_path is not None:
-            files.save_result(self.record_path, f"{text}\n".encode(), overwrite=self.overwrite)
-        if self.path is not None:
-            options: dict[str, Any] = {"alpha": self.alpha, "quality": self.quality, "overwrite": self.overwrite}
-            images.write_result(image, self.path, text={records.KEYWORD: text}, **options)
-        return image
-
-
-def _finish(steps: Generator[Step, None, None], result: _Result) -> tf.Tensor:
-    """Runs all steps and writes the last image; if the run breaks off, the image so far."""
-    last: Step | None = None
-    try:
-        with contextlib.closing(steps):
-            for step in steps:
-                last = step
-    except DivergedError as error:
-        if last is None or result.path is None or error.image is None:
-            raise
-        where = _save(result, dataclasses.replace(last, image=error.image), "its best image")
-        raise DivergedError(f"{error} {where}") from None
-    except BaseException as error:  # Ctrl-C, a callback failed, or memory ran out: no reason to lose the picture.
-        if last is None or result.path is None:
-            raise
-        where = _save(result, last, "the image so far")
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(where) from None
-        _log.warning("%s", where)
-        raise
-    step = cast(Step, last)  # A run has at least one step.
-    try:
-        return result.write(step)
-    except KeyboardInterrupt:  # While the file was being written: write it again.
-        if result.path is None:
-            raise
-        raise Interrupted(_save(result, step, "the result")) from None
-
-
-def _save(result: _Result, step: Step, what: str) -> str:
-    """Writes the image of a run that breaks off; returns a message with its path, or why it was not written."""
-    try:
-        result.write(step)
-    except Exception as failure:  # An OutputError says where the image is.
-        return str(failure)
-    return f"{os.fspath(result.path or '')}: {what}."
 
 
 @functools.cache
