@@ -27,6 +27,8 @@ def folder(tmp_path, rng):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         images.write(image(rng, 12, 16), tmp_path / name)
     (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    (tmp_path / "photos" / "._a.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos" / "trip" / "c.webp").write_bytes(b"damaged")
     return tmp_path
 
 
@@ -37,17 +39,18 @@ def test_folders_are_searched_but_for_that_of_the_results(folder):
         (photos / "a.jpg", Path()),
         (photos / "a.png", Path()),
         (photos / "trip" / "b.jpg", Path("trip")),
+        (photos / "trip" / "c.webp", Path("trip")),
         (folder / "art" / "x.jpg", Path()),
     ]
     with pytest.raises(UsageError, match="is the folder of the pictures"):
         batch.find_contents([photos], output=photos)
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match="no picture that can be read"):
+    with pytest.raises(InputError, match="empty: no picture; give"):
         batch.find_contents([folder / "empty"], output=folder / "out")
 
 
 def test_results_are_named_by_both_pictures_and_apart_where_names_collide(folder):
-    contents = batch.find_contents([folder / "photos"], output=folder / "photos" / "out")
+    contents = batch.find_contents([folder / "photos"], output=folder / "photos" / "out")[:3]
     styles = batch.expand_styles([str(folder / "art"), "z.jpg:scale=0.5"])
     assert [(Path(style.picture).name, style.weight, style.scale) for style in styles] == [
         ("x.jpg", 1.0, 1.0),

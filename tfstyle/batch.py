@@ -64,7 +64,8 @@ def find_contents(sources: Sequence[Path], *, output: Path) -> list[tuple[Path, 
     """Finds the content images of a batch.
 
     Args:
-        sources: pictures, and folders that are searched with all folders in them.
+        sources: pictures, and folders that are searched with all folders in them: for files that are named as pictures
+            are, whether or not they can be read, but not for those whose names begin with a dot.
         output: the folder of the results, which is not searched.
 
     Returns:
@@ -81,12 +82,15 @@ def find_contents(sources: Sequence[Path], *, output: Path) -> list[tuple[Path, 
         if not source.is_dir():
             found.setdefault(source, Path())
             continue
-        for folder, inside, _ in os.walk(source):
-            inside[:] = sorted(name for name in inside if (Path(folder) / name).resolve() != output.resolve())
-            for path, _ in images.find_pictures(Path(folder)):
-                found.setdefault(path, Path(folder).relative_to(source))
+        for folder, inside, names in os.walk(source):
+            inside[:] = sorted(
+                name for name in inside if name[0] != "." and (Path(folder) / name).resolve() != output.resolve()
+            )
+            for path in (Path(folder) / name for name in sorted(names)):
+                if path.suffix and path.name[0] != "." and images.is_named_picture(path):
+                    found.setdefault(path, Path(folder).relative_to(source))
     if not found:
-        raise InputError(f"{', '.join(map(str, sources))}: no picture that can be read; give pictures or folders.")
+        raise InputError(f"{', '.join(map(str, sources))}: no picture; give pictures or folders.")
     return list(found.items())
 
 

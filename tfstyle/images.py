@@ -100,8 +100,12 @@ def find_pictures(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
         try:
             yield path, decoding.probe(path, long_side=1)
         except InputError as error:
-            kind = mimetypes.guess_type(path.name)[0] or "image"
-            _log.warning("passed over %s", error if kind.startswith("image") else f"{path}: is not a picture.")
+            _log.warning("passed over %s", error if is_named_picture(path) else f"{path}: is not a picture.")
+
+
+def is_named_picture(path: Path) -> bool:
+    """Returns whether a file could be a picture by its name; one without a known suffix could."""
+    return (mimetypes.guess_type(path.name)[0] or "image").startswith("image")
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
