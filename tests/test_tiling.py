@@ -169,9 +169,11 @@ def regions_of(rng, count):
     return Regions(*masks, tf.constant(rng.uniform(size=(1, 8, 11, 1)), tf.float32))
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_with_regions_and_recurrence(count, rng):
-    loss = dataclasses.replace(loss_of(), regions=str(count), recurrence=0.8)
+@pytest.mark.parametrize(
+    ("count", "parts"), [(1, {}), (3, {"regions": "3"}), (4, {"orientation": "edges"}), (1, {"orientation": "45"})]
+)
+def test_with_regions_and_recurrence(count, parts, rng):
+    loss = dataclasses.replace(loss_of(), recurrence=0.8, **parts)
     check(*compare(loss, rng, regions=[regions_of(rng, count)]), 1e-6)  # Masks are in float32.
 
 

@@ -251,7 +251,7 @@ def _decide_regions(recipe: Recipe, content: Any, style: Any, *more: Any) -> Rec
     """Returns the recipe with a decision for `regions` "auto", by the share of the style image that is matched."""
     if recipe.loss.regions != "auto":
         return recipe
-    if more:
+    if more or recipe.loss.orientation != "none":
         return replace(recipe, {"regions": "none"})
     with _building:
         network = _matching_network(recipe.network.weights, _modified(recipe.network.weights))

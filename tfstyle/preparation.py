@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tfstyle.color import Palette
 from tfstyle.color_transfer import Painted, finish, recolor
+from tfstyle.directions import find_directions
 from tfstyle.environment import tf
 from tfstyle.levels import crop
 from tfstyle.masks import Drawn, composite, divide, drawn_regions, unite
@@ -88,7 +89,7 @@ def share_regions(
     drawn: Drawn | None = None,
     style_masks: Sequence[tf.Tensor | None] = (),
 ) -> list[Regions]:
-    """Finds the regions of the content image and each style image; none if the loss uses none.
+    """Finds the regions of the content image and each style image; none if the loss weighs no positions.
 
     Args:
         network: computes the features by which regions are found.
@@ -102,11 +103,15 @@ def share_regions(
         InputError: if an image is too small for the network.
     """
     check_sizes(network, content, *styles)
-    if drawn is not None:
-        return drawn_regions(drawn, style_masks, [_recurrence(network, loss, style) for style in styles])
-    if not loss.finds_regions():
+    if loss.finds_regions():
+        return [find_regions(network, content, style, count=loss.region_count) for style in styles]
+    if not loss.weighs_positions():
         return []
-    return [find_regions(network, content, style, count=loss.region_count) for style in styles]
+    recurrences = [_recurrence(network, loss, style) for style in styles]
+    if drawn is not None:
+        return drawn_regions(drawn, style_masks, recurrences)
+    directed = find_directions(content, styles, orientation=str(loss.orientation))
+    return [found._replace(recurrence=each) for found, each in zip(directed, recurrences, strict=True)]
 
 
 def _recurrence(network: VGG, loss: Loss, style: tf.Tensor) -> tf.Tensor:

@@ -88,7 +88,7 @@ def find_shares(styles: Sequence[Style], loss: Loss) -> Shares:
     Raises:
         UsageError: if there is none, none counts at a style layer, or several are given to a loss for a single one.
     """
-    if len(styles) > 1 and loss.region_count > 1 and not loss.drawn_regions:
+    if len(styles) > 1 and loss.finds_regions():
         raise UsageError('`regions` should be "none" or "auto" if there are several style images.')
     if len(styles) > 1 and any(term.weight for term in loss.terms):
         raise UsageError("a loss term of your own compares a single style image; give only one.")

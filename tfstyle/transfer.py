@@ -81,14 +81,13 @@ class Transfer:
             loss, image = self._loss, tf.TensorSpec([1, None, None, 3])
             masks = tf.TensorSpec([1, None, None, loss.region_count])
             regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1])))
-            compared = loss.finds_regions() or loss.drawn_regions
             spec = tf.TensorSpec([count, loss.drawn_regions or 1])
             shares = dict.fromkeys(("neighbor", *loss.style_layers), spec)
             self._targets[count] = compile_once(
                 lambda content, styles, image, regions, shares: make_targets(
                     self.model, loss, content, styles, image=image, regions=regions, shares=shares
                 ),
-                *(image, [image] * count, image, [regions] * count if compared else [], shares),
+                *(image, [image] * count, image, [regions] * count if loss.weighs_positions() else [], shares),
             )
         return self._targets[count]
 

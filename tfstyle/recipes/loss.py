@@ -20,6 +20,9 @@ DISTANCES: Mapping[str, str | None] = MappingProxyType(
 """Names in `losses.DISTANCES`, and the statistic that each needs; None accepts any statistic."""
 
 
+DIRECTIONS = 4
+"""Number of directions of strokes, 180 degrees apart in all, of which each is compared by itself (`directions`)."""
+
 REGION_LAYERS = ("block4_conv1", "block4_conv4", "block5_conv1")
 """Layers whose features `regions.find_regions` groups."""
 
@@ -123,6 +126,10 @@ class Loss:
         terms: custom loss terms.
         regions: number of regions of which each has a style target of its own (`regions.find_regions`), 2 to 8; "none"
             compares the whole images. "auto" is decided by `api.stylize` for the two images; elsewhere it is "none".
+        orientation: direction of the strokes (`directions`): "edges" compares each of four directions of the smoothed
+            edges of the content image with the places of the style image where strokes have that direction, an angle of
+            0 to 165 degrees all of it with those places; "none" looks at no direction. With another than "none",
+            `regions` "auto" is "none".
         drawn_regions: number of regions drawn by hand (`masks`), in place of `regions`; `api.stylize` sets it.
         recurrence: strength of `regions.recurrence`, the weights of the style image's positions; 0 weighs all equally.
     """
@@ -145,6 +152,12 @@ class Loss:
         "3 where the photograph has no place for much of what the painting shows, otherwise none",
         choices=("none", "auto", *map(str, range(2, 9))),
     )
+    orientation: str | int = option(
+        "none",
+        "direction of the strokes: edges is that of the photograph's edges, a number an angle in degrees, "
+        "counter-clockwise from horizontal",
+        choices=("none", "edges", *map(str, range(0, 180, 15))),
+    )
     drawn_regions: int = field(0, low=0, high=8)
     recurrence: float = option(
         0.0,
@@ -156,7 +169,10 @@ class Loss:
     def __post_init__(self) -> None:
         """Checks every field."""
         object.__setattr__(self, "regions", {"1": "none"}.get(str(self.regions), str(self.regions)))
+        object.__setattr__(self, "orientation", str(self.orientation))
         check_fields(self)
+        if self.orientation != "none" and (self.drawn_regions or self.regions not in ("none", "auto")):
+            raise UsageError("`orientation` needs the whole images; leave it or the regions and masks out.")
         for name in ("content_layers", "style_layers", "neighbor_layers"):
             object.__setattr__(self, name, LayerWeights(getattr(self, name), name=name))
         if self.neighbor_layers and smallest_side(self.neighbor_layers) < 4:
@@ -173,20 +189,26 @@ class Loss:
     def layers(self) -> tuple[str, ...]:
         """Returns all layers whose features the loss uses."""
         own = (layer for term in self.terms for layer in term.layers)
-        needed = REGION_LAYERS if self.finds_regions() else ()
+        needed = REGION_LAYERS if self.finds_regions() or self.recurrence else ()
         named = (*self.style_layers, *self.content_layers, *self.neighbor_layers)
         return tuple(dict.fromkeys((*named, *own, *needed)))
 
     def finds_regions(self) -> bool:
-        """Returns whether the images are analyzed before the run, for regions or for what recurs."""
-        return (self.region_count > 1 and not self.drawn_regions) or self.recurrence > 0.0
+        """Returns whether regions that the images share are found before the run."""
+        return self.regions not in ("none", "auto") and not self.drawn_regions
+
+    def weighs_positions(self) -> bool:
+        """Returns whether the positions of the style image have weights, in regions or in all."""
+        return bool(self.finds_regions() or self.drawn_regions or self.orientation != "none" or self.recurrence)
 
     @property
     def region_count(self) -> int:
-        """The number of regions, 1 for "none" and for "auto"."""
+        """The number of parts with a style target of their own, 1 for "none" and for "auto"."""
+        if self.orientation == "edges":
+            return DIRECTIONS
         if self.drawn_regions:
             return self.drawn_regions
-        return 1 if self.regions in ("none", "auto") else int(self.regions)
+        return int(self.regions) if self.finds_regions() else 1
 
     def smallest_side(self) -> int:
         """Returns the smallest side in pixels that an image needs to reach the deepest layer."""

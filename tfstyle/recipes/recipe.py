@@ -159,6 +159,7 @@ class Overrides(TypedDict, total=False):
     total_variation: str | Callable[..., Any]
     terms: tuple[Term, ...] | list[Term]
     regions: str | int
+    orientation: str | int
     drawn_regions: int
     recurrence: float
 
