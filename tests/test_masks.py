@@ -43,6 +43,27 @@ def test_ramps_fall_from_their_edge_evenly(edge, axis, begins):
     np.testing.assert_allclose(np.diff(along, axis=0), (1 - 2 * begins) / (len(along) - 1), atol=1e-6)
 
 
+def test_a_color_selects_an_area_of_a_map(tmp_path):
+    """Areas that touch leave nothing between them, also in a JPEG file."""
+    colors = np.zeros((40, 60, 3), "float32")
+    colors[:, :23, 0], colors[:, 23:, 2] = 1.0, 1.0
+    for name in ("map.png", "map.jpg"):
+        images.write(colors[None], tmp_path / name)
+        red, blue = (masks.read_mask(tmp_path / name, (40, 60), color=color) for color in ("red", "#0000ff"))
+        np.testing.assert_allclose(red + blue, 1.0, atol=0.0 if name == "map.png" else 0.05)
+        np.testing.assert_allclose(red[0, :, :22, 0], 1.0)
+    found = masks.read_masks(
+        [Style("a", mask=colors, mask_color=color) for color in ("red", "blue")], (40, 60), feather=0
+    )
+    assert masks.unite(found).owners == [0, 1]
+    with pytest.raises(InputError, match="has no area of the color green"):
+        masks.read_mask(tmp_path / "map.png", (40, 60), color="green")
+    with pytest.raises(UsageError, match="`mask_color` selects an area"):
+        Style("a", mask_color="red")
+    with pytest.raises(UsageError, match="`mask_color` should be a color such as"):
+        Style("a", mask="map.png", mask_color="reddish")
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
@@ -154,8 +175,10 @@ def test_a_masked_result_is_recorded_and_made_again(files, tmp_path, capsys):
     words = [files["photo"], f"{files['night']}:mask={files['sky']}", waves]
     output = tmp_path / "out.png"
     options = ["--protect", files["sky"], "--feather", "0.02", "-o", str(output)]
+    words[1] += ",mask_color=white"
     assert cli.main(["stylize", *words[:2], f"{waves},style_mask=top", *options]) == 0
     made = records.read(output)
+    assert made["options"]["styles"][0]["mask_color"] == "white"
     assert made["options"]["styles"][1]["style_mask"] == "top"
     assert set(made["inputs"]) == {"content", "style", "style mask", "style 2", "protect"}
     assert made["options"]["styles"][1]["mask"] == "right"

@@ -50,7 +50,7 @@ def test_a_file_of_that_very_name_is_a_file(tmp_path):
         ("a.jpg:weight=nan", "should be a finite float"),
         ("a.jpg:scale=11", "should be at most 10, not 11"),
         ("a.jpg:layers=block6", "did you mean 'block"),
-        ("a.jpg:angle=3", "mask and style_mask, not 'angle'"),
+        ("a.jpg:angle=3", "style_mask, mask_color, but no 'angle'"),
     ],
 )
 def test_invalid_fields_are_refused(text, message):

@@ -209,7 +209,7 @@ def _restore(folder: Path, transfer: Transfer, callbacks: Iterable[Any], *, fixe
 
 
 def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
-    return None if style.style_mask is None else read_mask(style.style_mask, size)
+    return None if style.style_mask is None else read_mask(style.style_mask, size, color=style.mask_color)
 
 
 def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, Any]) -> dict[str, Any]:

@@ -108,8 +108,12 @@ def is_named_picture(path: Path) -> bool:
     return (mimetypes.guess_type(path.name)[0] or "image").startswith("image")
 
 
-def parse_color(text: str) -> tuple[int, int, int]:
+def parse_color(text: str, *, name: str = "background") -> tuple[int, int, int]:
     """Parses a CSS color, such as "white", "#ff8800" or "rgb(0, 20, 80)".
+
+    Args:
+        text: the color.
+        name: name of the caller's argument, for the message.
 
     Returns:
         Red, green and blue from 0 to 255.
@@ -120,7 +124,7 @@ def parse_color(text: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(text)[:3]
     except (ValueError, TypeError, AttributeError):
-        raise UsageError(f"`background` should be a color such as white or #203040, not {text!r}.") from None
+        raise UsageError(f"`{name}` should be a color such as white or #203040, not {text!r}.") from None
 
 
 def reduce(image: Any, long_side: int, *, short_side: int) -> Any:

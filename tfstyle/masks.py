@@ -22,6 +22,10 @@ _PROPORTIONS = 0.03
 """Difference of the aspect ratios of a mask and its picture, as a fraction, above which the mask is refused."""
 
 
+_NEAR = 0.25
+"""Distance in sRGB up to which a color of a map is that of an area, which a JPEG file changes a little."""
+
+
 class Drawn(NamedTuple):
     """Regions drawn by hand.
 
@@ -35,33 +39,46 @@ class Drawn(NamedTuple):
     owners: list[int]
 
 
-def read_mask(source: Any, size: tuple[int, int]) -> tf.Tensor:
+def read_mask(source: Any, size: tuple[int, int], *, color: str = "") -> tf.Tensor:
     """Reads a mask.
 
     Args:
         source: a picture, as for `images.read`: its alpha channel, or if it has none its lightness; or one of
             `styles.RAMPS`, which is 1 at that edge and 0 at the opposite one.
         size: (height, width) of the picture that is masked, to which the mask is resized.
+        color: if the picture is a map of areas of even colors, that of the area to select.
 
     Returns:
         float32 [1, height, width, 1] in [0, 1].
 
     Raises:
-        InputError: if it cannot be read, has other proportions, or is black everywhere.
+        InputError: if it cannot be read, has other proportions, or selects nothing.
     """
     if isinstance(source, str) and source in RAMPS:
         return _ramp(source, size)
-    picture = images.read_and_log(source, long_side=max(size))
+    picture = images.read_and_log(source, long_side=0 if color else max(size))  # Reduced, areas would mix.
     what = f"the mask {os.fspath(source)}" if isinstance(source, (str, os.PathLike)) else "the mask"
     (height, width), (wanted_height, wanted_width) = picture.full_size, size
     if abs(height * wanted_width / (width * wanted_height) - 1.0) > _PROPORTIONS + 1.0 / min(size):
         raise InputError(
             f"{what} is {width}x{height} and its picture {wanted_width}x{wanted_height}; give one of its proportions."
         )
+    if color:
+        values = _area(picture.image, color)
+        if not values.any():
+            raise InputError(f"{what} has no area of the color {color}; give one of its colors as `mask_color`.")
+        return images.resize(values, *size)
     values = picture.image.mean(-1, keepdims=True) if picture.alpha is None else picture.alpha
     if not values.any():
         raise InputError(f"{what} is black everywhere; make white what it is to select.")
     return images.resize(values, *size)
+
+
+def _area(image: np.ndarray, color: str) -> np.ndarray:
+    """Returns a mask of where an image has a color, 0 or 1."""
+    wanted = np.array(images.parse_color(color), np.float32) / 255.0
+    selected: np.ndarray = (np.linalg.norm(image - wanted, axis=-1, keepdims=True) < _NEAR).astype(np.float32)
+    return selected
 
 
 def _ramp(edge: str, size: tuple[int, int]) -> tf.Tensor:
@@ -91,8 +108,11 @@ def read_masks(styles: Sequence[Style], size: tuple[int, int], *, protect: Any =
     if protect is None and not any(style.is_masked() for style in styles):
         return list(styles)
     free = 1.0 if protect is None else unprotected(protect, size, feather=feather)
-    sources = {style.mask_key: style.mask for style in styles}
-    masks = {key: _read_soft(mask, size, feather) for key, mask in sources.items() if mask is not None}
+    masks = {
+        style.mask_key: _read_soft(style.mask, size, feather, color=style.mask_color)
+        for style in {style.mask_key: style for style in styles}.values()
+        if style.mask is not None
+    }
     total = tf.add_n([tf.zeros([1, *size, 1]), *masks.values()])
     drawn = {None: free * tf.maximum(1.0 - total, 0.0)}
     drawn |= {key: free * mask / tf.maximum(total, 1.0) for key, mask in masks.items()}
@@ -104,8 +124,8 @@ def unprotected(protect: Any, size: tuple[int, int], *, feather: float) -> tf.Te
     return 1.0 - _read_soft(protect, size, feather)
 
 
-def _read_soft(source: Any, size: tuple[int, int], feather: float) -> tf.Tensor:
-    return blur(read_mask(source, size), sigma=max(feather * max(size), 1e-3))
+def _read_soft(source: Any, size: tuple[int, int], feather: float, *, color: str = "") -> tf.Tensor:
+    return blur(read_mask(source, size, color=color), sigma=max(feather * max(size), 1e-3))
 
 
 def unite(styles: Sequence[Style]) -> Drawn | None:

@@ -34,6 +34,7 @@ class Style(CheckedFields):
         mask: which part of the result has its style: a picture of the result's proportions, by its alpha channel or its
             lightness, or one of `RAMPS`. None selects what no mask of another style image does.
         style_mask: which part of the style image counts, likewise of its proportions; None is all.
+        mask_color: a color, as in CSS, if the masks are maps of areas of even colors: that of the area to select.
         layers: layers at which it counts, or blocks such as "block1"; () is all. The image that counts at the first of
             the style layers gives the colors, that at the last one the nearest neighbors.
     """
@@ -44,14 +45,28 @@ class Style(CheckedFields):
     scale: float = field(1.0, low=0.1, high=10.0)
     mask: Any = None
     style_mask: Any = None
+    mask_color: str = field("")
     layers: tuple[str, ...] = field((), choices=(*_BLOCKS, *layer_names()))
+
+    def __post_init__(self) -> None:
+        """Checks every field."""
+        super().__post_init__()
+        if self.mask_color:
+            images.parse_color(self.mask_color, name="mask_color")
+            if not self.is_masked() or any(self._is_ramp(mask) for mask in (self.mask, self.style_mask)):
+                raise UsageError("`mask_color` selects an area of a `mask` or `style_mask`; give that file as well.")
+
+    @staticmethod
+    def _is_ramp(mask: Any) -> bool:
+        return isinstance(mask, str) and mask in RAMPS
 
     @property
     def mask_key(self) -> Any:
-        """The same for style images with the same mask: None without one, a path, or the identity of an object."""
+        """The same for style images with the same mask; None without one."""
         if self.mask is None:
             return None
-        return os.fspath(self.mask) if isinstance(self.mask, (str, os.PathLike)) else id(self.mask)
+        source = os.fspath(self.mask) if isinstance(self.mask, (str, os.PathLike)) else id(self.mask)
+        return source, self.mask_color
 
     def is_masked(self) -> bool:
         """Returns whether only a part of the result or of the style image counts."""
@@ -64,8 +79,9 @@ class Style(CheckedFields):
     def record(self) -> dict[str, Any]:
         """Returns the fields other than pictures, as JSON values."""
         masks = {"mask": self.mask, "style_mask": self.style_mask}
-        ramps = {name: mask for name, mask in masks.items() if isinstance(mask, str) and mask in RAMPS}
-        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers), **ramps}
+        chosen = {name: mask for name, mask in masks.items() if self._is_ramp(mask)}
+        chosen |= {"mask_color": self.mask_color} if self.mask_color else {}
+        return {"weight": self.weight, "scale": self.scale, "layers": list(self.layers), **chosen}
 
 
 class Shares(NamedTuple):
@@ -201,11 +217,12 @@ def parse_style(text: str) -> Style:
         "layers": lambda value: value.split("+"),
         "mask": str,
         "style_mask": str,
+        "mask_color": str,
     }
     changes: dict[str, Any] = {}
     for name, _, value in (part.partition("=") for part in found[2].split(",")):
         if name not in read:
-            raise UsageError(f"{text}: a style image has weight, scale, layers, mask and style_mask, not {name!r}.")
+            raise UsageError(f"{text}: a style image has {', '.join(read)}, but no {name!r}.")
         try:
             changes[name] = read[name](value)
         except ValueError:

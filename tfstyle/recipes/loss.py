@@ -215,12 +215,13 @@ class Loss:
         return smallest_side(self.layers())
 
 
-WEAKEST = 0.25
+WEAKEST = 0.4
 """Strength below which the result is mixed with the content image, which it is at strength 0."""
 
-_DECADES, _BEND = 2.75, 1.3
-"""Powers of ten by which the factors at `WEAKEST` are less than at strength 1, and how much slower they change near 1.
-Fitted so that the content error rises evenly (`scripts/measure_strength.py`)."""
+_DECADES, _BEND, _OPACITY = 2.1, 1.2, 1.6
+"""Powers of ten by which the factors at `WEAKEST` are less than at strength 1, how much slower they change near 1, and
+how much slower the opacity changes near 0. Fitted so that the content error rises evenly
+(`scripts/measure_strength.py`); with smaller factors a texture appears in even areas, or does not, by chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +229,7 @@ class TermWeights(CheckedFields):
     """Factors of the loss terms; a term whose factor is 0 is left out.
 
     `strength` multiplies all factors but the content loss's, and the palette's share: the weights of style, neighbors
-    and total variation by 10^(−2.75 ((1 − strength) / 0.75)^1.3), down to strength 0.25.
+    and total variation by 10^(−2.1 ((1 − strength) / 0.6)^1.2), down to strength 0.4.
     """
 
     content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
@@ -254,4 +255,4 @@ class TermWeights(CheckedFields):
 
         Without a content loss, the factors decide nothing, and the images are mixed at any strength.
         """
-        return min(1.0, self.strength / WEAKEST) if self.content_weight else self.strength
+        return min(1.0, self.strength / WEAKEST) ** _OPACITY if self.content_weight else self.strength
