@@ -5,6 +5,9 @@
     python scripts/draw_pictures.py colors notebooks/pictures/colors.jpg --width 240
     python scripts/draw_pictures.py paintings notebooks/pictures/paintings.jpg --width 240
     python scripts/draw_pictures.py masks notebooks/pictures/masks.jpg
+    python scripts/draw_pictures.py strength notebooks/pictures/strength.jpg --width 240
+    python scripts/draw_pictures.py strokes notebooks/pictures/strokes.jpg
+    python scripts/draw_pictures.py batch notebooks/pictures/batch.jpg --width 200
 
 Pictures are kept in --folder and not computed again.
 """
@@ -54,6 +57,16 @@ COLORS = (
 )
 """A label and what differs from the default recipe."""
 
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STROKES = (
+    ("orientation none: the default", {}),
+    ("orientation edges", {"orientation": "edges"}),
+    ("style scale 2", {"style_scale": 2.0}),
+    ("orientation 0", {"orientation": "0"}),
+    ("orientation 45", {"orientation": "45"}),
+    ("orientation 90", {"orientation": "90"}),
+)
+"""A label and what differs from the default recipe."""
 
 BLENDS = (
     ("neuschwanstein", ("The Starry Night", "starry_night")),
@@ -154,12 +167,37 @@ def draw_masks(options):
     return plots.draw_grid(sheet, [label for label, _ in MASKED], columns=2)
 
 
+def draw_strength(options):
+    """Draws a pair at several strengths."""
+    found = [stylize(*PAIRS[0], "balanced", {"strength": strength}, options)[0] for strength in STRENGTHS]
+    labels = [f"strength {strength:g}" for strength in STRENGTHS]
+    return plots.draw_grid([images.fit(image, options.width) for image in found], labels, columns=len(STRENGTHS))
+
+
+def draw_strokes(options):
+    """Draws a pair with strokes of several directions and sizes."""
+    found = [stylize("colosseum", "starry_night", "balanced", overrides, options)[0] for _, overrides in STROKES]
+    return plots.draw_grid(
+        [images.fit(image, options.width) for image in found], [label for label, _ in STROKES], columns=3
+    )
+
+
+def draw_batch(options):
+    """Draws three photographs in four styles, in one pass each."""
+    jobs = [(photograph, painting) for photograph in PHOTOGRAPHS for painting in PAINTINGS]
+    found = [images.fit(stylize(*job, "fast", {}, options)[0], options.width) for job in jobs]
+    return plots.draw_grid(found, [".".join(job) for job in jobs], columns=len(PAINTINGS))
+
+
 SHEETS = {
     "gallery": draw_gallery,
     "mechanisms": draw_mechanisms,
     "colors": draw_colors,
     "paintings": draw_paintings,
     "masks": draw_masks,
+    "strength": draw_strength,
+    "strokes": draw_strokes,
+    "batch": draw_batch,
 }
 
 

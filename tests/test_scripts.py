@@ -215,7 +215,18 @@ def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_
         benchmark.in_child(job, tmp_path)
 
 
-@pytest.mark.parametrize(("sheet", "computed"), [("gallery", 48), ("mechanisms", 18), ("paintings", 10), ("masks", 3)])
+@pytest.mark.parametrize(
+    ("sheet", "computed"),
+    [
+        ("gallery", 48),
+        ("mechanisms", 18),
+        ("paintings", 10),
+        ("masks", 3),
+        ("strength", 5),
+        ("strokes", 6),
+        ("batch", 12),
+    ],
+)
 def test_pictures_of_the_documentation_are_computed_once(sheet, computed, tmp_path, monkeypatch, rng):
     script, seen = load("draw_pictures"), []
 
@@ -235,7 +246,7 @@ def test_pictures_of_the_documentation_are_computed_once(sheet, computed, tmp_pa
     output.unlink()
     script.main()
     assert len(seen) == computed
-    assert images.read(output).image.shape[1] > 100
+    assert images.read(output).image.shape[2] > 100
 
 
 def test_the_pairs_of_a_benchmark_are_all_different(benchmark):
