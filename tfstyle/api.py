@@ -215,9 +215,12 @@ def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
 def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, Any]) -> dict[str, Any]:
     """Describes a run like `records.describe_run`, with the files that its recipe names."""
     init, weights = recipe.start.init, recipe.network.weights
-    pixels = {name: given.image if isinstance(given, Picture) else given for name, given in pictures.items()}
+    given = {
+        name: (source.path or source.image) if isinstance(source, Picture) else source
+        for name, source in pictures.items()
+    }
     named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})
-    return records.describe_run(recipe, inputs=pixels | named, options=options)
+    return records.describe_run(recipe, inputs=given | named, options=options)
 
 
 @functools.cache

@@ -106,10 +106,13 @@ def _run_recipe(options: argparse.Namespace, jobs: Sequence[Job], recipe: Recipe
     """Runs a recipe for each job; returns the outcomes."""
     from tfstyle import api
 
-    def make(job: Job, _: Any) -> None:
+    def read(job: Job) -> Picture:
+        return images.read_and_log(job.content, background=options.background, long_side=recipe.pyramid.size)
+
+    def make(job: Job, content: Picture) -> None:
         job.output.parent.mkdir(parents=True, exist_ok=True)
         api.stylize(
-            job.content,
+            content,
             job.style,
             recipe=recipe,
             output=job.output,
@@ -120,7 +123,7 @@ def _run_recipe(options: argparse.Namespace, jobs: Sequence[Job], recipe: Recipe
             **overrides,
         )
 
-    return batch.run(jobs, make, skip_existing=options.skip_existing)
+    return batch.run(jobs, make, read=read, skip_existing=options.skip_existing)
 
 
 def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
@@ -130,7 +133,7 @@ def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
 
     network = serialization.load(options.model) if options.model else None
     chosen = {name: getattr(options, name) for name in _FAST_FIELDS if name in vars(options)}
-    read_style = functools.lru_cache(maxsize=8)(functools.partial(_read_quietly, background=options.background))
+    read_style = functools.lru_cache(maxsize=8)(functools.partial(images.read_and_log, background=options.background))
 
     def read(job: Job) -> Picture:
         return images.read_and_log(job.content, background=options.background, long_side=chosen.get("size", 0))
@@ -144,11 +147,6 @@ def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
         images.write_result(image, job.output, quality=options.quality, overwrite=options.overwrite)
 
     return batch.run(jobs, make, read=read, write=write, skip_existing=options.skip_existing)
-
-
-def _read_quietly(path: Path, *, background: str) -> Picture:
-    """Reads a style image; what was converted is logged once, not for each job."""
-    return dataclasses.replace(images.read_and_log(path, background=background), notes=(), warnings=())
 
 
 def _report(options: argparse.Namespace, outcomes: Sequence[Outcome], total: int, passed: float) -> None:

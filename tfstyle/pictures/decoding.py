@@ -42,6 +42,7 @@ class Picture:
         orientation: EXIF orientation of the file, 1 to 8; 1 is upright.
         notes: conversions, one phrase each.
         warnings: losses of information, one sentence each.
+        path: path of the file; None for an array or a PIL image.
     """
 
     image: np.ndarray
@@ -54,6 +55,7 @@ class Picture:
     orientation: int = 1
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    path: Path | None = None
 
     @property
     def full_size(self) -> tuple[int, int]:
