@@ -2,8 +2,10 @@
 
     python scripts/stress.py threads    # 8 threads x 20 pictures, 5 sizes, 3 recipes: bit-identical to single runs
     python scripts/stress.py memory     # 60 calls over 6 recipes and 20 sizes; resident memory after every tenth call
+    python scripts/stress.py batch      # 200 pictures by `tfstyle batch`, with a recipe and in one pass, and one by one
 
-Prints one line per result and ends with exit code 1 if a picture differs or memory grows.
+Prints one line per result and ends with exit code 1 if a picture differs, memory grows, or a batch takes longer than
+its pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ import argparse
 import gc
 import itertools
 import os
+import statistics
 import sys
+import tempfile
+import time
 from concurrent import futures
 from pathlib import Path
 
@@ -24,7 +29,8 @@ PHOTOGRAPHS = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
 PAINTINGS = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
 WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "anish")
 MEMORY_LIMIT = 1.10
-"""Largest allowed ratio of the resident memory after any tenth call to that after the first ten calls."""
+"""Largest allowed ratio of the resident memory after any tenth call to that after the first ten calls; of batches, that of
+the memory after the last tenth to that after the second one, and of their time to that of the single pictures."""
 
 
 def paint(job):
@@ -72,15 +78,48 @@ def memory(count):
     return max(after) / after[0]
 
 
+def batch(count):
+    """Stylizes a folder in shards and its pictures one by one; returns the greatest ratio of memory and of time."""
+    from tfstyle import api, cli, images, one_pass
+
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        photos, painting = Path(folder) / "photos", images.SAMPLES / PAINTINGS[0]
+        photos.mkdir()
+        for index in range(count):
+            picture = images.read(images.SAMPLES / PHOTOGRAPHS[index % 3], long_side=160).image
+            images.write(images.fit(picture, SIZES[index % 5]), photos / f"{index:03}.png")
+        ways = {"--fast": (one_pass.stylize_fast, {}), "--recipe=draft": (api.stylize, {"recipe": "draft"})}
+        for option, (function, overrides) in ways.items():
+            after, seconds = [], []
+            for shard in range(1, 11):
+                words = ["batch", str(photos), "--styles", str(painting), option, "-o", f"{folder}/{option}"]
+                began = time.perf_counter()
+                code = cli.main([*words, "-q", "--shard", f"{shard}/10"])
+                seconds.append(time.perf_counter() - began)
+                after.append(resident_megabytes())
+                alone = time.perf_counter()
+                for path in sorted(photos.iterdir())[shard - 1 :: 10]:
+                    function(path, painting, output=f"{folder}/alone.png", overwrite=True, **overrides)
+                seconds.append(seconds.pop() / (time.perf_counter() - alone))
+                print(
+                    f"batch {option}: exit code {code}, {after[-1]:.0f} MB, {seconds[-1]:.2f} of the time", flush=True
+                )
+            ratios += [after[-1] / after[1], statistics.median(seconds)]
+    return max(ratios)
+
+
 def main():
     """Reads the options and runs the test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("threads", "memory"))
-    parser.add_argument("--count", type=int, help="pictures [160 for threads, 60 for memory]")
+    parser.add_argument("what", choices=("threads", "memory", "batch"))
+    parser.add_argument("--count", type=int, help="pictures [160 for threads, 60 for memory, 200 for batch]")
     parser.add_argument("--workers", type=int, default=8, help="threads [8]")
     options = parser.parse_args()
     if options.what == "threads":
         failed = threads(options.count or 160, options.workers) > 0
+    elif options.what == "batch":
+        failed = batch(options.count or 200) > MEMORY_LIMIT
     else:
         failed = memory(options.count or 60) > MEMORY_LIMIT
     sys.exit(failed)
