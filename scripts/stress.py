@@ -29,8 +29,8 @@ PHOTOGRAPHS = ("chelsea.jpg", "colosseum.jpg", "neuschwanstein.jpg")
 PAINTINGS = ("starry_night.jpg", "harvest.jpg", "night_cafe.jpg", "cafe_terrace.jpg")
 WIDE_RECIPES = (*RECIPES, "tensorflow-tutorial", "d2l", "anish")
 MEMORY_LIMIT = 1.10
-"""Largest allowed ratio of the resident memory after any tenth call to that after the first ten calls; of batches, that of
-the memory after the last tenth to that after the second one, and of their time to that of the single pictures."""
+"""Largest allowed ratio of the resident memory after any tenth call to that after the first ten calls; of batches, that
+of the memory after the last tenth to that after the second one, and of their time to that of the single pictures."""
 
 
 def paint(job):
