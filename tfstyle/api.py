@@ -18,6 +18,7 @@ from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, UsageError
+from tfstyle.faces import check_protect, find_protected, is_faces, name_protected
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
@@ -79,7 +80,7 @@ def stylize(
         memory: what the run should take at most, in bytes or as "4GB"; None takes what is free. What needs more is
             computed in tiles, in up to twice the time, with the same result up to rounding.
         background: color behind transparent parts, as in CSS.
-        protect: a mask of what stays as in the content image, as for `Style.mask`; None protects nothing.
+        protect: a mask of what stays as in the content image, as for `Style.mask`, or "faces"; None protects nothing.
         feather: standard deviation by which masks are blurred, as a fraction of the long side.
         keep_alpha: write the alpha channel of the content image to the file.
         quality: quality of a written JPEG, WebP or AVIF, 1 to 100.
@@ -105,6 +106,7 @@ def stylize(
     chosen = get_recipe(recipe, **overrides)
     styles = as_styles(style)
     chosen = check_styles(styles, chosen, protect=protect, feather=feather)
+    check_protect(protect)
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
@@ -129,7 +131,8 @@ def stylize(
         init = images.read_and_log(start, background=background, long_side=max(content_sides)).image
     for picture, size in ((content_picture, content_sides), *read):
         _check_size(picture, size, chosen.loss.smallest_side())
-    masked = read_masks(styles, content_sides, protect=protect, feather=feather)
+    protected = find_protected(protect, content_picture.image)
+    masked = read_masks(styles, content_sides, protect=protected, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
     levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit)
     transfer = _transfer(chosen)
@@ -146,8 +149,9 @@ def stylize(
     if output is not None or record is not None:
         made = _describe(
             replace(chosen, {"size": max(content_sides), **transfer.settings}),
-            {"content": content, **name_pictures(styles), **({} if protect is None else {"protect": protect})},
+            {"content": content, **name_pictures(styles), **name_protected(protect)},
             options={"background": background, "keep_alpha": keep_alpha, "quality": quality, "feather": feather}
+            | ({"protect": protect} if is_faces(protect) else {})
             | {"styles": [each.record() for each in styles]}
             | ({"memory": limit} if any(level.tile for level in levels) else {}),
         )

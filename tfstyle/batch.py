@@ -64,8 +64,8 @@ def find_contents(sources: Sequence[Path], *, output: Path) -> list[tuple[Path, 
     """Finds the content images of a batch.
 
     Args:
-        sources: pictures, and folders that are searched with all folders in them: for files that are named as pictures
-            are, whether or not they can be read, but not for those whose names begin with a dot.
+        sources: pictures, and folders that are searched with all folders in them, but for files and folders whose
+            names begin with a dot. Damaged pictures are found as well, by their names.
         output: the folder of the results, which is not searched.
 
     Returns:
@@ -87,7 +87,7 @@ def find_contents(sources: Sequence[Path], *, output: Path) -> list[tuple[Path, 
                 name for name in inside if name[0] != "." and (Path(folder) / name).resolve() != output.resolve()
             )
             for path in (Path(folder) / name for name in sorted(names)):
-                if path.suffix and path.name[0] != "." and images.is_named_picture(path):
+                if path.name[0] != "." and images.is_picture(path):
                     found.setdefault(path, Path(folder).relative_to(source))
     if not found:
         raise InputError(f"{', '.join(map(str, sources))}: no picture; give pictures or folders.")

@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import mimetypes
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +33,10 @@ _log = logging.getLogger("tfstyle")
 
 SAMPLES = Path(__file__).parent / "data" / "samples"
 """Folder of the sample pictures in the package, free to redistribute: three photographs and four paintings."""
+
+
+_SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|tiff?|avif|hei[cf]|gif|bmp|dib|p[pgbn]m)", re.IGNORECASE)
+"""Suffix of a format that is read."""
 
 
 def read(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
@@ -59,7 +64,7 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, os.PathLike)):
-        picture = dataclasses.replace(decoding.decode(Path(source), long_side=long_side), path=Path(source))
+        picture = decoding.decode(Path(source), long_side=long_side)
     elif isinstance(source, Image.Image):
         picture = decoding.decode_pil(source, long_side=long_side)
     else:
@@ -105,12 +110,19 @@ def find_pictures(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
         try:
             yield path, decoding.probe(path, long_side=1)
         except InputError as error:
-            _log.warning("passed over %s", error if is_named_picture(path) else f"{path}: is not a picture.")
+            kind = mimetypes.guess_type(path.name)[0] or "image"
+            _log.warning("passed over %s", error if kind.startswith("image") else f"{path}: is not a picture.")
 
 
-def is_named_picture(path: Path) -> bool:
-    """Returns whether a file could be a picture by its name; one without a known suffix could."""
-    return (mimetypes.guess_type(path.name)[0] or "image").startswith("image")
+def is_picture(path: Path) -> bool:
+    """Returns whether a file is a picture by its name, even if it is damaged, or can be read as one."""
+    if _SUFFIX.fullmatch(path.suffix):
+        return True
+    try:
+        decoding.probe(path, long_side=1)
+    except InputError:
+        return False
+    return True
 
 
 def parse_color(text: str, *, name: str = "background") -> tuple[int, int, int]:

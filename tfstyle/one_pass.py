@@ -13,6 +13,7 @@ from tfstyle import environment, images
 from tfstyle.color import keep_colors, recolor_style
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError, WeightsError
+from tfstyle.faces import check_protect, find_protected
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.adain import AdaINDecoder, load_adain
 from tfstyle.feedforward.inference import OnePassNetwork
@@ -82,6 +83,7 @@ def stylize_fast(
     if any(style.layers or style.style_mask is not None for style in styles):
         raise UsageError("one pass has no loss: leave out `layers` and `style_mask` of a style image.")
     check_feather(feather)
+    check_protect(protect)
     blend = divide_weight(styles) if styles else None
     options = Options(blend=blend, strength=strength, seed=seed, transform=transform, precision=precision, tile=tile)
     network.check_options(len(styles), options)
@@ -93,6 +95,7 @@ def stylize_fast(
     image = _read_content(content, size, background)
     style_images = [_read_style(style, background) for style in styles]
     recolor = functools.partial(recolor_style, content=image, color=colors.color, strength=colors.color_strength)
+    protect = find_protected(protect, image.numpy())
     masked = read_masks(styles, sides(image), protect=protect, feather=feather)
     recolored = [
         dataclasses.replace(style, picture=np.asarray(recolor(picture)))

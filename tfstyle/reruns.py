@@ -91,7 +91,7 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
             )
             for name, part in zip(name_styles(parts), parts, strict=True)
         ],
-        "protect": inputs.get("protect"),
+        "protect": inputs.get("protect", record["options"].get("protect")),
         "recipe": recipe,
         "size": recipe.pyramid.size,
         **{name: record["options"][name] for name in ("background", "keep_alpha", "quality")},

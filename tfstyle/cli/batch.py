@@ -107,7 +107,8 @@ def _run_recipe(options: argparse.Namespace, jobs: Sequence[Job], recipe: Recipe
     from tfstyle import api
 
     def read(job: Job) -> Picture:
-        return images.read_and_log(job.content, background=options.background, long_side=recipe.pyramid.size)
+        picture = images.read_and_log(job.content, background=options.background, long_side=recipe.pyramid.size)
+        return dataclasses.replace(picture, path=job.content)  # As the record of a single run.
 
     def make(job: Job, content: Picture) -> None:
         job.output.parent.mkdir(parents=True, exist_ok=True)

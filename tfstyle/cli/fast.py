@@ -10,6 +10,7 @@ from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import join_names, result_path
 from tfstyle.errors import InputError, UsageError
+from tfstyle.faces import check_protect, name_protected
 from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.styles import as_styles, name_pictures, parse_style
@@ -25,9 +26,10 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("give a style image, or a network with --model NAME.")
     if content.is_dir():
         raise InputError(f"{content}: is a folder; give a picture, tfstyle batch --fast takes folders.")
-    protected = [options.protect] if options.protect else []
+    check_protect(options.protect)
     decoding.probe(content, long_side=1)
-    for path in (*name_pictures(as_styles(styles)).values(), *protected):  # Read at their own size.
+    pictures = name_pictures(as_styles(styles)) | name_protected(options.protect)
+    for path in pictures.values():  # Read at their own size.
         decoding.probe(Path(path))
     output = result_path(options, content, join_names(styles) or Path(options.model).stem)
     facts = {"model": options.model, "size": options.size, "seed": options.seed}

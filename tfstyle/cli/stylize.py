@@ -19,6 +19,7 @@ from tfstyle import files, images, records, weights
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
+from tfstyle.faces import check_protect, name_protected
 from tfstyle.fields import parse_bytes
 from tfstyle.pictures import decoding, encoding
 from tfstyle.recipes.catalog import get_recipe
@@ -220,11 +221,12 @@ def check_pictures(options: argparse.Namespace, recipe: Recipe) -> tuple[Path, l
     content = images.SAMPLES / "neuschwanstein.jpg" if options.content is None else Path(options.content)
     styles = list(map(parse_style, options.styles)) or [Style(images.SAMPLES / "starry_night.jpg")]
     every, protect = as_styles(styles), vars(options).get("protect")
+    check_protect(protect)
     check_styles(every, recipe, protect=protect, feather=vars(options).get("feather", 0.0))
     if content.is_dir():
         raise InputError(f"{content}: is a folder; give a picture, tfstyle batch takes folders.")
     started_from = [] if recipe.start.init in STARTS else [recipe.start.init]
-    for path in (content, *name_pictures(every).values(), *started_from, *([protect] if protect else [])):
+    for path in (content, *name_pictures(every).values(), *started_from, *name_protected(protect).values()):
         decoding.probe(Path(path), long_side=1)
     weights.check(recipe.network.weights)
     return content, styles

@@ -42,7 +42,7 @@ class Picture:
         orientation: EXIF orientation of the file, 1 to 8; 1 is upright.
         notes: conversions, one phrase each.
         warnings: losses of information, one sentence each.
-        path: path of the file; None for an array or a PIL image.
+        path: the file to which a record of a result refers, in place of the pixels; None for the pixels.
     """
 
     image: np.ndarray
