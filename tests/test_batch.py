@@ -89,6 +89,9 @@ def test_pairs_are_read_beside_their_file(folder):
     (one, style), (two, _) = batch.read_pairs(table)
     assert (one, two) == (folder / "photos/a.jpg", folder / "photos/trip/b.jpg")
     assert (style.picture, style.scale) == (folder / "art/x.jpg", 2.0)
+    table.write_text('content,style\nphotos/a.jpg,"art/x.jpg:mask=art/y.jpg,style_mask=left"\n')
+    ((_, style),) = batch.read_pairs(table)
+    assert (style.mask, style.style_mask) == (folder / "art/y.jpg", "left")
 
 
 @pytest.mark.parametrize(
@@ -185,10 +188,13 @@ def test_table_and_index_name_every_job(tmp_path, rng):
     jobs = jobs_of(tmp_path / "a b", 3)
     jobs[0].output.parent.mkdir()
     images.write(image(rng, 300, 400), jobs[0].output)
+    jobs.append(Job(tmp_path / "d.jpg", None, tmp_path / "damaged.png"))
+    jobs[-1].output.write_bytes(b"damaged")
     outcomes = [
         Outcome(jobs[0], "done", 1.234),
         Outcome(jobs[1], "failed", 0.5, 'a "quoted" <cause>, with a comma'),
         Outcome(Job(jobs[2].content, None, jobs[2].output), "skipped"),
+        Outcome(jobs[-1], "skipped"),
     ]
     table, index = (batch.report_path(tmp_path, name, "2/3") for name in (batch.TABLE, batch.INDEX))
     assert (table.name, index.name) == ("results-2-of-3.csv", "index-2-of-3.html")
@@ -196,10 +202,10 @@ def test_table_and_index_name_every_job(tmp_path, rng):
         batch.write_table(table, outcomes)
         batch.write_index(index, outcomes)
     rows = list(csv.DictReader(table.open(newline="")))
-    assert [row["status"] for row in rows] == ["done", "failed", "skipped"]
+    assert [row["status"] for row in rows] == ["done", "failed", "skipped", "skipped"]
     assert (rows[0]["output"], rows[0]["seconds"], rows[1]["message"]) == ("a b/0.png", "1.2", outcomes[1].message)
     page = index.read_text()
-    assert page.count("<figure>") == 2  # The third has no file.
+    assert page.count("<figure>") == 3  # The third has no file.
     assert 'href="a%20b/0.png"' in page
     assert "&lt;cause&gt;" in page
     assert len(page) < 80_000

@@ -45,10 +45,11 @@ def test_a_batch_goes_on_where_it_was_stopped(night, tmp_path, capsys, monkeypat
     stylize, made = api.stylize, []
 
     def stopped(content, style, **options):
-        made.append(options["output"].name)
-        if len(made) == 3:
-            raise KeyboardInterrupt
-        return stylize(content, style, **options)
+        made.append(options["output"].name.replace(".unfinished", ""))
+        return stylize(content, style, callbacks=[interrupt] if len(made) == 3 else [], **options)
+
+    def interrupt(step):
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(api, "stylize", stopped)
     assert cli.main([*night, "-q"]) == 130
@@ -56,9 +57,12 @@ def test_a_batch_goes_on_where_it_was_stopped(night, tmp_path, capsys, monkeypat
         "2 of 6 pictures are in " + str(tmp_path / "out") + "; --skip-existing goes on.\n"
     )
     assert [row["status"] for row in table(tmp_path)] == ["done"] * 2
+    pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert pictures == ["a.x.png", "a.y.png", "c.x.unfinished.png"]
     assert cli.main([*night, "-q", "--skip-existing"]) == 0
     assert made[3:] == ["c.x.png", "c.y.png", "d.x.png", "d.y.png"]
     assert [row["status"] for row in table(tmp_path)] == ["skipped"] * 2 + ["done"] * 4
+    assert not list((tmp_path / "out").glob("*unfinished*"))
 
 
 @pytest.mark.parametrize("fast", [(), ("--fast", "--size", "40")])
@@ -118,6 +122,8 @@ def test_pairs_and_a_network_of_one_style(night, tmp_path, capsys):
         (["--pairs", "p.csv"], 3, "p.csv: is no CSV file"),
         (["PHOTOS", "--styles", "X", "--shard", "3/2"], 2, "--shard should be I/N"),
         (["PHOTOS", "--styles", "X", "--fast", "--steps", "3"], 2, "--steps is for a recipe's runs, not for one pass"),
+        (["PHOTOS", "--styles", "X:layers=block1", "--fast"], 2, "one pass has no loss"),
+        (["PHOTOS", "--styles", "X:mask=none.png"], 3, "no such file"),
         (["PHOTOS", "--styles", "X", "--memory", "much"], 2, "--memory should be an amount"),
         (["PHOTOS", "--styles", "X", "-o", "PHOTOS"], 2, "is the folder of the pictures"),
     ],
@@ -126,7 +132,7 @@ def test_refused_in_one_line_before_anything_is_made(words, code, message, night
     monkeypatch.setattr("tfstyle.cli.batch.quiet_tensorflow", None)
     (tmp_path / "empty").mkdir()
     places = {"PHOTOS": tmp_path / "photos", "EMPTY": tmp_path / "empty", "X": tmp_path / "x.png"}
-    typed = [str(places.get(word, word)) for word in words]
+    typed = [str(places.get(word, word)).replace("X:", f"{places['X']}:") for word in words]
     before = sorted(tmp_path.rglob("*"))
     assert_one_line(capsys, cli.main(["batch", "-o", str(tmp_path / "out"), *typed]), code, message)
     assert sorted(tmp_path.rglob("*")) == before

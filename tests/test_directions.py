@@ -84,6 +84,16 @@ def test_the_target_of_an_angle_is_that_of_the_strokes_with_this_direction(mini_
     assert np.linalg.norm(asked - lying) < 0.3 * np.linalg.norm(both - lying)
 
 
+@pytest.mark.parametrize("orientation", ["edges", "30"])
+def test_twice_the_same_painting_is_that_painting(orientation, mini_transfer, rng):
+    content, painting = image(rng, 48, 64), image(rng, 40, 70)
+    recipe = mini_recipe(orientation=orientation, scale_steps=(3,))
+    alone, twice = (
+        list(mini_transfer(recipe).steps(content, styles))[-1].image for styles in ([painting], [painting] * 2)
+    )
+    np.testing.assert_allclose(alone, twice, atol=1e-5)
+
+
 def energies(result):
     """Energy across lying and across standing stripes."""
     return [float(np.mean(np.diff(result, axis=axis) ** 2)) for axis in (1, 2)]

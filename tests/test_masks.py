@@ -56,6 +56,13 @@ def test_a_color_selects_an_area_of_a_map(tmp_path):
         [Style("a", mask=colors, mask_color=color) for color in ("red", "blue")], (40, 60), feather=0
     )
     assert masks.unite(found).owners == [0, 1]
+    near, names = np.float32([[[1.0, 0.84, 0.0], [1.0, 1.0, 0.0]]]), ("gold", "yellow")
+    gold, yellow = (masks.read_mask(near, (1, 2), color=color, others=names) for color in names)
+    np.testing.assert_array_equal(np.ravel(gold), [1.0, 0.0])
+    np.testing.assert_array_equal(np.ravel(yellow), [0.0, 1.0])
+    same = [Style("a", mask="map.png", mask_color=color).mask_key for color in ("red", "Red", "#ff0000")]
+    assert len(set(same)) == 1
+    Style("a", mask="left", style_mask="map.png", mask_color="red")
     with pytest.raises(InputError, match="has no area of the color green"):
         masks.read_mask(tmp_path / "map.png", (40, 60), color="green")
     with pytest.raises(UsageError, match="`mask_color` selects an area"):

@@ -7,6 +7,7 @@ from conftest import image, mini_recipe, miniature
 from tfstyle import api, sweeps, transfer
 from tfstyle.callbacks import History
 from tfstyle.errors import OutputError, UsageError
+from tfstyle.styles import Style
 
 
 @pytest.fixture
@@ -69,6 +70,13 @@ def test_a_wrong_value_is_found_before_the_first_run(built, rng):
     ):
         with pytest.raises(ValueError, match=message):
             next(sweeps.sweep(None, None, vary=vary, recipe=RECIPE))
+    assert not built
+
+
+def test_a_value_that_masks_exclude_is_found_before_the_first_run(built, rng):
+    styles = [Style(image(rng)[0], mask="left")]
+    with pytest.raises(UsageError, match="`orientation` needs the whole images"):
+        next(sweeps.sweep(image(rng)[0], styles, vary={"orientation": ["none", "edges"]}, recipe=RECIPE))
     assert not built
 
 

@@ -220,7 +220,7 @@ def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, An
     """Describes a run like `records.describe_run`, with the files that its recipe names."""
     init, weights = recipe.start.init, recipe.network.weights
     given = {
-        name: (source.path or source.image) if isinstance(source, Picture) else source
+        name: (source.source or source.image) if isinstance(source, Picture) else source
         for name, source in pictures.items()
     }
     named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from tfstyle import files, images
 from tfstyle.errors import InputError, OutputError, TfstyleError, UsageError
 from tfstyle.pictures import encoding
-from tfstyle.styles import Style, as_styles, parse_style
+from tfstyle.styles import RAMPS, Style, as_styles, parse_style
 
 TABLE, INDEX = "results.csv", "index.html"
 """The files of a batch beside its results."""
@@ -110,8 +110,13 @@ def read_pairs(path: Path) -> list[tuple[Path, Style]]:
         if not row.get("content") or not row.get("style"):
             raise InputError(f"{path}: line {number} has no content or no style; name both columns in the first line.")
         style = parse_style(str(row["style"]))
-        pairs.append((path.parent / str(row["content"]), replace(style, picture=path.parent / style.picture)))
-        for given in (pairs[-1][0], pairs[-1][1].picture):
+        beside = {
+            name: path.parent / given
+            for name in ("picture", "mask", "style_mask")
+            if (given := getattr(style, name)) is not None and given not in RAMPS
+        }
+        pairs.append((path.parent / str(row["content"]), replace(style, **beside)))
+        for given in (pairs[-1][0], *beside.values()):
             if not given.is_file():
                 raise InputError(f"{path}: line {number} names {given}, which is no file.")
     if not pairs:
@@ -270,7 +275,11 @@ def write_index(path: Path, outcomes: Sequence[Outcome]) -> None:
         if status == "failed":
             figures.append(f"<figure><figcaption>{name}<br>{html.escape(message)}</figcaption></figure>")
         elif job.output.exists():
-            thumbnail = images.fit(images.read(job.output, long_side=THUMBNAIL).image, THUMBNAIL)
+            try:
+                thumbnail = images.fit(images.read(job.output, long_side=THUMBNAIL).image, THUMBNAIL)
+            except InputError as error:
+                figures.append(f"<figure><figcaption>{name}<br>{html.escape(str(error))}</figcaption></figure>")
+                continue
             jpeg = encoding.encode(encoding.to_uint8(thumbnail.numpy()[0]), "JPEG", quality=80)
             source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
             picture = f'<a href="{link}"><img src="{source}" alt="{name}"></a>'

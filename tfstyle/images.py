@@ -78,12 +78,7 @@ def read(source: Any, *, background: str = "white", long_side: int = 0) -> Pictu
 
 
 def read_and_log(source: Any, *, background: str = "white", long_side: int = 0) -> Picture:
-    """Reads a picture like `read`, and logs its notes (level INFO) and warnings (level WARNING).
-
-    A `Picture` is returned as it is, and its notes are not logged again.
-    """
-    if isinstance(source, Picture):
-        return source
+    """Reads a picture like `read`, and logs its notes (level INFO) and warnings (level WARNING)."""
     picture = read(source, background=background, long_side=long_side)
     what = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the picture given"
     for note in picture.notes:

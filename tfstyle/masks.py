@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class Drawn(NamedTuple):
     owners: list[int]
 
 
-def read_mask(source: Any, size: tuple[int, int], *, color: str = "") -> tf.Tensor:
+def read_mask(source: Any, size: tuple[int, int], *, color: str = "", others: Iterable[str] = ()) -> tf.Tensor:
     """Reads a mask.
 
     Args:
@@ -47,6 +48,7 @@ def read_mask(source: Any, size: tuple[int, int], *, color: str = "") -> tf.Tens
             `styles.RAMPS`, which is 1 at that edge and 0 at the opposite one.
         size: (height, width) of the picture that is masked, to which the mask is resized.
         color: if the picture is a map of areas of even colors, that of the area to select.
+        others: further colors that areas of the map have; an area belongs to the nearest one.
 
     Returns:
         float32 [1, height, width, 1] in [0, 1].
@@ -64,7 +66,7 @@ def read_mask(source: Any, size: tuple[int, int], *, color: str = "") -> tf.Tens
             f"{what} is {width}x{height} and its picture {wanted_width}x{wanted_height}; give one of its proportions."
         )
     if color:
-        values = _area(picture.image, color)
+        values = _area(picture.image, color, others)
         if not values.any():
             raise InputError(f"{what} has no area of the color {color}; give one of its colors as `mask_color`.")
         return images.resize(values, *size)
@@ -74,11 +76,15 @@ def read_mask(source: Any, size: tuple[int, int], *, color: str = "") -> tf.Tens
     return images.resize(values, *size)
 
 
-def _area(image: np.ndarray, color: str) -> np.ndarray:
-    """Returns a mask of where an image has a color, 0 or 1."""
-    wanted = np.array(images.parse_color(color), np.float32) / 255.0
-    selected: np.ndarray = (np.linalg.norm(image - wanted, axis=-1, keepdims=True) < _NEAR).astype(np.float32)
-    return selected
+def _area(image: np.ndarray, color: str, others: Iterable[str]) -> np.ndarray:
+    """Returns a mask of where an image has a color rather than another one, 0 or 1."""
+
+    def distance(name: str) -> Any:
+        return np.linalg.norm(image - np.array(images.parse_color(name), np.float32) / 255.0, axis=-1, keepdims=True)
+
+    wanted = distance(color)
+    nearest = functools.reduce(np.minimum, map(distance, others), wanted)
+    return np.where((wanted < _NEAR) & (wanted <= nearest), np.float32(1.0), np.float32(0.0))
 
 
 def _ramp(edge: str, size: tuple[int, int]) -> tf.Tensor:
@@ -108,8 +114,9 @@ def read_masks(styles: Sequence[Style], size: tuple[int, int], *, protect: Any =
     if protect is None and not any(style.is_masked() for style in styles):
         return list(styles)
     free = 1.0 if protect is None else unprotected(protect, size, feather=feather)
+    colors = [style.mask_color for style in styles if style.mask_color]
     masks = {
-        style.mask_key: _read_soft(style.mask, size, feather, color=style.mask_color)
+        style.mask_key: _read_soft(style.mask, size, feather, color=style.mask_color, others=colors)
         for style in {style.mask_key: style for style in styles}.values()
         if style.mask is not None
     }
@@ -124,8 +131,8 @@ def unprotected(protect: Any, size: tuple[int, int], *, feather: float) -> tf.Te
     return 1.0 - _read_soft(protect, size, feather)
 
 
-def _read_soft(source: Any, size: tuple[int, int], feather: float, *, color: str = "") -> tf.Tensor:
-    return blur(read_mask(source, size, color=color), sigma=max(feather * max(size), 1e-3))
+def _read_soft(source: Any, size: tuple[int, int], feather: float, **areas: Any) -> tf.Tensor:
+    return blur(read_mask(source, size, **areas), sigma=max(feather * max(size), 1e-3))
 
 
 def unite(styles: Sequence[Style]) -> Drawn | None:

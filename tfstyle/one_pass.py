@@ -23,7 +23,7 @@ from tfstyle.levels import scale
 from tfstyle.limits import MAX_PIXELS
 from tfstyle.masks import composite, read_masks, unite, unprotected
 from tfstyle.recipes.parts import ColorTransfer
-from tfstyle.styles import Style, as_styles, check_feather, divide_weight
+from tfstyle.styles import Style, as_styles, check_feather, check_one_pass, divide_weight
 from tfstyle.tensors import sides
 
 
@@ -80,8 +80,7 @@ def stylize_fast(
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
     network = _network(model)
     styles = as_styles(styles)
-    if any(style.layers or style.style_mask is not None for style in styles):
-        raise UsageError("one pass has no loss: leave out `layers` and `style_mask` of a style image.")
+    check_one_pass(styles)
     check_feather(feather)
     check_protect(protect)
     blend = divide_weight(styles) if styles else None

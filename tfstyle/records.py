@@ -12,7 +12,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,23 @@ KEYWORD = "tfstyle"
 _PARTS = {"recipe": dict, "inputs": dict, "options": dict, "step": int, "pixels": str}
 
 
+class Source(NamedTuple):
+    """A file as a record describes it.
+
+    Attributes:
+        name: its name without its folder; "" for pixels.
+        sha256: its `fingerprint`.
+    """
+
+    name: str
+    sha256: str
+
+
+def identify(source: Any) -> Source:
+    """Describes a file, or an array or tensor; a `Source` is returned as it is."""
+    return source if isinstance(source, Source) else Source(_name(source), fingerprint(source))
+
+
 def describe_run(
     recipe: Recipe,
     *,
@@ -38,7 +55,8 @@ def describe_run(
 
     Args:
         recipe: the recipe, with the size of the result, and with what "auto" stands for on this machine.
-        inputs: "content" and "style", "style 2" …, and "init" and "weights" where these are files: paths, or pixels.
+        inputs: "content" and "style", "style 2" …, and "init" and "weights" where these are files: paths, pixels, or
+            what `identify` returned for them.
         options: further arguments of `api.stylize`, as JSON values.
     """
     described = recipe.record()
@@ -51,7 +69,7 @@ def describe_run(
         "python": platform.python_version(),
         "machine": platform.machine(),
         "recipe": described,
-        "inputs": {kind: {"name": _name(source), "sha256": fingerprint(source)} for kind, source in inputs.items()},
+        "inputs": {kind: identify(source)._asdict() for kind, source in inputs.items()},
         "options": dict(options),
     }
 

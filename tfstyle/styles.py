@@ -53,7 +53,7 @@ class Style(CheckedFields):
         super().__post_init__()
         if self.mask_color:
             images.parse_color(self.mask_color, name="mask_color")
-            if not self.is_masked() or any(self._is_ramp(mask) for mask in (self.mask, self.style_mask)):
+            if all(mask is None or self._is_ramp(mask) for mask in (self.mask, self.style_mask)):
                 raise UsageError("`mask_color` selects an area of a `mask` or `style_mask`; give that file as well.")
 
     @staticmethod
@@ -66,7 +66,7 @@ class Style(CheckedFields):
         if self.mask is None:
             return None
         source = os.fspath(self.mask) if isinstance(self.mask, (str, os.PathLike)) else id(self.mask)
-        return source, self.mask_color
+        return source, images.parse_color(self.mask_color) if self.mask_color else ()
 
     def is_masked(self) -> bool:
         """Returns whether only a part of the result or of the style image counts."""
@@ -137,6 +137,12 @@ def check_styles(styles: Sequence[Style], recipe: Recipe, *, protect: Any = None
     for group in groups.values() or [[]]:
         find_shares(group, recipe.loss)
     return recipe
+
+
+def check_one_pass(styles: Sequence[Style]) -> None:
+    """Raises UsageError if a style image has fields that a network in one pass cannot use."""
+    if any(style.layers or style.style_mask is not None for style in styles):
+        raise UsageError("one pass has no loss: leave out `layers` and `style_mask` of a style image.")
 
 
 def check_feather(feather: float) -> None:

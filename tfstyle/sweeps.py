@@ -17,6 +17,7 @@ from tfstyle.environment import tf
 from tfstyle.errors import OutputError, UsageError
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.recipe import Overrides, Recipe, replace
+from tfstyle.styles import as_styles, check_styles
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -118,8 +119,9 @@ def sweep(
         raise UsageError("`make_callbacks` should be a function from a run's label to that run's callbacks.")
     base = get_recipe(recipe)
     grid = expand_grid(base, vary)
-    for values in grid:
-        replace(base, {**overrides, **values})  # Raises an error for an invalid override before the first run.
+    styles = as_styles(style)
+    for values in grid:  # What cannot be run is refused before the first run.
+        check_styles(styles, replace(base, {**overrides, **values}), feather=0.0)
     folder = None if checkpoint is None else Path(checkpoint)
     if folder is None and resume:
         raise UsageError("`resume` needs the folder of the checkpoints as `checkpoint`.")
@@ -133,7 +135,7 @@ def sweep(
             if folder is not None:
                 own = folder / f"{number:03d}"
                 chosen |= {"checkpoint": own, "checkpoint_every": checkpoint_every, "resume": holds_one(own)}
-            image = api.stylize(content, style, recipe=base, callbacks=observers, background=background, **chosen)
+            image = api.stylize(content, styles, recipe=base, callbacks=observers, background=background, **chosen)
             yield SweepRun(name, values, image, history.rows)
 
 

@@ -301,7 +301,7 @@ class Transfer:
             InputError: if an image is too small for the network.
         """
         check_sizes(self.model.vgg, content, *styles)
-        regions = share_regions(self.model.vgg, content, styles, loss=self._loss) if regions is None else regions
+        found = share_regions(self.model.vgg, content, styles, loss=self._loss) if regions is None else list(regions)
         shares = shares or divide(as_styles(styles), self._loss, None)[1]
         image = content if image is None else image
         if tile is not None:
@@ -313,13 +313,13 @@ class Transfer:
                 content,
                 list(styles),
                 image=image,
-                regions=regions,
+                regions=found,
                 shares=shares,
                 see=see,
                 search=search,
             )
         graph = self._targets_graph(len(styles))
-        targets: Targets = graph(content, list(styles), image, regions, shares)
+        targets: Targets = graph(content, list(styles), image, found, shares)
         return targets
 
     def _take_step(

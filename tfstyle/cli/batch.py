@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import functools
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import batch, files, images, weights
+from tfstyle import batch, files, images, records, weights
 from tfstyle.batch import Job, Outcome
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
@@ -21,7 +22,7 @@ from tfstyle.errors import BatchError, Interrupted, OutputError, UsageError
 from tfstyle.pictures import decoding, encoding
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.recipe import OPTIONS, Recipe
-from tfstyle.styles import check_styles
+from tfstyle.styles import check_one_pass, check_styles, name_pictures
 
 _FAST_FIELDS = ("size", "color", "color_strength", "precision")
 """Fields of a recipe that `--fast` uses."""
@@ -93,8 +94,11 @@ def _check(options: argparse.Namespace, recipe: Recipe, jobs: Sequence[Job], *, 
         raise UsageError(f"`{other[0]}` is for a recipe's runs, not for one pass; leave it or --fast out.")
     weights.check(recipe.network.weights)
     for style in {id(job.style): job.style for job in jobs if job.style is not None}.values():
+        if fast:
+            check_one_pass([style])
         check_styles([style], recipe, feather=0.0)
-        decoding.probe(Path(style.picture), long_side=1)
+        for path in name_pictures([style]).values():
+            decoding.probe(Path(path), long_side=1)
     there = [job.output for job in jobs if job.output.exists()]
     if there and not (options.skip_existing or options.overwrite):
         raise OutputError(
@@ -107,22 +111,26 @@ def _run_recipe(options: argparse.Namespace, jobs: Sequence[Job], recipe: Recipe
     from tfstyle import api
 
     def read(job: Job) -> Picture:
-        picture = images.read_and_log(job.content, background=options.background, long_side=recipe.pyramid.size)
-        return dataclasses.replace(picture, path=job.content)  # As the record of a single run.
+        picture = _read(job.content, options.background, recipe.pyramid.size)
+        return dataclasses.replace(picture, source=records.identify(job.content))  # As in the record of a single run.
 
     def make(job: Job, content: Picture) -> None:
         job.output.parent.mkdir(parents=True, exist_ok=True)
+        # Where a run that breaks off leaves its image, so that --skip-existing does not take that for the result.
+        name = files.shorten_name(f"{job.output.stem}.unfinished", job.output.suffix)
+        unfinished = job.output.with_name(name)
         api.stylize(
             content,
             job.style,
             recipe=recipe,
-            output=job.output,
+            output=unfinished,
             memory=options.memory,
             background=options.background,
             quality=options.quality,
-            overwrite=options.overwrite,
+            overwrite=True,
             **overrides,
         )
+        os.replace(unfinished, job.output)
 
     return batch.run(jobs, make, read=read, skip_existing=options.skip_existing)
 
@@ -134,10 +142,10 @@ def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
 
     network = serialization.load(options.model) if options.model else None
     chosen = {name: getattr(options, name) for name in _FAST_FIELDS if name in vars(options)}
-    read_style = functools.lru_cache(maxsize=8)(functools.partial(images.read_and_log, background=options.background))
+    read_style = functools.lru_cache(maxsize=8)(functools.partial(_read, background=options.background))
 
     def read(job: Job) -> Picture:
-        return images.read_and_log(job.content, background=options.background, long_side=chosen.get("size", 0))
+        return _read(job.content, options.background, chosen.get("size", 0))
 
     def make(job: Job, content: Picture) -> Any:
         styles = [dataclasses.replace(job.style, picture=read_style(job.style.picture))] if job.style else []
@@ -148,6 +156,12 @@ def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
         images.write_result(image, job.output, quality=options.quality, overwrite=options.overwrite)
 
     return batch.run(jobs, make, read=read, write=write, skip_existing=options.skip_existing)
+
+
+def _read(path: Path, background: str, long_side: int = 0) -> Picture:
+    """Reads a picture; what was converted is logged now, and not when the picture is used."""
+    picture = images.read_and_log(path, background=background, long_side=long_side)
+    return dataclasses.replace(picture, notes=(), warnings=())
 
 
 def _report(options: argparse.Namespace, outcomes: Sequence[Outcome], total: int, passed: float) -> None:

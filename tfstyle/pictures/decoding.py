@@ -42,7 +42,7 @@ class Picture:
         orientation: EXIF orientation of the file, 1 to 8; 1 is upright.
         notes: conversions, one phrase each.
         warnings: losses of information, one sentence each.
-        path: the file to which a record of a result refers, in place of the pixels; None for the pixels.
+        source: the file to which a record of a result refers, from `records.identify`; None for the pixels.
     """
 
     image: np.ndarray
@@ -55,7 +55,7 @@ class Picture:
     orientation: int = 1
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    path: Path | None = None
+    source: Any = None
 
     @property
     def full_size(self) -> tuple[int, int]:
