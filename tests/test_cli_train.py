@@ -145,7 +145,8 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("kind", [pytest.param("fast", marks=pytest.mark.slow), "adain"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fast", "adain"])
 def test_mirrored_trains_on_all_devices(kind, photos, tmp_path):
     style = [tmp_path / "painting.png", "--style-size", "64"] if kind == "fast" else ["--styles", photos]
     numbers = ["--steps", "2", "--size", "32", "--precision", "float32", "--mirrored"]
