@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,25 +110,13 @@ def stylize(
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
-    if output is not None:
-        images.check_output(output, overwrite=overwrite, alpha=keep_alpha, quality=quality)
-    if record is not None:
-        files.check_file(Path(record), (".json",), overwrite=overwrite)
-    if checkpoint is None and resume:
-        raise UsageError("`resume` needs the folder of the checkpoint as `checkpoint`.")
-    folder = None if checkpoint is None else Path(checkpoint)
-    if folder is not None:
-        checkpoints.check(folder, resume=resume, every=checkpoint_every)
+    _check_files(output, record, overwrite=overwrite, alpha=keep_alpha, quality=quality)
+    folder = _check_checkpoint(checkpoint, resume=resume, every=checkpoint_every)
     limit = None if memory is None else parse_bytes("memory", memory)
-    start, enlarge = chosen.start.init, "size" in overrides
-    content_picture, content_sides = _read_content(content, chosen.pyramid.size, background, enlarge=enlarge)
+    asked, enlarge = chosen.pyramid.size, "size" in overrides
+    content_picture, content_sides = _read_content(content, asked, background, enlarge=enlarge)
     read = [_read_style(each, content_sides, style_size=chosen.style_size, background=background) for each in styles]
-    init: Any = None
-    if start == "adain":
-        weights = [each.weight for each in styles]
-        init = functools.partial(_stylize_once, precision=chosen.network.precision, blend=weights)
-    if start not in STARTS:
-        init = images.read_and_log(start, background=background, long_side=max(content_sides)).image
+    init = _read_init(chosen, styles, content_sides, background=background)
     for picture, size in ((content_picture, content_sides), *read):
         _check_size(picture, size, chosen.loss.smallest_side())
     protected = find_protected(protect, content_picture.image)
@@ -147,14 +135,10 @@ def stylize(
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     made: dict[str, Any] = {}
     if output is not None or record is not None:
-        made = _describe(
-            replace(chosen, {"size": max(content_sides), **transfer.settings}),
-            {"content": content, **name_pictures(styles), **name_protected(protect)},
-            options={"background": background, "keep_alpha": keep_alpha, "quality": quality, "feather": feather}
-            | ({"protect": protect} if is_faces(protect) else {})
-            | {"styles": [each.record() for each in styles]}
-            | ({"memory": limit} if any(level.tile for level in levels) else {}),
-        )
+        sized = replace(chosen, {"size": max(content_sides), **transfer.settings})
+        options = {"background": background, "keep_alpha": keep_alpha, "quality": quality, "feather": feather}
+        made = _describe(sized, content, styles, protect=protect, options=options)
+        made["options"] |= {"memory": limit} if any(level.tile for level in levels) else {}
     del content_picture, read, picture  # Large pictures would stay in memory during the whole run.
 
     observers, snapshot = list(callbacks), None
@@ -177,6 +161,35 @@ def stylize(
     result = finish(steps, written)
     environment.record_memory(max(level.needed for level in levels))
     return result
+
+
+def _check_files(output: Any, record: Any, *, overwrite: bool, alpha: bool, quality: int) -> None:
+    """Checks that the result and its record could be written."""
+    if output is not None:
+        images.check_output(output, overwrite=overwrite, alpha=alpha, quality=quality)
+    if record is not None:
+        files.check_file(Path(record), (".json",), overwrite=overwrite)
+
+
+def _check_checkpoint(checkpoint: str | os.PathLike | None, *, resume: bool, every: int | None) -> Path | None:
+    """Checks the folder for checkpoints, and returns it."""
+    if checkpoint is None:
+        if resume:
+            raise UsageError("`resume` needs the folder of the checkpoint as `checkpoint`.")
+        return None
+    checkpoints.check(Path(checkpoint), resume=resume, every=every)
+    return Path(checkpoint)
+
+
+def _read_init(recipe: Recipe, styles: Sequence[Style], result: tuple[int, int], *, background: str) -> Any:
+    """Returns what a run starts from, as `Transfer.steps` takes it."""
+    start = recipe.start.init
+    if start == "adain":
+        weights = [style.weight for style in styles]
+        return functools.partial(_stylize_once, precision=recipe.network.precision, blend=weights)
+    if start in STARTS:
+        return None
+    return images.read_and_log(start, background=background, long_side=max(result)).image
 
 
 def _read_content(source: Any, size: int, background: str, *, enlarge: bool) -> tuple[Picture, tuple[int, int]]:
@@ -216,14 +229,19 @@ def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
     return None if style.style_mask is None else read_mask(style.style_mask, size, color=style.mask_color)
 
 
-def _describe(recipe: Recipe, pictures: dict[str, Any], *, options: dict[str, Any]) -> dict[str, Any]:
+def _describe(
+    recipe: Recipe, content: Any, styles: Sequence[Style], *, protect: Any, options: dict[str, Any]
+) -> dict[str, Any]:
     """Describes a run like `records.describe_run`, with the files that its recipe names."""
     init, weights = recipe.start.init, recipe.network.weights
+    pictures = {"content": content, **name_pictures(styles), **name_protected(protect)}
     given = {
         name: (source.source or source.image) if isinstance(source, Picture) else source
         for name, source in pictures.items()
     }
     named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})
+    options = options | ({"protect": protect} if is_faces(protect) else {})
+    options["styles"] = [style.record() for style in styles]
     return records.describe_run(recipe, inputs=given | named, options=options)
 
 

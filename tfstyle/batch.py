@@ -272,18 +272,19 @@ def write_index(path: Path, outcomes: Sequence[Outcome]) -> None:
             quote(os.fsencode(os.path.relpath(job.output, path.parent).replace(os.sep, "/"))),
             html.escape(job.output.name),
         )
-        if status == "failed":
-            figures.append(f"<figure><figcaption>{name}<br>{html.escape(message)}</figcaption></figure>")
-        elif job.output.exists():
-            try:
+        if status != "failed" and not job.output.exists():
+            continue
+        picture, note = "", message
+        try:
+            if status != "failed":
                 thumbnail = images.fit(images.read(job.output, long_side=THUMBNAIL).image, THUMBNAIL)
-            except InputError as error:
-                figures.append(f"<figure><figcaption>{name}<br>{html.escape(str(error))}</figcaption></figure>")
-                continue
-            jpeg = encoding.encode(encoding.to_uint8(thumbnail.numpy()[0]), "JPEG", quality=80)
-            source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-            picture = f'<a href="{link}"><img src="{source}" alt="{name}"></a>'
-            figures.append(f"<figure>{picture}<figcaption>{name}</figcaption></figure>")
+                jpeg = encoding.encode(encoding.to_uint8(thumbnail.numpy()[0]), "JPEG", quality=80)
+                source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+                picture = f'<a href="{link}"><img src="{source}" alt="{name}"></a>'
+        except InputError as error:
+            note = str(error)
+        caption = "<br>".join([name, *([html.escape(note)] if note else [])])
+        figures.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
     style = "body{font:14px sans-serif}figure{display:inline-block;width:220px;margin:8px;vertical-align:top}"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>tfstyle</title><style>{style}</style>'
     files.save_result(path, "\n".join([head, *figures, "</html>"]).encode(errors="surrogateescape"), overwrite=True)

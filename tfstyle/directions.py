@@ -42,10 +42,10 @@ def find_directions(content: tf.Tensor, styles: Sequence[tf.Tensor], *, orientat
     if orientation == "none":
         return [Regions(everywhere, everywhere, everywhere)] * len(styles)
     if orientation != "edges":
-        return [Regions(everywhere, _weigh_direction(each, float(orientation)), everywhere) for each in styles]
-    angles = [180.0 * number / DIRECTIONS for number in range(DIRECTIONS)]
-    masks = _divide(content, angles, spread=_FIELD)
-    partners = (_divide(each, angles, spread=_STROKES) for each in styles)
+        along = (_along(each, [float(orientation)], spread=_STROKES)[0] for each in styles)
+        return [Regions(everywhere, _UNDIRECTED + (1.0 - _UNDIRECTED) * each, everywhere) for each in along]
+    masks = _divide(content, spread=_FIELD)
+    partners = (_divide(each, spread=_STROKES) for each in styles)
     share = functools.partial(tf.reduce_mean, axis=(1, 2), keepdims=True)
     return [Regions(masks, tf.where(share(each) < SMALLEST_SHARE, 1.0, each), everywhere) for each in partners]
 
@@ -72,17 +72,16 @@ def directions(image: tf.Tensor, *, spread: float) -> tuple[tf.Tensor, tf.Tensor
     return tf.atan2(sine, cosine), tf.sqrt(cosine**2 + sine**2) / (energy + 1e-6)
 
 
-def _divide(image: tf.Tensor, angles: Sequence[float], *, spread: float) -> tf.Tensor:
-    """Returns a mask for each of evenly spaced angles; they sum to 1, and are equal where there is no direction."""
+def _divide(image: tf.Tensor, *, spread: float) -> tf.Tensor:
+    """Returns a mask for each of `DIRECTIONS`; they sum to 1, and are equal where there is no direction."""
+    angles = [180.0 * number / DIRECTIONS for number in range(DIRECTIONS)]
+    along, clear = _along(image, angles, spread=spread)
+    return along + (1.0 - clear) / DIRECTIONS
+
+
+def _along(image: tf.Tensor, angles: Sequence[float], *, spread: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns for each angle how much the edges of an image have that direction, and how clear their own one is."""
     twice, coherence = directions(image, spread=spread)
     clear = tf.minimum(coherence / _CLEAR, 1.0)
     along = tf.concat([tf.maximum(tf.cos(twice - math.radians(2.0 * angle)), 0.0) ** 2 for angle in angles], axis=-1)
-    masks: tf.Tensor = clear * along + (1.0 - clear) / len(angles)
-    return masks
-
-
-def _weigh_direction(image: tf.Tensor, angle: float) -> tf.Tensor:
-    """Returns a mask of where the strokes of an image have a direction."""
-    twice, coherence = directions(image, spread=_STROKES)
-    along = tf.maximum(tf.cos(twice - math.radians(2.0 * angle)), 0.0) ** 2
-    return _UNDIRECTED + (1.0 - _UNDIRECTED) * tf.minimum(coherence / _CLEAR, 1.0) * along
+    return clear * along, clear
