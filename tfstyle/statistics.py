@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError, lookup
-from tfstyle.tensors import static_shape
 
 
 class SufficientStatistics(NamedTuple):
@@ -31,12 +30,6 @@ class SufficientStatistics(NamedTuple):
 
 VARIANCE_EPSILON = 1e-5
 """Added to a variance, so that the gradient of its square root stays finite on a constant channel."""
-
-GRADIENT_BANDS = 4
-"""Number of bands of rows in which the gradient at 16-bit features is computed, to limit its memory in float32."""
-
-MAX_BANDED_CHANNELS = 64
-"""Features with more channels have few rows and are computed in one band."""
 
 
 def sufficient_statistics(features: tf.Tensor, *, weights: tf.Tensor | None = None) -> SufficientStatistics:
@@ -79,8 +72,8 @@ def sums_gradient(
 ) -> tf.Tensor:
     """Computes the gradient with respect to features from the gradient with respect to their sums.
 
-    Equal to TensorFlow's own gradient, in one matrix product instead of two; 16-bit features are cast to float32 one
-    band of rows at a time.
+    Equal to TensorFlow's own gradient, in one matrix product instead of two; that of 16-bit features is computed in
+    16 bits, which the gradient of the convolutions is as well.
 
     Args:
         features: as for `sufficient_statistics`.
@@ -90,26 +83,21 @@ def sums_gradient(
     Returns:
         A tensor of the features' shape and dtype.
     """
-    wide = _sum_dtype(features.dtype)
-    if weights is not None:
-        regions = tf.unstack(tf.cast(weights, wide), axis=-1)
-        plain = tf.cast(features, wide)
-        gradient = tf.zeros_like(plain)
-        for number, region in enumerate(regions):
-            part = SufficientStatistics(*(sums[number : number + 1] for sums in upstream))
-            with tf.control_dependencies([gradient]):  # One after the other.
-                gradient += region[..., None] * sums_gradient(plain, part)
-        return tf.cast(gradient, features.dtype)
     both = upstream.products + tf.linalg.matrix_transpose(upstream.products)
-    height = tf.shape(features)[1]
-    count = GRADIENT_BANDS if features.dtype != wide and static_shape(features)[-1] <= MAX_BANDED_CHANNELS else 1
-    bands: list[tf.Tensor] = []
-    for number in range(count):
-        rows = features[:, height * number // count : height * (number + 1) // count]
-        with tf.control_dependencies(bands[-1:]):  # One after the other.
-            band = tf.linalg.einsum("bhwi,bij->bhwj", tf.cast(rows, wide), both) + upstream.total[:, None, None]
-            bands.append(tf.cast(band, features.dtype))
-    return tf.concat(bands, axis=1)
+    total, both = tf.cast(upstream.total, features.dtype), tf.cast(both, features.dtype)
+    if weights is None:
+        return _affine(features, both, total)
+    gradient = tf.zeros_like(features)
+    for number, region in enumerate(tf.unstack(tf.cast(weights, features.dtype), axis=-1)):
+        with tf.control_dependencies([gradient]):  # One after the other, to save memory.
+            one = slice(number, number + 1)
+            gradient += region[..., None] * _affine(features, both[one], total[one])
+    return gradient
+
+
+def _affine(features: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    mapped: tf.Tensor = tf.linalg.einsum("bhwi,bij->bhwj", features, matrix) + offset[:, None, None]
+    return mapped
 
 
 def _sum_dtype(dtype: tf.DType) -> tf.DType:

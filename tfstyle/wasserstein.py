@@ -49,8 +49,8 @@ FAST_ROOT: Polynomials = (
     (1.9116696, -1.2901673, 0.3790389),
     (1.8750163, -1.2500181, 0.3750018),
 )
-"""p(w) = a + b w + c w² with the smallest possible maximum of |1 − √w p(w)|: the first for w from 1e-5 to 1, each other
-for the range that the previous one leaves; after the last it is 4e-8. `scripts/fit_root.py` computes them."""
+"""p(w) = a + b w + c w² with the smallest possible distance of √w p(w) from 1: the first for w from 1e-5 to 1, each
+other for the range that the previous one leaves; after the last it is 4e-8. `scripts/fit_root.py` computes them."""
 
 
 SMALLEST_VARIANCE = 4e-7
