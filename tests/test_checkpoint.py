@@ -17,6 +17,8 @@ from tfstyle import checkpoint, images, states
 from tfstyle.callbacks import History
 from tfstyle.errors import OutputError, UsageError, WeightsError
 from tfstyle.recipes import LBFGS, SGD, Adam
+from tfstyle.reruns import rerun
+from tfstyle.styles import Style
 
 LEVELS = {"scale_start": 40, "scale_steps": (3, 2)}
 RECIPES = {
@@ -32,6 +34,7 @@ RECIPES = {
     },
     "neighbors": {"optimizer": LBFGS(), "neighbor_layers": {"block3_conv1": 1.0}, "neighbor_weight": 0.5},
     "palette": {"optimizer": LBFGS(), "palette": 0.5},
+    "strokes along edges": {"optimizer": LBFGS(), "orientation": "edges"},
 }
 
 
@@ -95,6 +98,37 @@ def test_stylize_goes_on_with_its_history(pair, tmp_path):
     assert [row["step"] for row in parts.rows] == [1, 2, 3]
     again = tfstyle.stylize(*pair, checkpoint=tmp_path / "c", resume=True)  # A run that has ended.
     np.testing.assert_array_equal(again, expected)
+
+
+CONTROLS = {
+    "a color of a map": lambda painting, sheet: ([Style(painting, mask=sheet, mask_color="red")], {}),
+    "a part that stays": lambda painting, sheet: ([painting], {"protect": sheet}),
+    "less and less from the left": lambda painting, sheet: ([painting], {"protect": "left"}),
+    "strokes of one direction": lambda painting, sheet: ([painting], {"orientation": 45}),
+    "two paintings, fainter": lambda painting, sheet: (
+        [Style(painting, mask="left"), Style(painting, scale=0.5)],
+        {"strength": 0.5, "color": "content"},
+    ),
+}
+
+
+@pytest.mark.usefixtures("mini_network")
+@pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
+def test_controls_are_resumed_and_made_again(control, pair, tmp_path):
+    sheet, made, whole = (tmp_path / f"{name}.png" for name in ("map", "made", "whole"))
+    areas = np.zeros((40, 60, 3), np.float32)
+    areas[:, :35, 0] = areas[:, 35:, 2] = 1.0
+    images.write(areas, sheet)
+    styles, options = control(pair[1], sheet)
+    tfstyle.stylize(pair[0], styles, output=whole, **options)
+    resumable = options | {"checkpoint": tmp_path / "c", "output": made}
+    with pytest.raises(CrashError):
+        tfstyle.stylize(pair[0], styles, callbacks=[crash_at(2)], **resumable)
+    tfstyle.stylize(pair[0], styles, resume=True, overwrite=True, **resumable)
+    np.testing.assert_array_equal(images.read(made).image, images.read(whole).image)
+    assert rerun(made).same
+    with pytest.raises(UsageError, match="made with"):
+        tfstyle.stylize(*pair, resume=True, checkpoint=tmp_path / "c")
 
 
 @pytest.mark.usefixtures("mini_network")

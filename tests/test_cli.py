@@ -100,8 +100,8 @@ def test_a_bug_of_our_own_is_one_line_and_a_traceback_with_debug(pair, mini_netw
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no signals here")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_writes_the_image_so_far(number, pair, tmp_path):
-    output = tmp_path / "out.png"
-    arguments = ["stylize", *pair, "--size", "128", "--steps", "4000", "--json", "-o", output]
+    output, state = tmp_path / "out.png", tmp_path / "state"
+    arguments = ["stylize", *pair, "--size", "128", "--steps", "4000", "--json", "-o", output, "--checkpoint", state]
     process = subprocess.Popen(
         [sys.executable, "-m", "tfstyle", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -114,9 +114,9 @@ def test_a_signal_writes_the_image_so_far(number, pair, tmp_path):
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    last = {"event": "error", "exit_code": 128 + number, "message": f"interrupted; {output}: the image so far."}
-    assert json.loads(out.splitlines()[-1]) == last
-    assert err == f"interrupted; {output}: the image so far.\n"
+    message = f"interrupted; {output}: the image so far. --resume {state} goes on."
+    assert json.loads(out.splitlines()[-1]) == {"event": "error", "exit_code": 128 + number, "message": message}
+    assert err == f"{message}\n"
     assert images.read(output).image.shape == (1, 85, 128, 3)
 
 

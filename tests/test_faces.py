@@ -42,7 +42,12 @@ def test_a_picture_without_a_face_is_refused():
 def test_masks_are_left_as_they_are():
     assert faces.find_protected("face.png", None) == "face.png"
     assert faces.find_protected(None, None) is None
-    assert [faces.name_protected(given) for given in (None, "faces", "a.png")] == [{}, {}, {"protect": "a.png"}]
+    assert [faces.name_protected(given) for given in (None, "faces", "left", "a.png")] == [
+        {},
+        {},
+        {},
+        {"protect": "a.png"},
+    ]
 
 
 def test_without_scikit_image_one_line_says_what_to_install(tmp_path, rng, monkeypatch, capsys):

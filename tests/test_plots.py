@@ -76,6 +76,21 @@ def test_curves_do_not_load_matplotlibs_window_system():
     assert result.stdout.strip() == "False"
 
 
+def test_images_and_maps_are_shown_in_rows_below_their_titles(rng, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    shown = []
+    monkeypatch.setattr(pyplot, "show", lambda: shown.append(pyplot.gcf()))
+    pictures = [image(rng, 30, 50), rng.uniform(size=(20, 40)), 2.0 * image(rng, 10, 30)]
+    plots.show(iter(pictures), ["a", "b"], columns=2)
+    axes = shown[0].axes
+    assert [axis.get_title() for axis in axes] == ["a", "b", "", ""]
+    assert [len(axis.images) for axis in axes] == [1, 1, 1, 0]
+    np.testing.assert_allclose(axes[0].images[0].get_array(), pictures[0][0])
+    np.testing.assert_allclose(axes[2].images[0].get_array(), np.minimum(pictures[2][0], 1.0))
+    assert not pyplot.get_fignums()
+
+
 def test_a_feature_map_is_the_mean_between_its_extremes(rng):
     features = rng.uniform(size=(1, 5, 8, 3)).astype("float32")
     found = plots.draw_feature_map(features)

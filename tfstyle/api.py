@@ -18,7 +18,7 @@ from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, UsageError
-from tfstyle.faces import check_protect, find_protected, is_faces, name_protected
+from tfstyle.faces import check_protect, find_protected, is_word, name_protected
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
@@ -240,7 +240,7 @@ def _describe(
         for name, source in pictures.items()
     }
     named = ({"init": init} if init not in STARTS else {}) | ({"weights": weights} if Path(weights).is_file() else {})
-    options = options | ({"protect": protect} if is_faces(protect) else {})
+    options = options | ({"protect": protect} if is_word(protect) else {})
     options["styles"] = [style.record() for style in styles]
     return records.describe_run(recipe, inputs=given | named, options=options)
 

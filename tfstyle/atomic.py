@@ -1,4 +1,4 @@
-"""Writes files and folders atomically: completely or not at all. Errors are plain `OSError`s.
+"""Writes files and folders atomically: completely or not at all. Errors are plain `OSError`.
 
 - A file is written under a temporary name in the same folder and then renamed, which fails if the name is taken. On a
   file system without hard links, an empty file reserves the name until the complete file replaces it.

@@ -21,6 +21,7 @@ __all__ = [
     "bfloat16_is_fast",
     "check_free_memory",
     "dtype_policy",
+    "free_memory",
     "grow_gpu_memory",
     "has_gpu",
     "keras",

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfstyle import images
 from tfstyle.errors import InputError, SetupError
+from tfstyle.styles import RAMPS
 from tfstyle.tensors import sides
 
 FACES = "faces"
@@ -86,8 +87,13 @@ def find_faces(image: np.ndarray) -> np.ndarray:
 
 
 def name_protected(protect: Any) -> dict[str, Any]:
-    """Names the picture of what to protect for records: "protect"; none for `FACES` and None."""
-    return {} if protect is None or is_faces(protect) else {"protect": protect}
+    """Names the picture of what to protect for records: "protect"; none for a word and None."""
+    return {} if protect is None or is_word(protect) else {"protect": protect}
+
+
+def is_word(protect: Any) -> bool:
+    """Returns whether it is a word for what to protect: `FACES`, or one of `styles.RAMPS`."""
+    return isinstance(protect, str) and protect in (FACES, *RAMPS)
 
 
 def is_faces(protect: Any) -> bool:

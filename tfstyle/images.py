@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tfstyle")
 
 SAMPLES = Path(__file__).parent / "data" / "samples"
-"""Folder of the sample pictures in the package, free to redistribute: three photographs and four paintings."""
+"""Folder of the sample pictures in the package, free to redistribute; three photographs and four paintings."""
 
 
 _SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|tiff?|avif|hei[cf]|gif|bmp|dib|p[pgbn]m)", re.IGNORECASE)

@@ -81,7 +81,7 @@ def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int],
     """Plans the levels of a run so that they fit in memory, and logs the plan, as a warning if tiles are needed.
 
     Args:
-        recipe, content, *styles, limit: as for `plan_levels`.
+        recipe, content, styles, limit: as for `plan_levels`.
 
     Raises:
         MemoryLimitError: if the run does not fit even in the smallest tiles.

@@ -1,6 +1,6 @@
 """Draws loss curves, grids of images, animations and feature maps.
 
-Results are pixels or the bytes of a file. No display is needed: matplotlib is used without `pyplot`.
+Results are pixels or the bytes of a file. But for `show`, no display is needed: matplotlib is used without `pyplot`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,32 @@ def draw_grid(pictures: Sequence[Any], labels: Sequence[str], *, columns: int) -
             sheet.paste(cell, (column * (width + _GAP), top))
         top += height + _GAP
     return np.asarray(sheet)
+
+
+def show(pictures: Iterable[Any], titles: Iterable[str] = (), *, columns: int = 3, width: float = 4.2) -> None:
+    """Shows images side by side, in a notebook or in matplotlib's window.
+
+    Args:
+        pictures: images [1, height, width, 3], or gray maps [height, width], with values in [0, 1]; others are clipped.
+        titles: one for each of the first images.
+        columns: number of images in a row.
+        width: of an image, in inches.
+    """
+    from matplotlib import pyplot
+
+    arrays = [np.clip(np.asarray(picture), 0.0, 1.0) for picture in pictures]
+    arrays = [array[0] if array.ndim == 4 else array for array in arrays]
+    rows = math.ceil(len(arrays) / columns)
+    tallest = max(array.shape[0] / array.shape[1] for array in arrays)
+    size = (width * columns, (width * tallest + 0.35) * rows)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axis, array, title in itertools.zip_longest(axes.flat, arrays, titles):
+        axis.axis("off")
+        if array is not None:
+            axis.imshow(array, cmap="gray")
+            axis.set_title(title or "", fontsize=10)
+    pyplot.show()
+    pyplot.close(figure)
 
 
 def _draw_cell(picture: Any, label: str, width: int) -> Image.Image:

@@ -82,7 +82,9 @@ class _Formatter(logging.Formatter):
 
 def _report_stop(error: KeyboardInterrupt, options: Any, *, exit_code: int) -> int:
     """Prints one line about a command that a signal stopped; returns the exit code."""
-    return _print_error(f"interrupted; {error}" if str(error) else "interrupted.", options, exit_code)
+    folder = getattr(options, "checkpoint", None) or getattr(options, "resume", None)
+    how = f" --resume {folder} goes on." if isinstance(folder, str) else ""  # That of a training is True.
+    return _print_error((f"interrupted; {error}" if str(error) else "interrupted.") + how, options, exit_code)
 
 
 def _report(error: Exception, options: Any) -> int:

@@ -46,7 +46,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         options.styles, rest = [*options.styles, *rest], []  # Style images after an option are left over.
     if rest:
         option = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
-        near = difflib.get_close_matches(option, _option_strings(options), n=1)
+        near = difflib.get_close_matches(option, _option_strings(options), n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]}?" if near else ""
         options.parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     return options

@@ -101,7 +101,7 @@ def add_memory(command: argparse.ArgumentParser) -> None:
 def add_masks(command: argparse.ArgumentParser) -> None:
     """Adds the options about masks."""
     group = command.add_argument_group("masks")
-    help = "a mask of what stays as in CONTENT: white, or opaque, parts; or the word faces"
+    help = "a mask of what stays as in CONTENT: white, or opaque, parts; or a ramp such as left; or the word faces"
     group.add_argument("--protect", metavar="FILE", help=help)
     help = "how softly masks end: standard deviation of a blur, as a fraction of the long side [0.01]"
     group.add_argument("--feather", type=float, default=0.01, metavar="X", help=help)
