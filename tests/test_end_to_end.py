@@ -79,7 +79,7 @@ def plain_network(weights):
 
 
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
-@pytest.mark.parametrize(("size", "steps"), [(320, 20), pytest.param(600, 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("size", "steps"), [(192, 12), pytest.param(600, 20, marks=pytest.mark.slow)])
 def test_the_tutorials_losses_are_those_of_a_plain_loop(size, steps, either_weights):
     """On the raw network as it is; on the embedded one with each layer at its published magnitude."""
     layers = (*STYLE_LAYERS, "block5_conv2")
@@ -87,8 +87,8 @@ def test_the_tutorials_losses_are_those_of_a_plain_loop(size, steps, either_weig
     network, pair = plain_network(either_weights), (picture(CONTENT, size), picture(STYLE, size))
     expected = plain_tutorial(network, scales, *pair, steps)
     found = tutorial_losses(either_weights, size, steps)
-    # Differences of rounding grow with the steps: from 1e-7 to 2e-4 in twelve, then to some 1e-3.
-    np.testing.assert_allclose(found[:12], expected[:12], rtol=5e-4, atol=1e-3)
+    # Differences of rounding grow with the steps: from 1e-7 to 6e-4 in twelve, then to some 1e-3 (at 600 pixels).
+    np.testing.assert_allclose(found[:6], expected[:6], rtol=2e-4, atol=1e-3)
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
 
 
@@ -141,7 +141,13 @@ def observer():
     return vgg.load_vgg(metrics.LAYERS)
 
 
-@pytest.mark.parametrize("name", RECOGNIZED)
+OFTEN = ("pytorch-lbfgs", "keras-io")
+"""Recipes that are tried in every run of the tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in RECOGNIZED]
+)
 def test_the_photograph_is_recognized(name, observer):
     size, steps, content, ssim = RECOGNIZED[name]
     pair = [images.read(SAMPLES / f"{picture}.jpg").image for picture in ("chelsea", "starry_night")]
