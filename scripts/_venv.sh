@@ -1,5 +1,5 @@
-# Makes or reuses .venv and installs tfstyle into it; sourced by quickstart.sh and test.sh.
-#   prepare_venv EXTRA    EXTRA is "" or "[test]"
+# Makes or reuses .venv and installs tfstyle into it; sourced by the scripts beside it.
+#   prepare_venv EXTRA    EXTRA is "", "[test]" or "[docs]"
 
 prepare_venv() {
     local extra=$1 python=${PYTHON:-python3} stamp

@@ -1,13 +1,13 @@
-"""Draws the pictures of docs/good-pictures.md and docs/control.md from the samples.
+"""Draws the sheets of the README and of the pages in docs/ from the samples.
 
-    python scripts/draw_pictures.py gallery notebooks/pictures/gallery.jpg
-    python scripts/draw_pictures.py mechanisms notebooks/pictures/mechanisms.jpg
-    python scripts/draw_pictures.py colors notebooks/pictures/colors.jpg --width 240
-    python scripts/draw_pictures.py paintings notebooks/pictures/paintings.jpg --width 240
-    python scripts/draw_pictures.py masks notebooks/pictures/masks.jpg
-    python scripts/draw_pictures.py strength notebooks/pictures/strength.jpg --width 240
-    python scripts/draw_pictures.py strokes notebooks/pictures/strokes.jpg
-    python scripts/draw_pictures.py batch notebooks/pictures/batch.jpg --width 200
+    python scripts/draw_pictures.py row docs/pictures/row.jpg --size 512 --width 1200
+    python scripts/draw_pictures.py mechanisms docs/pictures/mechanisms.jpg
+    python scripts/draw_pictures.py colors docs/pictures/colors.jpg --width 240
+    python scripts/draw_pictures.py paintings docs/pictures/paintings.jpg --width 240
+    python scripts/draw_pictures.py masks docs/pictures/masks.jpg
+    python scripts/draw_pictures.py strength docs/pictures/strength.jpg --width 240
+    python scripts/draw_pictures.py strokes docs/pictures/strokes.jpg
+    python scripts/draw_pictures.py batch docs/pictures/batch.jpg --width 200
 
 Pictures are kept in --folder and not computed again.
 """
@@ -19,14 +19,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 import tfstyle
 from tfstyle import images, plots, regions, vgg
+from tfstyle.pictures import encoding
 from tfstyle.styles import parse_style
 
 PHOTOGRAPHS = ("neuschwanstein", "colosseum", "chelsea")
 PAINTINGS = ("starry_night", "night_cafe", "cafe_terrace", "harvest")
-METHODS = ("balanced", "best", "nnst", "fast")
 
 NO_OBJECTS = {"neighbor_weight": 0.0, "recurrence": 0.0, "content_weight": 0.0125, "palette": 0.0}
 MECHANISMS = (
@@ -111,16 +112,21 @@ def stylize(photograph, paintings, method, overrides, options):
     return images.read(path).image, json.loads(seconds.read_text())
 
 
-def draw_gallery(options):
-    """Draws twelve pairs, each stylized by every method."""
-    found, labels = [], []
-    for painting in PAINTINGS:
-        for photograph in PHOTOGRAPHS:
-            for method in METHODS:
-                image, seconds = stylize(photograph, painting, method, {}, options)
-                found.append(images.fit(image, options.width))
-                labels.append(f"{method}, {seconds:.0f} s")
-    return plots.draw_grid(found, labels, columns=len(METHODS))
+def draw_row(options):
+    """Draws photograph + painting = result, of the demo."""
+    found = [images.read(images.SAMPLES / f"{name}.jpg").image for name in PAIRS[0]]
+    found.append(stylize(*PAIRS[0], "balanced", {}, options)[0])
+    ratio = sum(image.shape[2] / image.shape[1] for image in found)
+    gap = options.width // 24
+    height = round((options.width - 2 * gap) / ratio)
+    row = Image.new("RGB", (options.width, height), "white")
+    draw, font, left = ImageDraw.Draw(row), ImageFont.load_default(0.8 * gap), 0
+    for image, sign in zip(found, "+= ", strict=True):
+        width = min(round(height * image.shape[2] / image.shape[1]), options.width - left)
+        row.paste(Image.fromarray(encoding.to_uint8(images.resize(image, height, width).numpy()[0])), (left, 0))
+        left += width + gap
+        draw.text((left - gap // 2, height // 2), sign, fill="black", font=font, anchor="mm")
+    return np.asarray(row)
 
 
 def draw_mechanisms(options):
@@ -190,7 +196,7 @@ def draw_batch(options):
 
 
 SHEETS = {
-    "gallery": draw_gallery,
+    "row": draw_row,
     "mechanisms": draw_mechanisms,
     "colors": draw_colors,
     "paintings": draw_paintings,

@@ -159,6 +159,7 @@ def losses_of(steps):
     )
 
 
+@pytest.mark.slow
 def test_crowsons_average_and_adams_moments_go_from_scale_to_scale():
     """Steps in its own proportion, 2 to 1, at 68 and 96 pixels, by √2 apart."""
     facts = RECIPES["crowson"]

@@ -3,10 +3,12 @@
 import csv
 import importlib.util
 import os
+import shlex
 import shutil
 import stat
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -218,7 +220,7 @@ def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_
 @pytest.mark.parametrize(
     ("sheet", "computed"),
     [
-        ("gallery", 48),
+        ("row", 1),
         ("mechanisms", 18),
         ("paintings", 10),
         ("masks", 3),
@@ -240,7 +242,7 @@ def test_pictures_of_the_documentation_are_computed_once(sheet, computed, tmp_pa
     monkeypatch.setattr(script.tfstyle, "stylize", stylize)
     monkeypatch.setattr(script.tfstyle, "stylize_fast", stylize)
     output = tmp_path / "sheet.jpg"
-    monkeypatch.setattr(sys, "argv", ["draw_pictures", sheet, str(output), "--folder", str(tmp_path), "--width", "24"])
+    monkeypatch.setattr(sys, "argv", ["draw_pictures", sheet, str(output), "--folder", str(tmp_path), "--width", "120"])
     script.main()
     assert len(seen) == len(set(seen)) == computed
     output.unlink()
@@ -280,3 +282,44 @@ def test_estimates_of_memory_are_compared_with_peaks(capsys, monkeypatch):
     assert whole[:2] == ["320", "whole"]
     assert tiled[:2] == ["320", "128"]
     assert all(0.4 < float(row[-1]) < 2.5 for row in (whole, tiled))
+
+
+def test_links_of_the_readme_lead_to_the_repository_and_foreign_files_are_refused(tmp_path):
+    script = load("check_release")
+    text = "![a](docs/a.jpg) [b](docs/b.md) [c](https://c.org) ![d](https://d.org/d.png)"
+    assert script.absolute_links(text, "https://host/name") == (
+        "![a](https://host/name/raw/HEAD/docs/a.jpg) [b](https://host/name/blob/HEAD/docs/b.md) "
+        "[c](https://c.org) ![d](https://d.org/d.png)"
+    )
+    for name, foreign in (("tfstyle/a.py", False), ("tfstyle/__pycache__/a.cpython-311.pyc", True)):
+        with zipfile.ZipFile(tmp_path / "a.whl", "w") as wheel:
+            wheel.writestr(name, "")
+        if foreign:
+            with pytest.raises(SystemExit, match=r"a\.whl holds tfstyle/__pycache__"):
+                script.list_files(tmp_path / "a.whl")
+        else:
+            assert script.list_files(tmp_path / "a.whl") == [name]
+    assert script.is_there(sys.executable)
+    assert not script.is_there("no-such-program")
+
+
+@pytest.mark.parametrize("part", ["pairs", "networks"])
+def test_the_gallery_runs_each_command_once_and_shows_it(part, tmp_path, monkeypatch, rng):
+    script, seen = load("draw_gallery"), []
+
+    def run(words, *, cwd, check):
+        assert (cwd / words[4]).is_file()
+        seen.append(shlex.join(words[3:]).partition(" -q ")[0])
+        images.write(image(rng, 8, 12), cwd / "result.png", overwrite=True)
+
+    monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(script, "PARTS", {part: script.PARTS[part]})
+    for name in ("PAGE", "PICTURES"):
+        monkeypatch.setattr(script, name, tmp_path / name)
+    monkeypatch.setattr(sys, "argv", ["draw_gallery", "--folder", str(tmp_path / "runs")])
+    script.main()
+    script.main()
+    commands = script.PARTS[part][2]
+    assert seen == commands
+    assert len({script.picture_name(command) for command in commands}) == len(commands)
+    assert [f"`tfstyle {command}`" in (tmp_path / "PAGE").read_text() for command in commands] == [True] * len(commands)
