@@ -137,6 +137,7 @@ def test_the_help_lists_the_commands_with_an_example_and_the_exit_codes(capsys):
         "6",
         "7",
         "8",
+        "9",
         "129",
         "130",
         "143",

@@ -162,6 +162,7 @@ def test_every_published_recipe_is_looked_at():
     assert set(RECOGNIZED) == set(tfstyle.RECIPES) - {"draft", "balanced", "best", "wasserstein", "nnst"}
 
 
+@pytest.mark.slow
 def test_the_same_weights_mean_the_same_at_every_size(tmp_path):
     """Four copies of every image, side by side, have the terms of one copy: none has a factor of the area, 4.
 
@@ -274,6 +275,7 @@ def test_nearest_neighbors_take_what_the_painting_has():
     assert emptied.std() < 0.2 * photograph.std()
 
 
+@pytest.mark.slow
 def test_the_default_looks_more_like_the_places_that_the_photograph_chooses(observer):
     pair = picture(CONTENT, 128), picture(SAMPLES / "night_cafe.jpg", 128)
     found = {

@@ -12,6 +12,7 @@ KINDS = [
     (errors.DivergedError, ArithmeticError, 5),
     (errors.MemoryLimitError, MemoryError, 6),
     (errors.WeightsError, ValueError, 7),
+    (errors.WorkerError, ConnectionError, 9),
 ]
 
 

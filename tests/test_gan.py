@@ -79,7 +79,9 @@ def check_sensible(found):
     assert found["accuracy"][-3:].mean() > 0.6
 
 
-@pytest.mark.parametrize("name", GAN_LOSSES)
+@pytest.mark.parametrize(
+    "name", ["hinge", *(pytest.param(name, marks=pytest.mark.slow) for name in GAN_LOSSES if name != "hinge")]
+)
 def test_fifty_steps_of_each_gan_loss_are_sensible(name):
     check_sensible(history(make_trainer(gan_loss=name, graph=True), 50))
 
@@ -229,7 +231,7 @@ def fit(trainer, folder, steps):
     fit_in_folder(trainer, batches_from, folder, steps=steps, every=3, fixed=fixed)
 
 
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_resumed_equals_uninterrupted(stop, tmp_path):
     """In pre-training and after it; both networks, both optimizers, the average, the pool, the singular vectors."""
     whole, first, second = (make_trainer(seed=seed, pretraining_steps=3) for seed in (3, 3, 9))

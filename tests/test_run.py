@@ -80,8 +80,8 @@ from pathlib import Path
 folder = Path(sys.argv[2])
 alone = made.make_trainer(keras.optimizers.SGD(0.5))
 made.run(alone, folder / "alone", 3)
-run = Run(folder / "shared", [], mirrored=True)
-strategy = run.strategy(2)
+run = Run(folder / "shared", [], strategy=tf.distribute.MirroredStrategy())
+strategy = run.share(2)
 assert strategy.num_replicas_in_sync == 2
 with strategy.scope():
     shared = made.make_trainer(keras.optimizers.SGD(0.5), seed=3)
@@ -91,7 +91,7 @@ with strategy.scope():
     made.run(again, folder / "shared", 3)
 made.assert_same_state(again, alone, tolerance=1e-5)
 try:
-    run.strategy(3)
+    run.share(3)
 except ValueError as error:
     print(error)
 """

@@ -206,6 +206,7 @@ def test_a_benchmark_waits_for_a_process_from_nothing(benchmark):
     assert 0.2 < found["imported"] < found["seconds"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_path):
     (tmp_path / "tfstyle").mkdir()
     (tmp_path / "tfstyle" / "__init__.py").write_text("raise SystemExit('this is the other checkout')")
@@ -221,12 +222,11 @@ def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_
     ("sheet", "computed"),
     [
         ("row", 1),
-        ("mechanisms", 18),
-        ("paintings", 10),
         ("masks", 3),
-        ("strength", 5),
-        ("strokes", 6),
-        ("batch", 12),
+        *(
+            pytest.param(*sheet, marks=pytest.mark.slow)
+            for sheet in (("mechanisms", 18), ("paintings", 10), ("strength", 5), ("strokes", 6), ("batch", 12))
+        ),
     ],
 )
 def test_pictures_of_the_documentation_are_computed_once(sheet, computed, tmp_path, monkeypatch, rng):

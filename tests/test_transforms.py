@@ -125,7 +125,7 @@ def test_attention_to_its_own_style_at_a_low_temperature_changes_nothing(rng):
     """With this many channels the scalar product with itself is the largest."""
     content = encoded(3.0 + 2.0 * rng.normal(size=(1, 9, 12, 200)))
     found = transforms.attention(content, content, temperature=0.1)(content.features)
-    np.testing.assert_allclose(found, content.features, atol=0.01)
+    np.testing.assert_allclose(found, content.features, atol=0.03)  # Others have a weight of 1e-3.
 
 
 @pytest.mark.parametrize("name", options.TRANSFORMS)

@@ -42,6 +42,7 @@ _HOMES = {
     "MemoryLimitError": "errors",
     "WeightsError": "errors",
     "BatchError": "errors",
+    "WorkerError": "errors",
     "Interrupted": "errors",
 }
 
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from tfstyle.errors import TfstyleError as TfstyleError
     from tfstyle.errors import UsageError as UsageError
     from tfstyle.errors import WeightsError as WeightsError
+    from tfstyle.errors import WorkerError as WorkerError
     from tfstyle.images import SAMPLES as SAMPLES
     from tfstyle.images import read as read
     from tfstyle.images import write as write

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tfstyle import checkpoint as checkpoints
 from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
+from tfstyle.distribution import Devices, find_devices
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, UsageError
 from tfstyle.faces import check_protect, find_protected, is_word, name_protected
@@ -52,6 +53,7 @@ def stylize(
     resume: bool = False,
     record: str | os.PathLike | None = None,
     memory: int | str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
     background: str = "white",
     protect: Any = None,
     feather: float = 0.01,
@@ -79,6 +81,9 @@ def stylize(
             none.
         memory: what the run should take at most, in bytes or as "4GB"; None takes what is free. What needs more is
             computed in tiles, in up to twice the time, with the same result up to rounding.
+        strategy: divides the tiles of large images among its devices; None takes the GPUs of this machine. With a
+            `tf.distribute.MultiWorkerMirroredStrategy`, all workers make the same call; the chief alone calls the
+            callbacks and writes files, and `checkpoint` is a folder that all of them can read.
         background: color behind transparent parts, as in CSS.
         protect: a mask of what stays as in the content image, as for `Style.mask`, or "faces"; None protects nothing.
         feather: standard deviation by which masks are blurred, as a fraction of the long side.
@@ -100,8 +105,10 @@ def stylize(
         MemoryLimitError: if the run would not fit, or did not fit, in memory, even in tiles.
         DivergedError: if the loss or the image is no longer finite, also with shorter steps; the best image so far is
             in `output`.
+        WorkerError: if another worker no longer answers.
         Interrupted: on Ctrl-C; it is a KeyboardInterrupt, not a TfstyleError.
-        Exception: raised by a callback. After this, Ctrl-C or a MemoryLimitError, the image so far is in `output`.
+        Exception: raised by a callback. After this, Ctrl-C, a MemoryLimitError or a WorkerError, the image so far is
+            in `output`.
     """
     chosen = get_recipe(recipe, **overrides)
     styles = as_styles(style)
@@ -110,6 +117,9 @@ def stylize(
     if callable(callbacks):
         raise UsageError("`callbacks` should be a list of functions, not one function.")
     environment.grow_gpu_memory()  # Before anything runs on the GPU.
+    devices = find_devices(strategy)
+    if devices.index:
+        output, record, callbacks = None, None, ()
     _check_files(output, record, overwrite=overwrite, alpha=keep_alpha, quality=quality)
     folder = _check_checkpoint(checkpoint, resume=resume, every=checkpoint_every)
     limit = None if memory is None else parse_bytes("memory", memory)
@@ -122,7 +132,7 @@ def stylize(
     protected = find_protected(protect, content_picture.image)
     masked = read_masks(styles, content_sides, protect=protected, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
-    levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit)
+    levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit, devices=devices)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
@@ -142,12 +152,17 @@ def stylize(
     del content_picture, read, picture  # Large pictures would stay in memory during the whole run.
 
     observers, snapshot = list(callbacks), None
-    if folder is not None:
+    if folder is not None or devices.workers > 1:
         pictures = {"content": content_image, "init": None if callable(init) else init}
         fixed = checkpoints.describe(chosen, pictures | name_pictures(weighed), styles)
-        observers.insert(0, checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every))  # Before one fails.
-        snapshot = _restore(folder, transfer, observers, fixed=fixed) if resume else None
-    runs = transfer.steps(content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit)
+        if folder is not None and devices.index == 0:
+            saver = checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every)
+            observers.insert(0, saver)  # Before one fails.
+        snapshot = _restore(folder, transfer, observers, fixed=fixed) if folder is not None and resume else None
+        devices.check_same("picture, recipe, version or checkpoint", [fixed, snapshot.index if snapshot else 0])
+    runs = transfer.steps(
+        content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit, devices=devices
+    )
     steps = observe(runs, observers)
     written = Result(
         path=output,
@@ -321,13 +336,19 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 
 def _plan(
-    recipe: Recipe, result: tuple[int, int], *styles: tuple[int, int], limit: int | None
+    recipe: Recipe, result: tuple[int, int], *styles: tuple[int, int], limit: int | None, devices: Devices
 ) -> tuple[list[Level], int | None]:
-    """Plans the levels of a run like `plan_run`; returns them and the limit, which is what is free if none is given."""
+    """Plans the levels of a run like `plan_run`; returns them and the limit.
+
+    If none is given, it is what is free, and of several workers the least.
+    """
     if limit is None:
         limit = environment.free_memory()
         lacks = limit is not None and memory_needed(recipe, result, *styles) > limit
         if lacks and _cached_transfer.cache_info().currsize:
             clear_cache()  # Releasing the networks of other recipes can make room.
             limit = environment.free_memory()
+    if devices.workers > 1:
+        known = [each for each in devices.gather(limit or 0) if each]
+        limit = int(min(known)) if known else None
     return plan_run(recipe, result, *styles, limit=limit), limit

@@ -69,6 +69,12 @@ class BatchError(TfstyleError):
     exit_code = 8
 
 
+class WorkerError(TfstyleError, ConnectionError):
+    """Another of several machines that share a run no longer answers (exit code 9)."""
+
+    exit_code = 9
+
+
 class Interrupted(KeyboardInterrupt):
     """A run was stopped by Ctrl-C or a signal; the message says which results were written."""
 

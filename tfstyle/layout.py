@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,11 +31,25 @@ class Span(NamedTuple):
 
     Attributes:
         core: what belongs to the tile; the cores of all tiles cover the image once.
-        outer: the core and its context.
+        passed: what the next group needs of the tile: the core, and at a worker's border more.
+        outer: the latter and its context.
     """
 
     core: tuple[int, int]
+    passed: tuple[int, int]
     outer: tuple[int, int]
+
+
+class Part(NamedTuple):
+    """The rows or the columns of an image that one worker computes, as (start, stop) on the grid of a group's input.
+
+    Attributes:
+        own: those whose features it sums up; those of all workers cover the image once.
+        passed: those that it computes for its next group.
+    """
+
+    own: tuple[int, int]
+    passed: tuple[int, int]
 
 
 class Side(NamedTuple):
@@ -121,18 +135,54 @@ def grid_sizes(vgg: VGG, height: int, width: int) -> dict[int, tuple[int, int]]:
     return sizes
 
 
-def make_spans(length: int, tile: int, context: int) -> list[Span]:
-    """Divides a length into tiles of about one length, none longer than `tile` by more than half the alignment."""
-    count = -(-length // tile)
-    bounds = [ALIGNMENT * round(number * length / count / ALIGNMENT) for number in range(count)] + [length]
-    return [
-        Span((start, stop), (max(0, start - context), min(length, stop + context)))
-        for start, stop in itertools.pairwise(bounds)
-    ]
+def make_parts(groups: Sequence[Group], lengths: dict[int, int], own: tuple[int, int]) -> list[Part]:
+    """Returns what a worker computes in each group.
+
+    Args:
+        groups: from `make_groups`.
+        lengths: as for `make_sides`.
+        own: the worker's rows of the image, from a multiple of 16 to a multiple of 16 or the end.
+    """
+    parts: list[Part] = []
+    needed = (0, 0)
+    for group in reversed(groups):
+        first, after = group.blocks[0], group.blocks[-1] + 1
+        length, unit = lengths[first], 1 << (after - first)
+        stop = length if own[1] == lengths[1] else own[1] >> (first - 1)
+        part = passed = (own[0] >> (first - 1), stop)
+        if group.goes_on:
+            passed = (unit * needed[0], length if needed[1] == lengths[after] else unit * needed[1])
+        parts.append(Part(part, passed))
+        needed = (max(0, passed[0] - group.context), min(length, passed[1] + group.context))
+    return parts[::-1]
+
+
+def make_spans(length: int, tile: int, context: int, *, part: Part | None = None) -> list[Span]:
+    """Divides a length into tiles of about one length, none longer than `tile` by more than half the alignment.
+
+    Args:
+        length: rows or columns of the group's input.
+        tile: length of a tile.
+        context: as in `Group`.
+        part: what is divided of the length, from `make_parts`; None is all of it.
+    """
+    (start, stop), passed = part or Part((0, length), (0, length))
+    count = -(-(stop - start) // tile)
+    bounds = [start + ALIGNMENT * round(number * (stop - start) / count / ALIGNMENT) for number in range(count)]
+    spans = []
+    for first, last in itertools.pairwise((*bounds, stop)):
+        wide = (passed[0] if first == start else first, passed[1] if last == stop else last)
+        spans.append(Span((first, last), wide, (max(0, wide[0] - context), min(length, wide[1] + context))))
+    return spans
 
 
 def make_sides(
-    group: Group, lengths: dict[int, int], *, tile: int, neighbor_layers: Collection[str] = ()
+    group: Group,
+    lengths: dict[int, int],
+    *,
+    tile: int,
+    neighbor_layers: Collection[str] = (),
+    part: Part | None = None,
 ) -> list[Side]:
     """Divides the rows, or the columns, of an image into those of tiles.
 
@@ -141,6 +191,7 @@ def make_sides(
         lengths: number of a block → rows or columns of its layers.
         tile: length of a tile of the first block, in pixels.
         neighbor_layers: the layers of the hypercolumns.
+        part: as for `make_spans`.
     """
     first, length = group.blocks[0], max(SMALLEST_TILE, round(tile * group.scale / ALIGNMENT) * ALIGNMENT)
     layers = {layer: block_of(layer) for layer in group.layers}
@@ -149,18 +200,18 @@ def make_sides(
     reference = block_of(reference_layer(neighbor_layers)) if neighbor_layers else first
     return [
         _side(span, first, lengths, layers, reference, [layer for layer in neighbor_layers if layer in layers])
-        for span in make_spans(lengths[first], length, group.context)
+        for span in make_spans(lengths[first], length, group.context, part=part)
     ]
 
 
 def _side(
     span: Span, first: int, lengths: dict[int, int], layers: dict[str, int], reference: int, matched: list[str]
 ) -> Side:
-    def project(block: int) -> tuple[int, int]:
-        start, stop = (int(place * 2.0 ** (first - block)) for place in span.core)
-        return start, lengths[block] if span.core[1] == lengths[first] else stop
+    def project(block: int, interval: tuple[int, int] = span.core) -> tuple[int, int]:
+        start, stop = (int(place * 2.0 ** (first - block)) for place in interval)
+        return start, lengths[block] if interval[1] == lengths[first] else stop
 
-    cores = {layer: project(block) for layer, block in layers.items()}
+    cores = {layer: project(block, span.passed if layer == POOLED else span.core) for layer, block in layers.items()}
     wide, skip = {}, {}
     for layer in matched:
         (start, stop), block = cores[layer], layers[layer]
@@ -220,19 +271,29 @@ def _box(rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
 
 
 def make_pieces(
-    group: Group, sizes: dict[int, tuple[int, int]], *, tile: int, neighbor_layers: Collection[str] = ()
-) -> Iterator[Piece]:
-    """Yields the tiles of a group, row by row.
+    group: Group,
+    sizes: dict[int, tuple[int, int]],
+    *,
+    tile: int,
+    neighbor_layers: Collection[str] = (),
+    rows: Part | None = None,
+) -> list[Piece]:
+    """Returns the tiles of a group, row by row.
 
     Args:
         group: the blocks that are computed together.
         sizes: from `grid_sizes`.
         tile, neighbor_layers: as for `make_sides`.
+        rows: those of a worker, from `make_parts`; None are all rows.
     """
-    rows, columns = (
+    sides = (
         make_sides(
-            group, {block: size[axis] for block, size in sizes.items()}, tile=tile, neighbor_layers=neighbor_layers
+            group,
+            {block: size[axis] for block, size in sizes.items()},
+            tile=tile,
+            neighbor_layers=neighbor_layers,
+            part=part,
         )
-        for axis in (0, 1)
+        for axis, part in enumerate((rows, None))
     )
-    return (Piece(*both) for both in itertools.product(rows, columns))
+    return [Piece(*both) for both in itertools.product(*sides)]

@@ -7,16 +7,18 @@ groups, 30 numbers per pixel for VGG-19.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from tfstyle import layout, nearest
+from tfstyle.distribution import Devices
 from tfstyle.environment import tf
-from tfstyle.graphs import any_size_specs, common_specs, compile_once
-from tfstyle.layout import Group, Piece, make_pieces
+from tfstyle.graphs import any_size_specs, common_specs
+from tfstyle.layout import Group, Part, Piece, make_pieces
 from tfstyle.model import StyleContentModel
 from tfstyle.nearest import Found, Keys
 from tfstyle.neighbors import Columns, reference_layer
@@ -32,6 +34,20 @@ GRID = "hypercolumns"
 """The key of the size of the hypercolumns among those of the layers."""
 
 
+class Visit(NamedTuple):
+    """How the tiles of a group are visited.
+
+    Attributes:
+        key: of the function's graph.
+        function: (features of the group's input, window, ...) → what is computed, and the input of the next group.
+        given: piece → the function's other arguments.
+    """
+
+    key: tuple[Any, ...]
+    function: Callable[..., Any]
+    given: Callable[[Piece], tuple[Any, ...]]
+
+
 class TiledTargets:
     """Describes large images in tiles, and searches for their nearest neighbors.
 
@@ -40,10 +56,11 @@ class TiledTargets:
     Args:
         model: computes features and statistics.
         loss: what is compared, and how.
+        devices: those among which tiles are divided.
     """
 
-    def __init__(self, model: StyleContentModel, loss: Loss) -> None:
-        self._model, self._loss = model, loss
+    def __init__(self, model: StyleContentModel, loss: Loss, *, devices: Devices | None = None) -> None:
+        self._model, self._loss, self._devices = model, loss, devices or Devices()
         self._groups = layout.make_groups(model.vgg, loss)
         self._graphs: dict[Any, Any] = {}
 
@@ -69,24 +86,26 @@ class TiledTargets:
         maps: dict[tuple[str, str], np.ndarray] = {}
         sums: dict[str, Any] = {}
 
-        def visit(group: Group, piece: Piece, x: tf.Tensor) -> tf.Tensor | None:
+        def visit(group: Group) -> Visit:
             compared = [layer for layer in wanted if layer in group.layers]
             summed = [layer for layer in weights if layer in group.layers]
-            of_masks = {layer: masks[layer][piece.core(layer)] for layer in summed if layer in masks}
-            features, of_columns, found, pooled = self._call(
-                ("describe", group.blocks, *compared, "sums", *summed, len(of_masks), columns),
+            masked = [layer for layer in summed if layer in masks]
+            return Visit(
+                ("describe", group.blocks, *compared, "sums", *summed, len(masked), columns),
                 self._describer(group, compared=compared, summed=summed, columns=columns),
-                *(x, piece.window(), of_masks),
+                lambda piece: ({layer: masks[layer][piece.core(layer)] for layer in masked},),
             )
+
+        def take(piece: Piece, described: Any) -> None:
+            features, of_columns, found = described
             for layer in features:
                 _put(maps, ("features", layer), features[layer], piece.core(layer), grids[layer])
             for layer in of_columns:
                 _put(maps, ("columns", layer), of_columns[layer], piece.grid(), grids[GRID], step=step)
             for layer in found:
                 sums[layer] = add(sums[layer], found[layer]) if layer in sums else found[layer]
-            return cast(tf.Tensor, pooled)
 
-        self._pass(np.asarray(image), tile, visit)
+        self._pass(np.asarray(image), tile, visit, take)
         tensors = {key: tf.constant(maps.pop(key)) for key in list(maps)}  # One by one, to save memory.
         return Described(
             {layer: tensors["features", layer] for layer in wanted},
@@ -112,7 +131,7 @@ class TiledTargets:
         short = np.zeros((1, *size, *keys.short.shape[1:]), np.float32)
         means: dict[str, tf.Tensor] = {}
 
-        def add_projections(found: Any, piece: Piece, share: float) -> None:
+        def add_projections(piece: Piece, found: Any, *, share: float) -> None:
             projections, of_tile = found
             short[piece.grid()] += share * projections.numpy()
             for layer, mean in of_tile.items():
@@ -123,7 +142,7 @@ class TiledTargets:
         candidates = nearest.choose(tf.constant(short), keys)
         numbers, products = candidates.numpy(), np.zeros(candidates.shape, np.float32)
 
-        def add_products(found: Any, piece: Piece, share: float) -> None:
+        def add_products(piece: Piece, found: Any, *, share: float) -> None:
             products[piece.grid()] += share * found.numpy()
 
         self._visit_columns(
@@ -137,7 +156,7 @@ class TiledTargets:
         tile: int,
         function: Callable[..., Any],
         given: Callable[[Piece], tuple[Any, ...]],
-        take: Callable[[Any, Piece, float], None],
+        take: Callable[..., None],
     ) -> None:
         """Visits the hypercolumns of images, group by group and tile by tile.
 
@@ -146,13 +165,12 @@ class TiledTargets:
             tile: length of a tile.
             function: (columns, ...) → what is computed of the parts of a tile's hypercolumns at a group's layers.
             given: piece → the function's other arguments.
-            take: receives what was computed, the piece and the share of the image.
+            take: receives the piece, what was computed, and the share of the image as `share`.
         """
-
         deepest = max(map(block_of, self._loss.neighbor_layers))
 
         def of_group(group: Group) -> Callable[..., Any]:
-            def of_piece(x: tf.Tensor, window: Window, others: tuple[Any, ...]) -> Any:
+            def of_piece(x: tf.Tensor, window: Window, *others: Any) -> Any:
                 features, _ = self._model.vgg.features_and_pullback(x, blocks=group.blocks)
                 used = {layer: features[layer] for layer in group.layers}
                 columns = make_columns(self._model, self._loss, used, window=window)
@@ -160,16 +178,11 @@ class TiledTargets:
 
             return of_piece
 
+        def visit(group: Group) -> Visit:
+            return Visit((function, group.blocks), of_group(group), given)
+
         for image, share in images:
-
-            def visit(group: Group, piece: Piece, x: tf.Tensor, share: float = share) -> tf.Tensor | None:
-                key = (function, group.blocks)
-                found, pooled = self._call(key, of_group(group), x, piece.window(), given(piece))
-                if found is not None:
-                    take(found, piece, share)
-                return cast(tf.Tensor, pooled)
-
-            self._pass(image, tile, visit, deepest=deepest)
+            self._pass(image, tile, visit, functools.partial(take, share=share), deepest=deepest)
 
     def _describer(
         self, group: Group, *, compared: Iterable[str], summed: Iterable[str], columns: bool
@@ -182,7 +195,7 @@ class TiledTargets:
             found, sums = describe_window(self._model, features, window, layers=compared, weights=weights)
             used = {layer: features[layer] for layer in group.layers if columns}
             of_columns = make_columns(self._model, self._loss, used, window=window)
-            return found, of_columns, sums, self._pooled(features, window)
+            return (found, of_columns, sums), self._pooled(features, window)
 
         return describe
 
@@ -202,20 +215,39 @@ class TiledTargets:
         self,
         image: np.ndarray,
         tile: int,
-        visit: Callable[[Group, Piece, tf.Tensor], tf.Tensor | None],
+        visit: Callable[[Group], Visit],
+        take: Callable[[Piece, Any], None],
         *,
         keep: bool = False,
         deepest: int | None = None,
+        parts: Sequence[Part] | None = None,
     ) -> list[np.ndarray]:
-        """Visits all tiles, group by group, down to a block; returns the inputs of all groups if they are kept."""
+        """Visits all tiles, group by group.
+
+        Args:
+            image: [1, height, width, 3].
+            tile: length of a tile.
+            visit: group → how its tiles are visited.
+            take: receives each piece and what was computed of it, unless that is None.
+            keep: keep the inputs of all groups.
+            deepest: the last block; None is that of the last group.
+            parts: what this worker computes of each group; None is all.
+
+        Returns:
+            The inputs of all groups if they are kept.
+        """
         inputs = [image]
         sizes = layout.grid_sizes(self._model.vgg, *sides(image))
-        for group in self._groups:
+        for number, group in enumerate(self._groups):
             if deepest is not None and group.blocks[0] > deepest:
                 break
             maps: dict[str, np.ndarray] = {}
-            for piece in make_pieces(group, sizes, tile=tile, neighbor_layers=self._loss.neighbor_layers):
-                pooled = visit(group, piece, tf.constant(inputs[-1][piece.outer()]))
+            rows = parts[number] if parts else None
+            for piece, (found, pooled) in self._each_piece(
+                group, sizes, inputs[-1], visit(group), tile=tile, rows=rows
+            ):
+                if found is not None:
+                    take(piece, found)
                 if pooled is not None:
                     _put(maps, POOLED, pooled, piece.core(POOLED), sizes[group.blocks[-1] + 1])
             if not keep:
@@ -223,20 +255,47 @@ class TiledTargets:
             inputs.extend(maps.values())
         return inputs
 
-    def _call(self, key: tuple[Any, ...], function: Callable[..., Any], *args: Any) -> Any:
-        """Calls a function in a graph, compiled once for all sizes of images.
+    def _each_piece(
+        self,
+        group: Group,
+        sizes: dict[int, tuple[int, int]],
+        outer: np.ndarray,
+        visit: Visit,
+        *,
+        tile: int,
+        rows: Part | None,
+    ) -> Iterator[tuple[Piece, Any]]:
+        """Yields the tiles of a group with their results, of as many at a time as there are devices.
+
+        Args:
+            group: the blocks that are computed.
+            sizes: from `layout.grid_sizes`.
+            outer: the group's input.
+            visit: how its tiles are visited.
+            tile: length of a tile.
+            rows: as for `layout.make_pieces`.
+        """
+        pieces = make_pieces(group, sizes, tile=tile, neighbor_layers=self._loss.neighbor_layers, rows=rows)
+        count = self._devices.count
+        for first in range(0, len(pieces), count):
+            some = pieces[first : first + count]
+            calls = [(tf.constant(outer[piece.outer()]), piece.window(), *visit.given(piece)) for piece in some]
+            yield from zip(some, self._call(visit.key, visit.function, *calls), strict=True)
+
+    def _call(self, key: tuple[Any, ...], function: Callable[..., Any], *calls: tuple[Any, ...]) -> Sequence[Any]:
+        """Calls a function in a graph with each of several arguments, compiled once for all sizes of images.
 
         Other shapes differ as well: the factor of a covariance of few positions has fewer columns, and images have
         different numbers of keys. Where a shape does, the graph is compiled again, for any length of that side.
         """
-        wanted = any_size_specs(args)
+        wanted = functools.reduce(common_specs, map(any_size_specs, calls))
         key = (key, *(spec.dtype for spec in tf.nest.flatten(wanted)))
         specs, graph = self._graphs.get(key, (wanted, None))
         common = common_specs(specs, wanted)
         if graph is None or common != specs:
-            graph = compile_once(function, *common)
+            graph = self._devices.compile(function, *common)
             self._graphs[key] = common, graph
-        return graph(*args)
+        return cast(Sequence[Any], graph(calls))
 
 
 def _project(columns: Columns, axes: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

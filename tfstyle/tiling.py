@@ -15,13 +15,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from tfstyle import layout
+from tfstyle.distribution import Devices
 from tfstyle.environment import tf
-from tfstyle.layout import Group, Piece, make_pieces
+from tfstyle.layout import Group, Part, Piece, make_parts
 from tfstyle.model import StyleContentModel
 from tfstyle.neighbors import PLACES, Matches
 from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure
@@ -29,7 +30,7 @@ from tfstyle.pixel_range import from_space
 from tfstyle.recipes.loss import Loss, Term
 from tfstyle.targets import Targets
 from tfstyle.tensors import sides
-from tfstyle.tiled_targets import GRID, TiledTargets
+from tfstyle.tiled_targets import GRID, TiledTargets, Visit
 from tfstyle.vgg import POOLED, with_pullback
 from tfstyle.windows import Window, core
 
@@ -38,12 +39,14 @@ class Tiling(TiledTargets):
     """Computes losses and gradients of large images in tiles, beside what `TiledTargets` does.
 
     Args:
-        model, loss: as for `TiledTargets`.
+        model, loss, devices: as for `TiledTargets`.
         space: the space of the image, as for `to_space`.
     """
 
-    def __init__(self, model: StyleContentModel, loss: Loss, *, space: str = "unit") -> None:
-        super().__init__(model, loss)
+    def __init__(
+        self, model: StyleContentModel, loss: Loss, *, space: str = "unit", devices: Devices | None = None
+    ) -> None:
+        super().__init__(model, loss, devices=devices)
         self._space = space
 
     def make_objective(
@@ -69,16 +72,17 @@ class Tiling(TiledTargets):
 
         def evaluate(variable: tf.Tensor) -> Evaluation:
             inputs, sums = self._sum(variable, targets, factors, tile)
-            value, terms, of_sums, of_image = self._call(
+            ((value, terms, of_sums, of_image),) = self._call(
                 ("evaluate", *factors),
                 lambda sums, image, targets, weights: evaluate_sums(
                     self._model, self._loss, sums, image=image, targets=targets, weights=weights
                 ),
-                *(sums, variable, targets, factors),
+                (self._devices.sum(sums), variable, targets, factors),
             )
             gradient = self._take_back(inputs, targets, of_sums, names=tuple(factors), flipped=flipped, tile=tile)
+            gradient = np.asarray(self._devices.sum(gradient))
             if "total_variation" in factors:
-                gradient += of_image.numpy()
+                gradient = gradient + of_image.numpy()
             return Evaluation(value, tf.constant(gradient), terms | {"total": value})
 
         return evaluate
@@ -91,12 +95,14 @@ class Tiling(TiledTargets):
         found: dict[str, dict[str, Any]] = {"content": {}, "style": {}, "terms": {}}
         matches: list[np.ndarray] = []
 
-        def visit(group: Group, piece: Piece, x: tf.Tensor) -> tf.Tensor | None:
-            sums, pooled = self._call(
+        def visit(group: Group) -> Visit:
+            return Visit(
                 ("sum", group.blocks, *weights),
                 self._summer(group, tuple(weights)),
-                *(x, piece.window(), self._targets_of(targets, group, piece, grids)),
+                lambda piece: (self._targets_of(targets, group, piece, grids),),
             )
+
+        def take(piece: Piece, sums: Sums) -> None:
             for kind, of_kind in found.items():
                 for name, part in getattr(sums, kind).items():
                     of_kind[name] = tf.nest.map_structure(tf.add, of_kind[name], part) if name in of_kind else part
@@ -104,10 +110,15 @@ class Tiling(TiledTargets):
                 matches.extend(np.zeros((1, *grids[GRID], 1), part.dtype.as_numpy_dtype) for part in sums.matches)
             for whole, part in zip(matches, sums.matches, strict=bool(sums.matches)):
                 whole[piece.grid()] += part.numpy()
-            return cast(tf.Tensor, pooled)
 
-        inputs = self._pass(np.asarray(variable), tile, visit, keep=True)
+        inputs = self._pass(np.asarray(variable), tile, visit, take, keep=True, parts=self._parts(variable))
         return inputs, Sums(**found, matches=Matches(*map(tf.constant, matches)) if matches else ())
+
+    def _parts(self, image: tf.Tensor | np.ndarray) -> list[Part]:
+        """Returns what this worker computes of an image, in each group."""
+        sizes = layout.grid_sizes(self._model.vgg, *sides(image))
+        heights = {block: height for block, (height, _) in sizes.items()}
+        return make_parts(self._groups, heights, self._devices.rows(heights[1]))
 
     def _take_back(
         self,
@@ -121,12 +132,11 @@ class Tiling(TiledTargets):
     ) -> np.ndarray:
         """Takes the gradient with respect to the sums back to the image; empties `inputs`."""
         grids, sizes = self._grids(inputs[0]), layout.grid_sizes(self._model.vgg, *sides(inputs[0]))
-        after: np.ndarray | None = None
-        for group in reversed(self._groups):
-            x = inputs.pop()
+
+        def visit(group: Group, after: np.ndarray | None) -> Visit:
             kernels = {layer: kernel for layer, kernel in flipped.items() if layout.block_of(layer) in group.blocks}
-            gradient = np.zeros(x.shape, np.float64 if x.dtype == np.float64 else np.float32)
-            for piece in make_pieces(group, sizes, tile=tile, neighbor_layers=self._loss.neighbor_layers):
+
+            def given(piece: Piece) -> tuple[Any, ...]:
                 upstream = Sums(
                     content={layer: part for layer, part in of_sums.content.items() if layer in group.layers},
                     style={layer: part for layer, part in of_sums.style.items() if layer in group.layers},
@@ -134,12 +144,15 @@ class Tiling(TiledTargets):
                     matches=Matches(*(part[piece.grid()] for part in of_sums.matches)) if of_sums.matches else (),
                 )
                 pooled = {} if after is None else {POOLED: tf.constant(after[piece.core(POOLED)])}
-                part = self._call(
-                    ("back", group.blocks, *names, len(kernels)),
-                    self._back_taker(group, names),
-                    *(tf.constant(x[piece.outer()]), piece.window(), self._targets_of(targets, group, piece, grids)),
-                    *(upstream, pooled, kernels),
-                )
+                return self._targets_of(targets, group, piece, grids), upstream, pooled, kernels
+
+            return Visit(("back", group.blocks, *names, len(kernels)), self._back_taker(group, names), given)
+
+        after: np.ndarray | None = None
+        for group, rows in zip(reversed(self._groups), reversed(self._parts(inputs[0])), strict=True):
+            x = inputs.pop()
+            gradient = np.zeros(x.shape, np.float64 if x.dtype == np.float64 else np.float32)
+            for piece, part in self._each_piece(group, sizes, x, visit(group, after), tile=tile, rows=rows):
                 gradient[piece.outer()] += part.numpy()
             after = gradient
         return gradient

@@ -11,9 +11,10 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tfstyle import images
+from tfstyle.distribution import Devices, find_devices
 from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
@@ -69,6 +70,7 @@ class Transfer:
         self._iterate = make_iterate(optimizer, parametrization)
         self._loss = loss if "neighbor" in terms else dataclasses.replace(loss, neighbor_layers={})
         self._targets: dict[int, Any] = {}
+        self._tilings: dict[Devices, Tiling] = {}
         targets = any_size_specs(self._targets_graph(1).structured_outputs)
         weights = {name: tf.TensorSpec([]) for name in terms}
         shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
@@ -100,6 +102,7 @@ class Transfer:
         init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         resume: Snapshot | None = None,
         memory: float | None = None,
+        devices: Devices | None = None,
     ) -> Iterator[Step]:
         """Runs a recipe and yields after every step, from the coarsest to the finest level.
 
@@ -114,7 +117,8 @@ class Transfer:
             resume: the snapshot of a step of an earlier run of the same recipe and images; that step is yielded again,
                 then those that follow. None starts a run.
             memory: bytes that the run should take at most; levels that need more are computed in tiles, with the same
-                result up to rounding. None computes all levels as a whole.
+                result up to rounding. None computes all levels as a whole. The same on all workers.
+            devices: those among which tiles are divided; None is one device.
 
         Yields:
             A `Step` after every step.
@@ -124,7 +128,9 @@ class Transfer:
             InputError: if a picture is too small for the network.
             DivergedError: if the loss or the last image is not finite.
             MemoryLimitError: if TensorFlow runs out of memory.
+            WorkerError: if another worker no longer answers.
         """
+        devices = devices or find_devices()
         recipe = recipe or self.recipe
         if recipe is None:
             raise UsageError("the Transfer was made from a graph key alone; pass the `recipe` to run.")
@@ -161,13 +167,21 @@ class Transfer:
                         raise UsageError(_OTHER_RUN)
                 else:
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
+                    if tile is not None:  # Levels before, computed by each worker, may differ in rounding.
+                        state = _agree(state, devices, warm=recipe.pyramid.warm_start)
                     begun = self._iterate.image(state)
                 guard.begin_level()
                 cropped = [crop(picture, margin) for picture in pictures[1:]]
                 targets = self.targets(
-                    pictures[0], cropped, image=begun, regions=run.regions, shares=run.shares, tile=tile
+                    pictures[0],
+                    cropped,
+                    image=begun,
+                    regions=run.regions,
+                    shares=run.shares,
+                    tile=tile,
+                    devices=devices,
                 )
-                step = self._make_step(targets, factors, kernels, tile)
+                step = self._make_step(targets, factors, kernels, tile, devices)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
                         values = dict(resume.losses)
@@ -191,6 +205,7 @@ class Transfer:
         factors: Mapping[str, tf.Tensor],
         kernels: Mapping[str, tf.Tensor],
         tile: int | None,
+        devices: Devices,
     ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
         """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
 
@@ -203,7 +218,8 @@ class Transfer:
             nonlocal tile
             while True:
                 try:
-                    evaluate = self._tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
+                    tiling = self._tiling(devices)
+                    evaluate = tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
                     evaluation = evaluate(state.image)
                     break
                 except tf.errors.ResourceExhaustedError:
@@ -216,9 +232,11 @@ class Transfer:
 
         return step
 
-    @functools.cached_property
-    def _tiling(self) -> Tiling:
-        return Tiling(self.model, self._loss, space=self.graph_key.parametrization.space)
+    def _tiling(self, devices: Devices) -> Tiling:
+        if devices not in self._tilings:
+            space = self.graph_key.parametrization.space
+            self._tilings[devices] = Tiling(self.model, self._loss, space=space, devices=devices)
+        return self._tilings[devices]
 
     @functools.cached_property
     def _update(self) -> Any:
@@ -286,6 +304,7 @@ class Transfer:
         regions: Sequence[Regions] | None = None,
         shares: Mapping[str, tf.Tensor] | None = None,
         tile: int | None = None,
+        devices: Devices | None = None,
     ) -> Targets:
         """Computes the targets that the image is compared with, like `targets.make_targets`.
 
@@ -296,6 +315,7 @@ class Transfer:
             regions: those of the images; None finds them if the loss needs them.
             shares: as for `targets.make_targets`; None shares equally.
             tile: length of a tile in pixels, as for `tiling.Tiling`; None computes the images as a whole.
+            devices: as for `steps`.
 
         Raises:
             InputError: if an image is too small for the network.
@@ -305,8 +325,9 @@ class Transfer:
         shares = shares or divide(as_styles(styles), self._loss, None)[1]
         image = content if image is None else image
         if tile is not None:
-            see = functools.partial(self._tiling.describe, tile=tile)
-            search = functools.partial(self._tiling.search, tile=tile)
+            tiling = self._tiling(devices or find_devices())
+            see = functools.partial(tiling.describe, tile=tile)
+            search = functools.partial(tiling.search, tile=tile)
             return make_targets(
                 self.model,
                 self._loss,
@@ -337,6 +358,13 @@ class Transfer:
         evaluation = evaluate(state.image)
         after, finite = self._move(state, evaluation.gradient)
         return after, evaluation.terms | {FINITE: finite}
+
+
+def _agree(state: RunState, devices: Devices, *, warm: bool) -> RunState:
+    """Returns the chief's state at the start of a level, on all workers; only if it is `warm`, optimizers differ."""
+    if warm:
+        return cast(RunState, tf.nest.map_structure(devices.agree, state))
+    return state._replace(image=devices.agree(state.image), average=devices.agree(state.average))
 
 
 def _to_floats(terms: Mapping[str, tf.Tensor]) -> dict[str, float]:

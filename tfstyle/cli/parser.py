@@ -30,6 +30,7 @@ exit codes:
   6    not enough memory
   7    network weights cannot be used
   8    some pictures of a batch failed
+  9    another machine of the run no longer answers
   129  stopped by SIGHUP, as when a terminal is closed
   130  stopped by Ctrl-C
   143  stopped by SIGTERM"""

@@ -45,8 +45,9 @@ def run(options: argparse.Namespace) -> None:
         check_memory(options)
         start(options, recipe, content=str(content), styles=[str(style.picture) for style in styles])
         with quiet_tensorflow(options.debug):
-            from tfstyle import api
+            from tfstyle import api, distribution
 
+            strategy = distribution.join_workers()
             callbacks = list(_make_callbacks(options, Path(output)))
         image = api.stylize(
             content,
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
             callbacks=callbacks,
             record=options.record,
             memory=options.memory,
+            strategy=strategy,
             **checkpoints,
             background=options.background,
             protect=options.protect,
@@ -65,8 +67,9 @@ def run(options: argparse.Namespace) -> None:
             overwrite=options.overwrite,
             **overrides,
         )
-    height, width = sides(image)
-    events.result(options, Path(output), width=width, height=height)
+    if distribution.is_chief():  # Another worker leaves the result to the chief.
+        height, width = sides(image)
+        events.result(options, Path(output), width=width, height=height)
 
 
 def check_memory(options: argparse.Namespace) -> None:

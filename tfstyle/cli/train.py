@@ -25,7 +25,9 @@ MAX_SHEET_IMAGES = 6
 
 def run(options: argparse.Namespace) -> None:
     """Runs a training of the given kind, and prints the path of the network or the JSON event of the result."""
-    events.result(options, {"fast": _train_fast, "adain": _train_adain, "gan": _train_gan}[options.kind](options))
+    network = {"fast": _train_fast, "adain": _train_adain, "gan": _train_gan}[options.kind](options)
+    if _reports(options):
+        events.result(options, network)
 
 
 def _train_fast(options: argparse.Namespace) -> Path:
@@ -69,12 +71,15 @@ def _check(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[An
 
 def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
     """Makes the `Run`; its sample sheets show the given content images, or the embedded ones."""
-    from tfstyle import environment
+    from tfstyle import distribution, environment
     from tfstyle.feedforward.transformer_net import SMALLEST
     from tfstyle.training import progress
     from tfstyle.training.run import Run
 
     environment.grow_gpu_memory()
+    strategy = None
+    if getattr(options, "mirrored", False):  # Before TensorFlow computes anything.
+        strategy = distribution.join_workers() or environment.tf.distribute.MirroredStrategy()
     if options.samples:
         paths = dataset.list_pictures(Path(options.samples), crop=1)[:MAX_SHEET_IMAGES]
     else:
@@ -88,7 +93,9 @@ def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Pat
             )
     events.start(options, steps=numbers.steps)
     callbacks: list[Any] = []
-    if options.json:
+    if not _reports(options):
+        callbacks = []
+    elif options.json:
         callbacks = [progress.JsonLines(numbers.steps)]
     elif not options.quiet:
         callbacks = [progress.Progress(numbers.steps)]
@@ -96,7 +103,14 @@ def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Pat
         folder,
         resume=options.resume,
         overwrite=options.overwrite,
-        mirrored=getattr(options, "mirrored", False),
+        strategy=strategy,
         samples=samples,
         callbacks=callbacks,
     )
+
+
+def _reports(options: argparse.Namespace) -> bool:
+    """Returns whether this process reports the training; of several workers, the chief does."""
+    from tfstyle import distribution
+
+    return not getattr(options, "mirrored", False) or distribution.is_chief()

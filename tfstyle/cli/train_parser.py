@@ -67,6 +67,6 @@ def _add_training(command: argparse.ArgumentParser, numbers: type) -> None:
     files.add_argument("--samples", metavar="DIR", help="photographs for the sample sheets [the built-in ones]")
     options.add_overwrite(files, "discard the training in the folder and start again")
     if numbers is not GANOptions:
-        help = "data-parallel training on all devices (MirroredStrategy)"
+        help = "data-parallel training on all devices, and on the machines of TF_CONFIG"
         computation.add_argument("--mirrored", action="store_true", help=help)
     options.add_messages(command)

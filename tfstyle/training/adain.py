@@ -73,7 +73,7 @@ def train_adain(
     content_crops = dataset.RandomCrops(content_images, size=options.size, seed=options.seed)
     style_crops = dataset.RandomCrops(style_images, size=options.size, seed=options.seed + 1)
     shown = images.fit(images.read(style_images[0], long_side=2 * options.size).image, 2 * options.size)
-    with run.strategy(options.batch).scope():
+    with run.share(options.batch).scope():
         network_policy = dtype_policy(options.network_precision)
         encoder = vgg.load_vgg(STYLE_LAYERS, padding_mode="reflect", dtype=network_policy)
         decoder = adain.AdaINDecoder(dtype=network_policy)

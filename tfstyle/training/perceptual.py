@@ -96,7 +96,7 @@ def train_fast(
     crops = dataset.RandomCrops(content_images, size=options.size, seed=options.seed)
     image = images.fit(images.read(style_image, long_side=options.style_size).image, options.style_size)
     recipe = fast_recipe(options)
-    with run.strategy(options.batch).scope():
+    with run.share(options.batch).scope():
         network = TransformerNet(FILTERS[options.width], dtype=dtype_policy(options.network_precision))
         network.build((None, None, None, 3))
         initialize(network, options.seed)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfstyle.distribution import Devices
 from tfstyle.environment import keras, tf
 from tfstyle.errors import UsageError
 from tfstyle.training import checkpoint, progress, run_folder
@@ -23,7 +26,9 @@ class Run:
         samples: content images of the sample sheets, at least one, [1, height, width, 3] in [0, 1].
         resume: continue the training in the folder.
         overwrite: discard the training in the folder and start again.
-        mirrored: data-parallel training on all devices (`tf.distribute.MirroredStrategy`).
+        strategy: data-parallel training on the devices of a `tf.distribute.Strategy`, such as `MirroredStrategy`. Of
+            several workers (`MultiWorkerMirroredStrategy`) the chief alone writes into the folder, which all of them
+            can read. None is the strategy in scope.
         callbacks: Keras callbacks.
 
     Raises:
@@ -36,7 +41,7 @@ class Run:
     _: dataclasses.KW_ONLY
     resume: bool = False
     overwrite: bool = False
-    mirrored: bool = False
+    strategy: tf.distribute.Strategy | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
     def __post_init__(self) -> None:
@@ -44,16 +49,16 @@ class Run:
         object.__setattr__(self, "folder", Path(self.folder))
         run_folder.check(self.folder, resume=self.resume, overwrite=self.overwrite)
 
-    def strategy(self, batch: int) -> tf.distribute.Strategy:
-        """Returns the distribution strategy: all devices if `mirrored`, otherwise the default strategy.
+    def share(self, batch: int) -> tf.distribute.Strategy:
+        """Returns the distribution strategy, whose devices share each batch.
 
         Args:
-            batch: the batch size, to be shared by the devices.
+            batch: the batch size.
 
         Raises:
             UsageError: if the devices cannot share a batch evenly.
         """
-        strategy = tf.distribute.MirroredStrategy() if self.mirrored else tf.distribute.get_strategy()
+        strategy = self.strategy or tf.distribute.get_strategy()
         count = strategy.num_replicas_in_sync
         if batch % count:
             raise UsageError(f"`batch` should be a multiple of the {count} devices that share it, not {batch}.")
@@ -82,23 +87,29 @@ class Run:
 
         Raises:
             UsageError, WeightsError: if the training cannot be resumed with these options.
-            DivergedError, InputError, Interrupted, MemoryLimitError, OutputError: as `trainer.fit`.
+            DivergedError, InputError, Interrupted, MemoryLimitError, OutputError, WorkerError: as `trainer.fit`.
         """
         fixed = options.fixed() | fixed
-        if self.resume:
-            checkpoint.restore_state(trainer, self.folder / run_folder.STATE, fixed=fixed)
-        else:
-            run_folder.clear(self.folder)
-        sheet = progress.SampleSheet(self.folder, stylize, self.samples, every=options.save_every)
-        fit(
-            trainer,
-            batches_from,
-            self.folder,
-            steps=options.steps,
-            every=options.save_every,
-            fixed=fixed,
-            callbacks=[*self.callbacks, sheet],
-        )
+        with contextlib.ExitStack() as stack:
+            folder = self.folder
+            if self.resume:
+                checkpoint.restore_state(trainer, folder / run_folder.STATE, fixed=fixed)
+            if Devices(trainer.distribute_strategy).index:  # A worker that is not the chief keeps nothing.
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                if self.resume:
+                    run_folder.write_losses(folder, run_folder.read_losses(self.folder))
+            elif not self.resume:
+                run_folder.clear(folder)
+            sheet = progress.SampleSheet(folder, stylize, self.samples, every=options.save_every)
+            fit(
+                trainer,
+                batches_from,
+                folder,
+                steps=options.steps,
+                every=options.save_every,
+                fixed=fixed,
+                callbacks=[*self.callbacks, sheet],
+            )
         return self.folder / run_folder.NETWORK
 
 

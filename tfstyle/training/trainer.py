@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from tfstyle import objective
+from tfstyle.distribution import LOST, LOST_MESSAGE, Devices
 from tfstyle.environment import keras, tf
-from tfstyle.errors import DivergedError, Interrupted, MemoryLimitError, UsageError
+from tfstyle.errors import DivergedError, Interrupted, MemoryLimitError, UsageError, WorkerError
 from tfstyle.feedforward import serialization
 from tfstyle.training import checkpoint, dataset, run_folder
 
@@ -88,7 +89,10 @@ class Trainer(keras.Model):
         for name, mean in self.means.items():
             mean.update_state(terms.get(name, 0.0))
         means = {name: mean.result() for name, mean in self.means.items()}
-        return means | {"step": tf.cast(self.optimizer.iterations, tf.float32)}
+        logs = means | {"step": tf.cast(self.optimizer.iterations, tf.float32)}
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            return {name: value[None] for name, value in logs.items()}  # Keras averages over a first axis.
+        return logs
 
     def epoch_means(self) -> dict[str, float]:
         """Returns the means of the loss and its terms over the epoch so far; empty before the epoch's first step."""
@@ -289,9 +293,11 @@ def fit(
         DivergedError: if a loss is not finite.
         OutputError: if a file cannot be written, or `LOSSES` cannot be read.
         MemoryLimitError: if memory runs out.
-        Interrupted: on Ctrl-C, after the state has been written.
+        WorkerError: if another of several workers no longer answers.
+        Interrupted: on Ctrl-C, after the state has been written, unless several workers train together: it is read
+            from all of them.
     """
-    start = trainer.step
+    start, alone = trainer.step, Devices(trainer.distribute_strategy).workers == 1
     if steps < start:
         raise UsageError(f"{folder}: is at step {start}; `steps` should be at least that, not {steps}.")
     rows = [row for row in run_folder.read_losses(folder) if row["step"] <= start] if start else []
@@ -306,16 +312,21 @@ def fit(
     try:
         _fit_epochs(trainer, batches_from, [state, *callbacks], steps=steps, every=every)
     except KeyboardInterrupt:
-        state.save()
+        if alone:
+            state.save()
         raise Interrupted(
-            f"{folder}: is at step {trainer.step}; run the same training with `resume` to continue it."
+            f"{folder}: is at step {state.saved_step or 0}; run the same training with `resume` to continue it."
         ) from None
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryLimitError(
             f"memory ran out at step {trainer.step}; close other programs, or begin with a smaller `size` or `batch`."
         ) from error
+    except LOST as error:
+        raise WorkerError(LOST_MESSAGE) from error
     except Exception as error:
         cause = dataset.find_cause(error)
+        if not alone:
+            raise (cause or error) from error
         if cause or not isinstance(error, (DivergedError, tf.errors.OpError)):
             with contextlib.suppress(Exception):  # It occurred between two steps, so the state is consistent.
                 state.save()
