@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,8 +16,6 @@ from typing import Any
 from tfstyle.environment import tf
 from tfstyle.errors import UsageError, WorkerError
 from tfstyle.graphs import compile_once
-
-_log = logging.getLogger("tfstyle")
 
 ALIGNMENT = 16
 """Rows of a worker begin at multiples of this, so that whole positions of all of VGG-19's layers are its own."""
@@ -180,10 +177,8 @@ def join_workers() -> tf.distribute.MultiWorkerMirroredStrategy | None:
     Raises:
         UsageError: if it cannot be used.
     """
-    workers = count_workers()
-    if not workers:
+    if not count_workers():
         return None
-    _log.warning("waits for the %d workers of TF_CONFIG.", workers)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, RuntimeError, tf.errors.OpError) as error:

@@ -6,12 +6,16 @@ import codecs
 import contextlib
 import faulthandler
 import io
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from tfstyle.errors import SetupError, TfstyleError
+
+_log = logging.getLogger("tfstyle")
 
 
 def prepare() -> None:
@@ -104,3 +108,13 @@ def quiet_tensorflow(debug: bool) -> Iterator[None]:
             if failed:
                 held.seek(0)
                 os.write(2, held.read())
+
+
+def join_workers(debug: bool) -> Any:
+    """Waits for the workers of `TF_CONFIG`, and returns their strategy; None if there are none."""
+    from tfstyle import distribution
+
+    if workers := distribution.count_workers():
+        _log.warning("waits for the %d workers of TF_CONFIG.", workers)
+    with quiet_tensorflow(debug):
+        return distribution.join_workers()

@@ -17,7 +17,7 @@ from typing import Any
 import tfstyle
 from tfstyle import files, images, records, weights
 from tfstyle.cli import events
-from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli.streams import join_workers, quiet_tensorflow
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
 from tfstyle.faces import check_protect, name_protected
 from tfstyle.fields import parse_bytes
@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> None:
         with quiet_tensorflow(options.debug):
             from tfstyle import api, distribution
 
-            strategy = distribution.join_workers()
             callbacks = list(_make_callbacks(options, Path(output)))
+        strategy = join_workers(options.debug)
         image = api.stylize(
             content,
             styles,

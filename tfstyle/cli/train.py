@@ -8,7 +8,7 @@ from typing import Any
 
 from tfstyle import images
 from tfstyle.cli import events
-from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli.streams import join_workers, quiet_tensorflow
 from tfstyle.errors import InputError
 from tfstyle.fields import option_fields
 from tfstyle.pictures import decoding
@@ -71,7 +71,7 @@ def _check(options: argparse.Namespace, kind: type[TrainingOptions]) -> tuple[An
 
 def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Path) -> Any:
     """Makes the `Run`; its sample sheets show the given content images, or the embedded ones."""
-    from tfstyle import distribution, environment
+    from tfstyle import environment
     from tfstyle.feedforward.transformer_net import SMALLEST
     from tfstyle.training import progress
     from tfstyle.training.run import Run
@@ -79,7 +79,7 @@ def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Pat
     environment.grow_gpu_memory()
     strategy = None
     if getattr(options, "mirrored", False):  # Before TensorFlow computes anything.
-        strategy = distribution.join_workers() or environment.tf.distribute.MirroredStrategy()
+        strategy = join_workers(options.debug) or environment.tf.distribute.MirroredStrategy()
     if options.samples:
         paths = dataset.list_pictures(Path(options.samples), crop=1)[:MAX_SHEET_IMAGES]
     else:
@@ -93,11 +93,9 @@ def _make_run(options: argparse.Namespace, numbers: TrainingOptions, folder: Pat
             )
     events.start(options, steps=numbers.steps)
     callbacks: list[Any] = []
-    if not _reports(options):
-        callbacks = []
-    elif options.json:
+    if options.json and _reports(options):
         callbacks = [progress.JsonLines(numbers.steps)]
-    elif not options.quiet:
+    elif not options.quiet and _reports(options):
         callbacks = [progress.Progress(numbers.steps)]
     return Run(
         folder,
