@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: seeded numbers, a miniature network, small pictures, the raw weights where they are."""
 
 import contextlib
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfstyle import api, environment, images, transfer, weights
-from tfstyle.environment import keras
+from tfstyle.environment import keras, tf
 from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.feedforward.adain import AdaINDecoder
 from tfstyle.feedforward.generator import Generator
@@ -197,6 +198,24 @@ def pictures(rng, tmp_path):
         images.write(image(rng, 40, 60), tmp_path / f"photo{number}.png")
     images.write(1.0 - image(rng, 50, 70), tmp_path / "painting.png")
     return sorted(tmp_path.glob("photo*.png")), tmp_path / "painting.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class LeapAt:
+    """Gradient descent whose step of one number is far too long, in a run that has not gone back more often."""
+
+    step: int
+    factor: float
+
+    def init(self, image):
+        return tf.constant(0)
+
+    def update(self, state, image, gradient):
+        leap = tf.where(tf.equal(state + 1, self.step), self.factor, 1e-7)
+        return state + 1, image - leap * gradient
+
+    def resize(self, state, height, width):
+        return state
 
 
 def make_run(folder, rng, **options):

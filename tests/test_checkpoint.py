@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import NOT_THE_FILES_FAULT, image, mini_recipe
+from conftest import NOT_THE_FILES_FAULT, LeapAt, image, mini_recipe
 
 import tfstyle
 from tfstyle import checkpoint, images, states
@@ -35,6 +35,8 @@ RECIPES = {
     "neighbors": {"optimizer": LBFGS(), "neighbor_layers": {"block3_conv1": 1.0}, "neighbor_weight": 0.5},
     "palette": {"optimizer": LBFGS(), "palette": 0.5},
     "strokes along edges": {"optimizer": LBFGS(), "orientation": "edges"},
+    "pairs in bfloat16": {"optimizer": LBFGS(history_precision="bfloat16"), "warm_start": True},
+    "a step too long": {"optimizer": LeapAt(2, 1e14), "clip": False},
 }
 
 

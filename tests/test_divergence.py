@@ -26,13 +26,22 @@ def test_the_best_image_is_that_of_the_lowest_loss_of_the_level():
     guard = Guard()
     for loss in (3.0, 2.0, 5.0, math.nan):
         guard.examine({"total": loss, FINITE: 1.0}, tf.constant(loss))
-    assert float(guard.best) == 2.0
-    guard.retries = 2
+    assert float(guard.watched.best) == 2.0
     guard.begin_level()
-    assert guard.best is None
-    assert guard.retries == 2
+    assert guard.go_back() is None
     guard.examine({"total": 4.0, FINITE: 1.0}, tf.constant(4.0))
-    assert float(guard.best) == 4.0
+    assert float(guard.watched.best) == 4.0
+
+
+def test_a_run_goes_back_to_the_best_image_three_times_also_over_levels():
+    guard = Guard()
+    guard.examine({"total": 4.0, FINITE: 1.0}, tf.constant(4.0))
+    assert [float(guard.go_back()) for _ in range(2)] == [4.0, 4.0]
+    guard.begin_level()
+    guard.examine({"total": 7.0, FINITE: 1.0}, tf.constant(7.0))
+    guard = Guard(guard.watched)  # As when a run is resumed.
+    assert float(guard.go_back()) == 7.0
+    assert guard.go_back() is None
 
 
 def test_the_entry_about_the_image_is_not_a_loss():

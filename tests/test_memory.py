@@ -9,7 +9,7 @@ from conftest import mini_recipe
 
 from tfstyle import vgg19
 from tfstyle.errors import MemoryLimitError
-from tfstyle.memory import memory_needed, plan_levels, plan_run
+from tfstyle.memory import lighter, memory_needed, plan_levels, plan_run
 from tfstyle.recipes import LBFGS, SGD, get_recipe
 
 
@@ -22,6 +22,30 @@ def test_memory_grows_with_the_picture_and_the_history():
     assert memory_needed(large, (200, 300)) - memory_needed(few, (200, 300)) == 180 * 12 * 200 * 300
     half = get_recipe(small, precision="bfloat16")
     assert memory_needed(half, (2000, 3000)) < 0.8 * memory_needed(small, (2000, 3000))
+
+
+def test_a_history_in_bfloat16_takes_half():
+    whole, half = (mini_recipe(optimizer=LBFGS(history_precision=name)) for name in ("float32", "bfloat16"))
+    assert memory_needed(whole, (200, 300)) - memory_needed(half, (200, 300)) == 10 * 12 * 200 * 300
+
+
+def test_lighter_recipes_need_less_and_less():
+    recipe = mini_recipe(optimizer=LBFGS(history=12))
+    variants = list(lighter(recipe))
+    assert variants[0] == recipe
+    found = [(variant.optimizer.history, variant.optimizer.history_precision) for variant in variants]
+    assert found == [(12, "float32"), (12, "bfloat16"), (5, "bfloat16")]
+    needed = [memory_needed(variant, (600, 800)) for variant in variants]
+    assert needed == sorted(needed, reverse=True)
+    last = mini_recipe(optimizer=LBFGS(history=3, history_precision="bfloat16"))
+    assert list(lighter(last)) == [last]
+    assert list(lighter(mini_recipe(optimizer=SGD()))) == [mini_recipe(optimizer=SGD())]
+
+
+@pytest.mark.parametrize("limit", [1e6, 1e3])
+def test_where_nothing_fits_no_size_is_proposed(limit):
+    with pytest.raises(MemoryLimitError, match=r"and 0\.001 GB may be taken; no `size` fits\.$|1e-06 GB"):
+        plan_run(mini_recipe(), (60, 80), (60, 80), limit=limit)
 
 
 def test_regions_need_more_memory():

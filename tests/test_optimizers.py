@@ -170,17 +170,54 @@ def tilted(x):
     return 0.0, slope * (x - 0.5)
 
 
-def test_the_pairs_of_lbfgs_are_carried_to_another_size():
-    optimizer = lbfgs(learning_rate=0.01, history=3)
+def rounded(vector):
+    return tf.cast(tf.cast(vector, tf.bfloat16), tf.float32).numpy()
+
+
+def test_a_history_in_bfloat16_is_that_of_rounded_pairs():
+    """Steps and gradient differences are rounded, as are their scalar products; the direction is that of the former."""
+    optimizer, start = lbfgs(history=3, history_precision="bfloat16"), np.linspace(0.0, 2.0, 12).reshape(1, 3, 4, 1)
+    run = Run(optimizer, start, quadratic)
+    images = [start.astype("float32"), *(run() for _ in range(6))]
+    assert {vector.dtype for vector in run.state.pairs} == {tf.bfloat16}
+    gradients = [quadratic(image.astype("float64"))[1].astype("float32") for image in images]
+    pairs = [
+        (rounded(images[i + 1] - images[i]).ravel(), rounded(gradients[i + 1] - gradients[i]).ravel())
+        for i in range(2, 5)
+    ]
+    direction = -gradients[5].ravel().astype("float64")
+    factors = []
+    for s, y in reversed(pairs):  # Nocedal's two loops.
+        factors.append(s @ direction / (y @ s))
+        direction = direction - factors[-1] * y
+    s, y = pairs[-1]
+    direction = direction * (y @ s) / (y @ y)
+    for (s, y), factor in zip(pairs, reversed(factors), strict=True):
+        direction = direction + (factor - y @ direction / (y @ s)) * s
+    np.testing.assert_allclose(images[6].ravel() - images[5].ravel(), direction, rtol=1e-3, atol=1e-4)
+
+
+def test_a_history_in_bfloat16_finds_the_minimum():
+    run = Run(lbfgs(history_precision="bfloat16"), np.full(SHAPE, 2.0), quadratic)
+    for _ in range(40):
+        found = run()
+    assert quadratic(found.astype("float64"))[0] < 1e-6 * quadratic(np.full(SHAPE, 2.0))[0]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_pairs_of_lbfgs_are_carried_to_another_size(precision):
+    optimizer = lbfgs(learning_rate=0.01, history=3, history_precision=precision)
     step = Run(optimizer, np.zeros((1, 4, 8, 3)), tilted)
     for _ in range(5):
         step()
     grown = optimizer.resize(step.state, 8, 16)
-    expected = np.stack([tf.image.resize(vector, (8, 16)) for vector in step.state.pairs])
-    np.testing.assert_allclose(grown.pairs[:3], expected[:3], rtol=1e-4, atol=1e-7)
+    expected = np.stack([tf.image.resize(tf.cast(vector, tf.float32), (8, 16)) for vector in step.state.pairs])
+    pairs, tolerance = [tf.cast(vector, tf.float32) for vector in grown.pairs], {"float32": 1e-4, "bfloat16": 1e-2}
+    np.testing.assert_allclose(pairs[:3], expected[:3], rtol=tolerance[precision], atol=1e-7)
     # A mean over four times the pixels has a quarter of the gradient.
-    np.testing.assert_allclose(grown.pairs[3:], expected[3:] / 4, rtol=1e-4, atol=1e-7)
-    flat = np.reshape(grown.pairs, (6, -1))
+    np.testing.assert_allclose(pairs[3:], expected[3:] / 4, rtol=tolerance[precision], atol=1e-7)
+    assert {vector.dtype for vector in grown.pairs} == {tf.dtypes.as_dtype(precision)}
+    flat = np.reshape(pairs, (6, -1))
     np.testing.assert_allclose(grown.products, flat @ flat.T, rtol=1e-4, atol=1e-7)
     assert int(grown.pairs_stored) == int(step.state.pairs_stored) == 4
     assert float(grown.gamma) == pytest.approx(4.0 * float(step.state.gamma))

@@ -1,6 +1,5 @@
 """Runs: scales, starts, traces, averages, and how they end."""
 
-import dataclasses
 import gc
 import logging
 import weakref
@@ -9,7 +8,7 @@ from concurrent import futures
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import image, mini_recipe, miniature
+from conftest import LeapAt, image, mini_recipe, miniature
 
 from tfstyle import color, color_transfer, images, memory, tiling, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
@@ -385,24 +384,6 @@ def test_a_result_burnt_out_by_a_learning_rate_is_warned_of(mini_transfer, rng, 
     with caplog.at_level(logging.WARNING, "tfstyle"):
         list(mini_transfer(recipe).steps(image(rng), 1.0 - image(rng)))
     assert "more than 90% of the result's values are 0 or 1" in caplog.text
-
-
-@dataclasses.dataclass(frozen=True)
-class LeapAt:
-    """Gradient descent whose step of one number is far too long, in a run that has not gone back more often."""
-
-    step: int
-    factor: float
-
-    def init(self, image):
-        return tf.constant(0)
-
-    def update(self, state, image, gradient):
-        leap = tf.where(tf.equal(state + 1, self.step), self.factor, 1e-7)
-        return state + 1, image - leap * gradient
-
-    def resize(self, state, height, width):
-        return state
 
 
 @pytest.mark.parametrize("factor", [1e14, 3e38])

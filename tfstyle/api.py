@@ -18,12 +18,12 @@ from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.distribution import Devices, find_devices
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, UsageError
+from tfstyle.errors import InputError, MemoryLimitError, UsageError
 from tfstyle.faces import check_protect, find_protected, is_word, name_protected
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
-from tfstyle.memory import Level, memory_needed, plan_run
+from tfstyle.memory import Level, lighter, memory_needed, plan_run
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS, StyleSize
@@ -132,7 +132,7 @@ def stylize(
     protected = find_protected(protect, content_picture.image)
     masked = read_masks(styles, content_sides, protect=protected, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
-    levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit, devices=devices)
+    chosen, levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit, devices=devices)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
@@ -337,10 +337,10 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 def _plan(
     recipe: Recipe, result: tuple[int, int], *styles: tuple[int, int], limit: int | None, devices: Devices
-) -> tuple[list[Level], int | None]:
-    """Plans the levels of a run like `plan_run`; returns them and the limit.
+) -> tuple[Recipe, list[Level], int | None]:
+    """Plans the levels of a run like `plan_run`; returns the recipe, which may need less memory, levels and limit.
 
-    If none is given, it is what is free, and of several workers the least.
+    If no limit is given, it is what is free, and of several workers the least.
     """
     if limit is None:
         limit = environment.free_memory()
@@ -351,4 +351,13 @@ def _plan(
     if devices.workers > 1:
         known = [each for each in devices.gather(limit or 0) if each]
         limit = int(min(known)) if known else None
-    return plan_run(recipe, result, *styles, limit=limit), limit
+    for variant in (variants := list(lighter(recipe))):
+        try:
+            levels = plan_run(variant, result, *styles, limit=limit)
+            break
+        except MemoryLimitError:
+            if variant is variants[-1]:
+                raise
+    if variant is not recipe:
+        _log.warning("L-BFGS stores %d pairs in bfloat16, to save memory.", variant.optimizer.history)
+    return variant, levels, limit

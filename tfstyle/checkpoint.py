@@ -19,6 +19,7 @@ import numpy as np
 
 from tfstyle import __version__, containers, files, records, states
 from tfstyle.callbacks import History
+from tfstyle.divergence import Watched
 from tfstyle.environment import tf
 from tfstyle.errors import OutputError, UsageError, WeightsError
 from tfstyle.iterate import RunState
@@ -84,13 +85,15 @@ class Checkpoints(History):
             return
         held = step.snapshot
         place = {"index": held.index, "level": held.level, "losses": dict(held.losses), "seconds": held.seconds}
-        facts = self._fixed | {"step": place, "settings": dict(step.settings), "rows": self.rows[:-1]}
+        retries, best, *losses = held.watched
+        guard = {"retries": retries, "losses": losses}
+        facts = self._fixed | {"step": place, "guard": guard, "settings": dict(step.settings), "rows": self.rows[:-1]}
         newest = self._folder / NEWEST
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if newest.is_file():
                 os.replace(newest, self._folder / BEFORE)
-            states.write(newest, _name(held.begun, held.state), facts=facts)
+            states.write(newest, _name(held.begun, best, held.state), facts=facts)
         except (OSError, OutputError) as error:
             _log.warning("%s: no checkpoint of step %d was written (%s)", self._folder, held.index, error)
         self._saved_at = time.monotonic()
@@ -100,9 +103,20 @@ class Checkpoints(History):
         self.save()
 
 
-def _name(begun: Any, state: Any) -> dict[str, Any]:
-    """Returns the tensors of a snapshot, or their specifications, by their names in a file."""
-    return {"begun": begun} | {f"state/{number}": part for number, part in enumerate(tf.nest.flatten(state))}
+def _name(begun: Any, best: Any, state: Any) -> dict[str, Any]:
+    """Returns the tensors of a snapshot, or their specifications, by their names in a file.
+
+    NumPy's files have no bfloat16: such tensors are written as the numbers of their bits.
+    """
+    named = {"begun": begun, "best": best}
+    named |= {f"state/{number}": part for number, part in enumerate(tf.nest.flatten(state))}
+    return {name: _bits(part) for name, part in named.items()}
+
+
+def _bits(part: Any) -> Any:
+    if part.dtype != tf.bfloat16:
+        return part
+    return tf.TensorSpec(part.shape, tf.uint16) if isinstance(part, tf.TensorSpec) else tf.bitcast(part, tf.uint16)
 
 
 def check(folder: Path, *, resume: bool, every: int | None = None) -> None:
@@ -167,17 +181,23 @@ def restore(folder: Path, specs: RunState, *, fixed: Mapping[str, Any], settings
 
 def _saved(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], specs: RunState) -> Saved:
     """Returns the content of a checkpoint; raises `WeightsError` if it has other tensors than the run."""
-    expected = _name(specs.image, specs)
+    expected = _name(specs.image, specs.image, specs)
     fits = set(arrays) == set(expected) and all(
         spec.dtype == arrays[name].dtype and spec.shape.is_compatible_with(arrays[name].shape)
         for name, spec in expected.items()
     )
-    if not fits or arrays["begun"].shape != arrays["state/0"].shape:
+    if not fits or not arrays["begun"].shape == arrays["best"].shape == arrays["state/0"].shape:
         raise WeightsError("it has other tensors than this run")
-    tensors = [tf.constant(arrays[f"state/{number}"]) for number in range(len(expected) - 1)]
-    step, state = facts["step"], tf.nest.pack_sequence_as(specs, tensors)
+    flat = tf.nest.flatten(specs)
+    parts = [tf.constant(arrays[f"state/{number}"]) for number in range(len(flat))]
+    tensors = [
+        part if part.dtype == spec.dtype else tf.bitcast(part, spec.dtype)
+        for part, spec in zip(parts, flat, strict=True)
+    ]
+    step, guard, state = facts["step"], facts["guard"], tf.nest.pack_sequence_as(specs, tensors)
+    watched = Watched(int(guard["retries"]), tf.constant(arrays["best"]), *map(float, guard["losses"]))
     place = (int(step["index"]), int(step["level"]), dict(step["losses"]), float(step["seconds"]))
-    return Saved(Snapshot(*place, tf.constant(arrays["begun"]), state), list(facts["rows"]))
+    return Saved(Snapshot(*place, tf.constant(arrays["begun"]), state, watched), list(facts["rows"]))
 
 
 def _check_same(path: Path, facts: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from tfstyle.environment import tf
 
@@ -29,22 +30,44 @@ def is_finite(image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     return finite
 
 
+class Watched(NamedTuple):
+    """What a `Guard` remembers.
+
+    Attributes:
+        retries: how often the run has gone back.
+        best: the image of the level with the lowest loss so far, in the recipe's space; None before the first step.
+        lowest: its loss.
+        first, last: the losses before the first and before the last step of the level.
+    """
+
+    retries: int = 0
+    best: tf.Tensor | None = None
+    lowest: float = math.inf
+    first: float = math.nan
+    last: float = math.nan
+
+
 class Guard:
     """Notices when a run diverges, and keeps the best image of a level.
 
     Attributes:
-        best: the image of the level with the lowest loss so far, in the recipe's space; None before the first step.
-        retries: how often the run has gone back.
+        watched: what it remembers.
     """
 
-    def __init__(self) -> None:
-        self.retries = 0
-        self.begin_level()
+    def __init__(self, watched: Watched | None = None) -> None:
+        self.watched = watched or Watched()
 
     def begin_level(self) -> None:
         """Forgets the level before, whose losses are not comparable."""
-        self.best: tf.Tensor | None = None
-        self._lowest, self._first, self._last = math.inf, math.nan, math.nan
+        self.watched = Watched(retries=self.watched.retries)
+
+    def go_back(self) -> tf.Tensor | None:
+        """Returns the best image, for another try; None if there is none, or the run has gone back too often."""
+        retries, best, *_ = self.watched
+        if best is None or retries == RETRIES:
+            return None
+        self.watched = self.watched._replace(retries=retries + 1)
+        return best
 
     def examine(self, values: dict[str, float], image: tf.Tensor) -> str | None:
         """Examines the losses before a step, and removes from them the entry about the image after it.
@@ -57,9 +80,10 @@ class Guard:
             return "loss was no longer a finite number"
         if loss > EXPLODED:
             return f"loss rose to {loss:.3g}"
-        if loss < self._lowest:
-            self._lowest, self.best = loss, image
-        self._first, self._last = loss if math.isnan(self._first) else self._first, loss
+        seen = self.watched
+        if loss < seen.lowest:
+            seen = seen._replace(best=image, lowest=loss)
+        self.watched = seen._replace(first=loss if math.isnan(seen.first) else seen.first, last=loss)
         return None if finite else "next image, or the square of the gradient, was no longer finite"
 
     def doubt(self, result: tf.Tensor, *pictures: tf.Tensor) -> str | None:
@@ -71,8 +95,8 @@ class Guard:
         """
         if _share_of_extremes(result) > EXTREME_SHARE > max(map(_share_of_extremes, pictures)):
             return f"more than {EXTREME_SHARE:.0%} of the result's values are 0 or 1, or beyond"
-        if self._last > self._first:
-            return f"the loss rose at the last level, from {self._first:.3g} to {self._last:.3g}"
+        if self.watched.last > self.watched.first:
+            return f"the loss rose at the last level, from {self.watched.first:.3g} to {self.watched.last:.3g}"
         return None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from tfstyle.environment import dtype_policy
@@ -33,6 +34,9 @@ BYTES_PER_REGION = 300
 
 BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size, in bytes."""
+
+SHORT_HISTORY = 5
+"""Number of pairs that L-BFGS stores where memory is short."""
 
 TILES = (512, 256, 128)
 """Lengths of tiles in pixels; larger ones take more memory and no less time."""
@@ -89,19 +93,30 @@ def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int],
     levels = plan_levels(recipe, content, *styles, limit=limit)
     needed, (height, width) = max(level.needed for level in levels), content
     if limit is not None and needed > limit:
-        smaller = f"a `size` of {_fitting_size(recipe, content, *styles, limit=limit)} or less"
+        fitting = _fitting_size(recipe, content, *styles, limit=limit)
+        smaller = f"choose a `size` of {fitting} or less" if fitting else "no `size` fits"
         largest = max(styles, key=math.prod)
         if math.prod(largest) > 2 * math.prod(content):
-            (height, width), smaller = largest, "a smaller `style_scale`"
+            (height, width), smaller = largest, "choose a smaller `style_scale`"
         raise MemoryLimitError(
-            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory, even in tiles, and {limit / 1e9:.1f} GB "
-            f"may be taken; choose {smaller}."
+            f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory, even in tiles, and {limit / 1e9:.2g} GB "
+            f"may be taken; {smaller}."
         )
     tiled = [f"{level.size} in tiles of {level.tile}" for level in levels if level.tile]
     sizes = ", ".join([*(str(level.size) for level in levels if not level.tile), *tiled])
     message = "%dx%d: levels of %s pixels; about %.1f GB of memory."
     _log.log(logging.WARNING if tiled else logging.INFO, message, width, height, sizes, needed / 1e9)
     return levels
+
+
+def lighter(recipe: Recipe) -> Iterator[Recipe]:
+    """Yields the recipe, then variants of it that need less memory: of L-BFGS a history in bfloat16, then a shorter."""
+    yield recipe
+    if isinstance(recipe.optimizer, LBFGS):
+        for history in dict.fromkeys((recipe.optimizer.history, min(recipe.optimizer.history, SHORT_HISTORY))):
+            optimizer = replace(recipe.optimizer, history_precision="bfloat16", history=history)
+            if optimizer != recipe.optimizer:
+                yield replace(recipe, optimizer=optimizer)
 
 
 def _fitting_size(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float) -> int:
@@ -134,8 +149,10 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
     pixels = [height * width for height, width in sizes]
     optimizer, regions = recipe.optimizer, recipe.loss.region_count
     # Tensors of the image's size: those that are kept, and those of an update.
-    tensors = 2 * optimizer.history + 12 if isinstance(optimizer, LBFGS) else 8
-    images = (72 + 12 * tensors) * pixels[0]
+    tensors: float = 8
+    if isinstance(optimizer, LBFGS):
+        tensors = 12 + optimizer.history * (2 if optimizer.history_precision == "float32" else 1)
+    images = round((72 + 12 * tensors) * pixels[0])
     matched = recipe.loss.neighbor_layers if recipe.term_weights.neighbor_weight else ()
     policy = dtype_policy(recipe.network.precision)
     if tile is None:

@@ -7,7 +7,7 @@ another image size. Runs can therefore share an optimizer and its graph, while e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -133,8 +133,8 @@ class LBFGSState(NamedTuple):
     """State of `LBFGSOptimizer` for an image [1, height, width, channels].
 
     Attributes:
-        pairs: the vectors of the last `history` pairs, each of the image's shape: the steps s, oldest first, then the
-            gradient differences y. Separate tensors pass from state to state without a copy.
+        pairs: the vectors of the last `history` pairs, each of the image's shape, float32 or bfloat16: the steps s,
+            oldest first, then the gradient differences y. Separate tensors pass from state to state without a copy.
         products: [2 history, 2 history], scalar products between them.
         gradient: the last gradient.
         step: the last step.
@@ -181,7 +181,7 @@ class LBFGSOptimizer:
         """Makes the state of a run that begins at an image."""
         rows = 2 * self.options.history
         return LBFGSState(
-            pairs=(tf.zeros_like(image),) * rows,
+            pairs=(tf.zeros_like(image, tf.dtypes.as_dtype(self.options.history_precision)),) * rows,
             products=tf.zeros([rows, rows]),
             gradient=tf.zeros_like(image),
             step=tf.zeros_like(image),
@@ -213,15 +213,16 @@ class LBFGSOptimizer:
         _, old_height, old_width, channels = static_shape(state.step)
         ratio = old_height * old_width / (height * width)
         m = self.options.history
-        pairs = [_resize(vector, height, width) for vector in state.pairs]
+        pairs = [_resize(tf.cast(vector, tf.float32), height, width) for vector in state.pairs]
         for index in range(m):
             curvature = tf.reduce_sum(pairs[index] * pairs[m + index]) * ratio
             keep = tf.cast(curvature > MIN_CURVATURE, curvature.dtype)
             pairs[index], pairs[m + index] = keep * pairs[index], keep * ratio * pairs[m + index]
+        pairs = [self._round(vector) for vector in pairs]
         nothing = tf.zeros([1, height, width, channels])
         return LBFGSState(
             pairs=tuple(pairs),
-            products=tf.concat([_products(pairs, tf.reshape(vector, [1, -1])) for vector in pairs], axis=1),
+            products=tf.concat([_products(pairs, _rows([vector])) for vector in pairs], axis=1),
             gradient=nothing,
             step=nothing,
             gamma=state.gamma / ratio,
@@ -239,8 +240,8 @@ class LBFGSOptimizer:
             The next state, and the scalar products of its pairs with the gradient, [2 history].
         """
         m = self.options.history
-        new = state.step, gradient - state.gradient
-        three = tf.reshape(tf.stack([*new, gradient]), [3, -1])
+        new = self._round(state.step), self._round(gradient - state.gradient)
+        three = _rows([*new, gradient])
         known, own = _products(state.pairs, three), tf.linalg.matmul(three, three, transpose_b=True)
 
         def store() -> tuple[LBFGSState, tf.Tensor]:
@@ -276,14 +277,30 @@ class LBFGSOptimizer:
         direction = -state.gamma * gradient
         for vector, factor in zip(state.pairs, tf.unstack(tf.concat([-b, state.gamma * a], axis=0)[:, 0]), strict=True):
             with tf.control_dependencies([direction]):  # One product at a time, to save memory.
-                direction += factor * vector
+                direction += factor * tf.cast(vector, direction.dtype)
         return direction
+
+    def _round(self, vector: tf.Tensor) -> tf.Tensor:
+        """Returns a vector as it is stored; scalar products are those of the stored vectors."""
+        stored: tf.Tensor = tf.cast(vector, tf.dtypes.as_dtype(self.options.history_precision))
+        return stored
+
+
+def _rows(vectors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns vectors of any shape as the rows of a float32 matrix."""
+    rows: tf.Tensor = tf.reshape(tf.stack([tf.cast(vector, tf.float32) for vector in vectors]), [len(vectors), -1])
+    return rows
 
 
 def _products(vectors: Iterable[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
     """Returns the scalar products of several vectors of any shape with the rows of a matrix, [vectors, rows]."""
-    found: tf.Tensor = tf.stack([tf.linalg.matvec(rows, tf.reshape(vector, [-1])) for vector in vectors])
-    return found
+    found: list[tf.Tensor] = []
+    for vector in vectors:
+        stored = vector.dtype == rows.dtype
+        with tf.control_dependencies([] if stored else found[-1:]):  # One conversion at a time, to save memory.
+            found.append(tf.linalg.matvec(rows, tf.reshape(tf.cast(vector, rows.dtype), [-1])))
+    products: tf.Tensor = tf.stack(found)
+    return products
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tfstyle.divergence import Watched
 from tfstyle.environment import tf
 from tfstyle.iterate import RunState
 
@@ -20,6 +21,7 @@ class Snapshot:
         seconds: as in `Step`.
         begun: the image at the start of the level, sRGB, from which the level's targets are computed.
         state: the state after the step.
+        watched: what the guard against divergence remembers.
     """
 
     index: int
@@ -28,6 +30,7 @@ class Snapshot:
     seconds: float
     begun: tf.Tensor
     state: RunState
+    watched: Watched
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from tfstyle import images
 from tfstyle.distribution import Devices, find_devices
-from tfstyle.divergence import FINITE, RETRIES, Guard, is_finite
+from tfstyle.divergence import FINITE, Guard, is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
@@ -154,7 +154,7 @@ class Transfer:
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError(_OTHER_RUN)
-        guard, state, passed = Guard(), None, 0  # Steps of the levels before.
+        guard, state, passed = Guard(resume.watched if resume else None), None, 0  # Steps of the levels before.
         for level, (size, count, tile, _) in enumerate(levels, 1):
             first, last, passed = passed + 1, passed + count, passed + count
             if resume is not None and level < resume.level:
@@ -166,11 +166,11 @@ class Transfer:
                     if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
                         raise UsageError(_OTHER_RUN)
                 else:
+                    guard.begin_level()
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     if tile is not None:  # Levels before, computed by each worker, may differ in rounding.
                         state = _agree(state, devices, warm=recipe.pyramid.warm_start)
                     begun = self._iterate.image(state)
-                guard.begin_level()
                 cropped = [crop(picture, margin) for picture in pictures[1:]]
                 targets = self.targets(
                     pictures[0],
@@ -192,7 +192,7 @@ class Transfer:
                         _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
                     place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
-                    snapshot = Snapshot(index, level, values, seconds, begun, state)
+                    snapshot = Snapshot(index, level, values, seconds, begun, state, guard.watched)
                     yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
             except tf.errors.ResourceExhaustedError as error:
                 raise MemoryLimitError(
@@ -266,14 +266,14 @@ class Transfer:
             what = guard.examine(values, state.image)
             if what is None:
                 return after, values
-            if guard.best is None or guard.retries == RETRIES:
+            best = guard.go_back()
+            if best is None:
                 break
-            guard.retries += 1
             _log.warning("the %s at step %d; the run goes on from its best image, with shorter steps.", what, index)
-            state = self._iterate.restart(guard.best, state)
+            state = self._iterate.restart(best, state)
         error = DivergedError(f"the {what} at step {index}; use smaller weights or another recipe.")
-        if guard.best is not None:
-            error.image = from_space(guard.best, self.graph_key.parametrization.space)
+        if guard.watched.best is not None:
+            error.image = from_space(guard.watched.best, self.graph_key.parametrization.space)
         raise error
 
     def _begin_level(

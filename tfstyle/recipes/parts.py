@@ -145,10 +145,12 @@ class LBFGS(CheckedFields):
             clipping, as with `torch.optim.LBFGS` when the image is clamped before each evaluation.
         max_step_rms: largest root mean square of a step, in units of the image's space; longer steps are shortened to
             it. 0 sets no limit.
+        history_precision: precision in which the pairs are stored: "float32", or "bfloat16" for half the memory.
     """
 
     learning_rate: float = field(1.0, low=1e-12)
     history: int = field(10, low=1, high=1000)
+    history_precision: str = field("float32", choices=("float32", "bfloat16"))
     store_projected_step: bool = True
     max_step_rms: float = field(0.0, low=0.0)
 
