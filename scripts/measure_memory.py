@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 def row(recipe_name, precision, size, tile):
     """Returns planned and measured bytes of a run."""
-    from tfstyle import images, memory
+    from tfstyle import images, memory, planning
     from tfstyle.environment import tf
     from tfstyle.recipes import LBFGS, get_recipe
     from tfstyle.transfer import Transfer
@@ -35,7 +35,7 @@ def row(recipe_name, precision, size, tile):
     )
     tf.nn.conv2d(tf.zeros([1, 8, 8, 3]), tf.zeros([3, 3, 3, 3]), 1, "SAME")  # What TensorFlow loads at first use.
     library = peak()
-    memory.TILES = (tile,)  # Otherwise a larger tile that fits would be chosen.
+    planning.TILES = (tile,)  # Otherwise a larger tile that fits would be chosen.
     planned = memory.memory_needed(recipe, *(tuple(image.shape[1:3]) for image in (content, style)), tile=tile or None)
     for _ in Transfer(recipe).steps(content, style, recipe=recipe, memory=planned if tile else None):
         pass

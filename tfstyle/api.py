@@ -23,8 +23,9 @@ from tfstyle.faces import check_protect, find_protected, is_word, name_protected
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
-from tfstyle.memory import Level, lighter, memory_needed, plan_run
+from tfstyle.memory import memory_needed
 from tfstyle.pictures.decoding import Picture
+from tfstyle.planning import Level, lighter, plan_run
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS, StyleSize
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions

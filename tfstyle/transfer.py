@@ -22,10 +22,10 @@ from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
 from tfstyle.levels import add_detail, crop, scale
 from tfstyle.masks import divide
-from tfstyle.memory import TILES, plan_levels
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
+from tfstyle.planning import TILES, plan_levels
 from tfstyle.preparation import check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions
