@@ -48,7 +48,7 @@ def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path
         (["PHOTO", "STYLE:layers=block1"], 2, "one pass has no loss"),
         (["PHOTO", "PHOTO", "-o", "none/in/x.png"], 4, "there is no folder"),
         (["PHOTO", "PHOTO", "-o", f"{'x' * 300}/x.png"], 4, "has a name of more than 255 bytes"),
-        (["PHOTO", "PHOTO", "--size", "1000000"], 2, "more than the limit of 50 million pixels"),
+        (["PHOTO", "PHOTO", "--size", "1000000"], 2, "more than the limit of 200 million pixels"),
         (["PHOTO", "PHOTO", "--size", "6"], 3, "the content image is 6x4"),
     ],
 )

@@ -13,7 +13,7 @@ It allows 62 million pixels of 8 bits per channel, or 52 million of 16 bits. If 
 million pixels in most formats, 200 million in a progressive JPEG, and any number in other JPEG files.
 """
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 200_000_000
 """Pixels of a picture that is stylized in one pass."""
 
 MAX_PICTURE_READS = 1_000_000
