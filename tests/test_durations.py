@@ -18,13 +18,13 @@ def test_seconds_are_operations_by_speed(monkeypatch):
     monkeypatch.setattr(durations, "measure_speed", lambda policy: {"float32": 1e9}[policy])
     recipe = get_recipe("gatys", precision="float32")
     one, twice, tiled = (
-        durations.estimate_seconds(recipe, [(size, steps, tiled)], (300, 400))
-        for size, steps, tiled in ((400, 5, False), (800, 10, False), (400, 5, True))
+        durations.estimate_seconds(recipe, [level], (300, 400))
+        for level in ((400, 5, 2.0), (800, 10, 2.0), (400, 5, 3.0))
     )
     images, least = 300 * 400 * durations.operations_per_pixel(recipe) / 1e9, durations.STEP_OPERATIONS / 1e9
-    assert one == pytest.approx(5 * (least + durations.PASSES * images))
-    assert twice == pytest.approx(10 * (least + 4 * durations.PASSES * images))
-    assert tiled == pytest.approx(5 * (least + durations.PASSES_IN_TILES * images))
+    assert one == pytest.approx(5 * (least + 2.0 * images))
+    assert twice == pytest.approx(10 * (least + 4 * 2.0 * images))
+    assert tiled == pytest.approx(5 * (least + 3.0 * images))
 
 
 def test_this_machine_has_a_speed():

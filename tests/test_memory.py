@@ -49,6 +49,12 @@ def test_in_tiles_a_large_picture_needs_far_less():
     assert more == 12_000_000 * (4 * 30 + 4 * 8 + 72 + 8 * 12)
 
 
+def test_bands_keep_a_part_of_what_is_between_blocks():
+    recipe = get_recipe("wasserstein", precision="float32")
+    one, four = (memory_needed(recipe, (4000, 3000), tile=512, bands=bands) for bands in (1, 4))
+    assert one - four == 12_000_000 * 4 * 30 * (1.0 - 0.25 - 160 / 4000)
+
+
 def test_a_search_in_tiles_needs_hardly_more_for_a_larger_picture():
     recipe, without = get_recipe("balanced"), get_recipe("balanced", neighbor_weight=0.0)
 

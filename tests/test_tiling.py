@@ -27,6 +27,32 @@ def test_at_any_size_of_tile_and_image(tile, size, rng):
     check(*compare(loss_of(neighbor_layers=COLUMNS), rng, size=size, tile=tile), EXACT)
 
 
+@pytest.mark.parametrize("name", ["wasserstein", "neighbors", "crossed"])
+@pytest.mark.parametrize(("size", "bands"), [((85, 119), 2), ((200, 60), 5), ((40, 70), 16)])
+def test_in_bands(name, size, bands, rng):
+    check(*compare(loss_of(**LOSSES[name]), rng, size=size, tile=48, bands=bands), EXACT)
+
+
+def test_bands_keep_less_between_blocks(rng, monkeypatch):
+    kept = []
+    tiling = Tiling(network(loss_of()), loss_of())
+    content, style = pictures(rng, (320, 90), (61, 90), dtype="float32")
+    targets = make_targets(tiling._model, loss_of(), content, [style])
+    take_back = Tiling._take_back
+
+    def measure(self, inputs, *arguments, **options):
+        kept.append(max(int(np.any(of_group[0] != 0, axis=(1, 2)).sum()) for of_group in inputs[1:]))
+        return take_back(self, inputs, *arguments, **options)
+
+    monkeypatch.setattr(Tiling, "_take_back", measure)
+    monkeypatch.setattr(np, "empty", np.zeros)  # What is not written stays 0.
+    for bands in (1, 4):
+        tiling.make_objective(targets, weights={"style": tf.constant(1.0)}, tile=32, bands=bands)(content)
+    assert kept[0] == 160
+    assert len(kept) == 5
+    assert max(kept[1:]) <= 40 + 2 * 40  # Rows of half the size, and at most 80 pixels of context.
+
+
 def test_graphs_serve_targets_of_any_rank(rng):
     """The factor of a covariance has a column for each direction in which the features deviate."""
     loss = loss_of(**LOSSES["wasserstein"])

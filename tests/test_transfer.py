@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import LeapAt, image, mini_recipe, miniature
 
-from tfstyle import color, color_transfer, images, memory, tiling, total_variation, transfer, wasserstein
+from tfstyle import color, color_transfer, images, memory, planning, tiling, total_variation, transfer, wasserstein
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.memory import memory_needed
 from tfstyle.pixel_range import to_space
@@ -525,8 +525,8 @@ IN_TILES = {
 
 @pytest.mark.parametrize("name", IN_TILES)
 def test_a_run_in_tiles_is_the_run_of_the_whole(name, mini_transfer, rng, monkeypatch):
-    monkeypatch.setattr(memory, "TILES", (32,))
-    monkeypatch.setattr(memory, "memory_needed", lambda recipe, *sizes, tile=None: 2 if tile is None else 1)
+    monkeypatch.setattr(planning, "TILES", (32,))
+    monkeypatch.setattr(planning, "memory_needed", lambda recipe, *sizes, tile, bands: 2 if tile is None else 1)
     recipe = mini_recipe(scale_start=60, scale_steps=(3, 4), tv_weight=0.1, **IN_TILES[name])
     painter, content, style = mini_transfer(recipe), image(rng, 85, 131), image(rng, 90, 110)
     whole = list(painter.steps(content, style))
@@ -557,7 +557,7 @@ def test_levels_that_fit_are_computed_as_a_whole(mini_transfer, rng, monkeypatch
 
 
 def test_tiles_are_halved_where_memory_runs_out(mini_transfer, rng, monkeypatch, caplog):
-    monkeypatch.setattr(memory, "TILES", (128, 64, 32))
+    monkeypatch.setattr(planning, "TILES", (128, 64, 32))
     monkeypatch.setattr(transfer, "TILES", (128, 64, 32))
     make = tiling.Tiling.make_objective
 
@@ -572,7 +572,7 @@ def test_tiles_are_halved_where_memory_runs_out(mini_transfer, rng, monkeypatch,
         return run
 
     monkeypatch.setattr(tiling.Tiling, "make_objective", limited)
-    monkeypatch.setattr(memory, "memory_needed", lambda recipe, *sizes, tile=None: 2 if tile is None else 1)
+    monkeypatch.setattr(planning, "memory_needed", lambda recipe, *sizes, tile, bands: 2 if tile is None else 1)
     painter, content, style = mini_transfer(mini_recipe(scale_steps=(2,))), image(rng, 85, 131), image(rng)
     most = 32
     steps = list(painter.steps(content, style, memory=1.0))

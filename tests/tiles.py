@@ -59,7 +59,7 @@ def network(loss, **options):
     return miniature(STYLE, CONTENT, other_layers=(*loss.neighbor_layers, *own), **options)
 
 
-def compare(loss, rng, *, size=(85, 119), tile=32, dtype="float64", regions=(), space="unit", **options):
+def compare(loss, rng, *, size=(85, 119), tile=32, dtype="float64", regions=(), space="unit", bands=1, **options):
     """Evaluates an image as a whole and in tiles; returns both evaluations."""
     model = network(loss, statistic=loss.statistic, dtype=dtype, **options)
     content, style, start = pictures(rng, size, (61, 90), size, dtype="float64" if dtype == "float64" else "float32")
@@ -70,7 +70,8 @@ def compare(loss, rng, *, size=(85, 119), tile=32, dtype="float64", regions=(), 
     variable = to_space(start, space)
     evaluate = tf.function(make_objective(model, loss, targets, weights=weights, space=space), autograph=False)
     whole = evaluate(variable)
-    tiled = Tiling(model, loss, space=space).make_objective(targets, weights=weights, tile=tile)(variable)
+    tiling = Tiling(model, loss, space=space)
+    tiled = tiling.make_objective(targets, weights=weights, tile=tile, bands=bands)(variable)
     return whole, tiled
 
 

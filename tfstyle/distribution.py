@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -79,14 +80,12 @@ class Devices:
         Raises:
             UsageError: if there are too few.
         """
-        bounds = [ALIGNMENT * round(number * height / self.workers / ALIGNMENT) for number in range(self.workers)]
-        start, stop = (*bounds, height)[self.index : self.index + 2]
         if height < self.workers * ALIGNMENT:
             raise UsageError(
                 f"an image of {height} rows cannot be divided among {self.workers} workers; start fewer workers, or "
                 f"choose a larger `size`."
             )
-        return start, stop
+        return split_rows((0, height), self.workers)[self.index]
 
     def sum(self, tensors: Any) -> Any:
         """Adds up nested tensors, or arrays, of all workers, in float32 or float64; each of them calls this.
@@ -147,6 +146,14 @@ def _make_reducer(strategy: Any, count: int, dtype: tf.DType) -> Callable[[tf.Te
 
     reducer: Callable[[tf.Tensor], tf.Tensor] = compile_once(reduce, tf.TensorSpec([None], dtype))
     return reducer
+
+
+def split_rows(rows: tuple[int, int], count: int) -> list[tuple[int, int]]:
+    """Divides rows (start, stop) into at most `count` parts of about one length, each from a multiple of 16 rows on."""
+    start, length = rows[0], rows[1] - rows[0]
+    count = max(1, min(count, length // ALIGNMENT))
+    bounds = [start + ALIGNMENT * round(number * length / count / ALIGNMENT) for number in range(count)]
+    return list(itertools.pairwise((*bounds, rows[1])))
 
 
 def _number(count: int) -> int:

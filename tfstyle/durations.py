@@ -14,29 +14,27 @@ _SIDE, _CHANNELS = 64, 256
 """Of the convolution by which the speed is measured, one of the middle of the network."""
 
 
-PASSES, PASSES_IN_TILES = 2.5, 4.2
-"""Times that what `operations_per_pixel` counts is computed in a step: forward and backward, in tiles twice forward.
+PASSES, PASSES_IN_TILES, PASSES_IN_BANDS = 2.5, 4.2, 5.6
+"""Times that what `operations_per_pixel` counts is computed in a step.
 
-Rather more, for what it leaves out; measured as steps of runs at 192 to 640 pixels.
+Forward and backward, in tiles twice forward, in several bands three times; rather more, for what it leaves out, as
+measured in runs at 192 to 640 pixels.
 """
 
 STEP_OPERATIONS = 1e10
 """Operations of a step that do not depend on the size, such as roots of matrices."""
 
 
-def estimate_seconds(recipe: Recipe, levels: Iterable[tuple[int, int, bool]], content: tuple[int, int]) -> float:
+def estimate_seconds(recipe: Recipe, levels: Iterable[tuple[int, int, float]], content: tuple[int, int]) -> float:
     """Estimates the seconds that the steps of a run take, not counting what is computed before the first.
 
     Args:
         recipe: the recipe to run.
-        levels: long side, number of steps, and whether they are computed in tiles.
+        levels: long side, number of steps, and one of `PASSES`, `PASSES_IN_TILES` and `PASSES_IN_BANDS`.
         content: (height, width) of the result.
     """
     per_pixel, share = operations_per_pixel(recipe), min(content) / max(content)
-    operations = sum(
-        steps * (STEP_OPERATIONS + (PASSES_IN_TILES if tiled else PASSES) * per_pixel * share * size**2)
-        for size, steps, tiled in levels
-    )
+    operations = sum(steps * (STEP_OPERATIONS + passes * per_pixel * share * size**2) for size, steps, passes in levels)
     return operations / measure_speed(dtype_policy(recipe.network.precision))
 
 

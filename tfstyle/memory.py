@@ -20,6 +20,9 @@ BYTES_PER_TILE_PIXEL = {"float32": 1000, "mixed_bfloat16": 1400}
 BYTES_OF_TILES = 150_000_000
 """Memory of tiles of any length, in bytes."""
 
+CONTEXT = 80
+"""Rows on either side of a band that are computed with it, at most."""
+
 BYTES_PER_REGION = 300
 """Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
 
@@ -27,7 +30,7 @@ BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size, in bytes."""
 
 
-def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = None) -> int:
+def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = None, bands: int = 1) -> int:
     """Estimates the peak memory of a run on a CPU, not counting the imported libraries.
 
     The estimate adds the memory of VGG-19's layers for the gradient, per pixel of the largest image, that of
@@ -39,6 +42,7 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
         recipe: the recipe to run.
         *sizes: (height, width) of the result first, then of the other images.
         tile: length of a tile in pixels; None computes the images as a whole.
+        bands: number of bands of rows that are computed one after the other, as for `tiling.Tiling.make_objective`.
 
     Returns:
         Bytes.
@@ -56,7 +60,9 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
         per_pixel = BYTES_PER_PIXEL[policy] + bytes_per_pixel(matched)
         per_pixel += BYTES_PER_REGION * regions if regions > 1 else 0
         return BYTES_AT_LEAST + per_pixel * max(pixels) + images
-    kept = _kept_bytes(recipe, 2 if policy == "mixed_bfloat16" else 4) * pixels[0]
+    between, of_targets = _kept_bytes(recipe, 2 if policy == "mixed_bfloat16" else 4)
+    share = 1.0 if bands == 1 else min(1.0, 1.0 / bands + 2 * CONTEXT / sizes[0][0])
+    kept = round((between * share + of_targets) * pixels[0])
     tiles = BYTES_OF_TILES + BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
     # Added up: TensorFlow keeps what the search has taken, and can hardly use it again for tiles.
     return BYTES_AT_LEAST + kept + images + (_search_bytes(matched, pixels) if matched else 0) + tiles
@@ -69,12 +75,11 @@ def _search_bytes(layers: Iterable[str], pixels: list[int]) -> int:
     return 6 * sum(map(filters, names)) * keys + 4096 * keys + 5200 * pixels[0] // grid
 
 
-def _kept_bytes(recipe: Recipe, width: int) -> int:
-    """Returns what a level in tiles keeps per pixel: features between blocks, content features, masks of regions."""
+def _kept_bytes(recipe: Recipe, width: int) -> tuple[int, int]:
+    """Returns what a level in tiles keeps per pixel: features between blocks; content features and masks of regions."""
     loss = recipe.loss
     deepest = max(map(block_of, (*loss.style_layers, *loss.content_layers, *loss.neighbor_layers)))
     between = sum(width * VGG19_BLOCKS[block - 1][-1] // 4**block for block in range(1, deepest))
     content = sum(4 * filters(layer) // stride(layer) ** 2 for layer in loss.content_layers)
     masks = 4 * loss.region_count * len(loss.style_layers) if loss.region_count > 1 else 0
-    total: int = between + content + masks
-    return total
+    return between, content + masks

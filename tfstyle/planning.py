@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from tfstyle.durations import estimate_seconds, format_duration
+from tfstyle import durations
 from tfstyle.errors import MemoryLimitError
 from tfstyle.images import fit_size
 from tfstyle.levels import edge_of
@@ -24,6 +24,9 @@ SHORT_HISTORY = 5
 TILES = (512, 256, 128)
 """Lengths of tiles in pixels; larger ones take more memory and no less time."""
 
+BANDS = (4, 16)
+"""Numbers of bands in which a level is computed that does not fit otherwise; they take more time."""
+
 
 class Level(NamedTuple):
     """One level of a run, and how it is computed.
@@ -32,12 +35,14 @@ class Level(NamedTuple):
         size: long side of the image, in pixels.
         steps: number of steps.
         tile: length of a tile in pixels; None computes the image as a whole.
+        bands: number of bands of rows that are computed one after the other.
         needed: estimated peak memory, in bytes.
     """
 
     size: int
     steps: int
     tile: int | None
+    bands: int
     needed: int
 
 
@@ -58,7 +63,11 @@ def plan_levels(
     levels = []
     for size, steps in recipe.pyramid.levels(long_side, shortest):
         sizes = [fit_size(*image, round(max(image) * size / long_side)) for image in (content, *styles)]
-        ways = [Level(size, steps, tile, memory_needed(recipe, *sizes, tile=tile)) for tile in (None, *TILES)]
+        kinds = [(None, 1), *((tile, 1) for tile in TILES), *((TILES[0], count) for count in BANDS)]
+        ways = [
+            Level(size, steps, tile, bands, memory_needed(recipe, *sizes, tile=tile, bands=bands))
+            for tile, bands in kinds
+        ]
         fitting = [way for way in ways if limit is None or way.needed <= limit]
         levels.append(fitting[0] if fitting else min(ways, key=lambda way: way.needed))
     return levels
@@ -85,14 +94,26 @@ def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int],
             f"{width}x{height} needs about {needed / 1e9:.1f} GB of memory, even in tiles, and {limit / 1e9:.2g} GB "
             f"may be taken; {smaller}."
         )
-    tiled = [f"{level.size} in tiles of {level.tile}" for level in levels if level.tile]
+    tiled = [f"{level.size} in {_describe_tiles(level)}" for level in levels if level.tile]
     kind = logging.WARNING if tiled else logging.INFO
     if _log.isEnabledFor(kind):  # Otherwise the speed of the machine need not be measured.
         sizes = ", ".join([*(str(level.size) for level in levels if not level.tile), *tiled])
-        seconds = estimate_seconds(recipe, [(size, steps, bool(tile)) for size, steps, tile, _ in levels], content)
-        facts = (width, height, sizes, needed / 1e9, format_duration(seconds))
+        seconds = durations.estimate_seconds(
+            recipe, [(level.size, level.steps, _passes(level)) for level in levels], content
+        )
+        facts = (width, height, sizes, needed / 1e9, durations.format_duration(seconds))
         _log.log(kind, "%dx%d: levels of %s pixels; about %.1f GB of memory and %s.", *facts)
     return levels
+
+
+def _describe_tiles(level: Level) -> str:
+    return f"tiles of {level.tile}" + (f" and {level.bands} bands" if level.bands > 1 else "")
+
+
+def _passes(level: Level) -> float:
+    if level.tile is None:
+        return durations.PASSES
+    return durations.PASSES_IN_TILES if level.bands == 1 else durations.PASSES_IN_BANDS
 
 
 def lighter(recipe: Recipe) -> Iterator[Recipe]:

@@ -13,14 +13,14 @@ References:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tfstyle import layout
-from tfstyle.distribution import Devices
+from tfstyle.distribution import Devices, split_rows
 from tfstyle.environment import tf
 from tfstyle.layout import Group, Part, Piece, make_parts
 from tfstyle.model import StyleContentModel
@@ -55,6 +55,7 @@ class Tiling(TiledTargets):
         *,
         weights: Mapping[str, Any],
         tile: int,
+        bands: int = 1,
         flipped: Mapping[str, tf.Tensor] = MappingProxyType({}),
     ) -> Objective:
         """Makes the function of the image that a run minimizes, like `objective.make_objective`.
@@ -63,6 +64,8 @@ class Tiling(TiledTargets):
             targets, weights, flipped: as for `objective.make_objective`.
             tile: length in pixels of a tile of the network's first block, a multiple of 16 from 32 on; those of deeper
                 blocks have fewer positions, so that their features take as much memory.
+            bands: number of bands of rows that are computed one after the other. With several, what is kept between
+                blocks is that of one band, and all features are computed once more.
 
         Returns:
             A function of one image [1, height, width, 3] in the tiling's space that returns its `Evaluation`. It cannot
@@ -71,7 +74,10 @@ class Tiling(TiledTargets):
         factors = {name: tf.convert_to_tensor(weight) for name, weight in weights.items()}
 
         def evaluate(variable: tf.Tensor) -> Evaluation:
-            inputs, sums = self._sum(variable, targets, factors, tile)
+            every = self._parts(variable, bands)
+            inputs, sums = self._sum(variable, targets, factors, tile, every[0], keep=len(every) == 1)
+            for parts in every[1:]:
+                sums = tf.nest.map_structure(tf.add, sums, self._sum(variable, targets, factors, tile, parts)[1])
             ((value, terms, of_sums, of_image),) = self._call(
                 ("evaluate", *factors),
                 lambda sums, image, targets, weights: evaluate_sums(
@@ -79,7 +85,12 @@ class Tiling(TiledTargets):
                 ),
                 (self._devices.sum(sums), variable, targets, factors),
             )
-            gradient = self._take_back(inputs, targets, of_sums, names=tuple(factors), flipped=flipped, tile=tile)
+            gradient = np.zeros(variable.shape, np.float64 if variable.dtype == tf.float64 else np.float32)
+            options: dict[str, Any] = {"names": tuple(factors), "flipped": flipped, "tile": tile}
+            for parts in every:
+                if not inputs:
+                    inputs, _ = self._sum(variable, targets, factors, tile, parts, keep=True)
+                self._take_back(inputs, targets, of_sums, gradient, parts=parts, **options)
             gradient = np.asarray(self._devices.sum(gradient))
             if "total_variation" in factors:
                 gradient = gradient + of_image.numpy()
@@ -88,9 +99,16 @@ class Tiling(TiledTargets):
         return evaluate
 
     def _sum(
-        self, variable: tf.Tensor, targets: Targets, weights: Mapping[str, tf.Tensor], tile: int
+        self,
+        variable: tf.Tensor,
+        targets: Targets,
+        weights: Mapping[str, tf.Tensor],
+        tile: int,
+        parts: Sequence[Part],
+        *,
+        keep: bool = False,
     ) -> tuple[list[np.ndarray], Sums]:
-        """Runs all groups; returns the input of each, and the sums."""
+        """Runs all groups on a band; returns the input of each, if they are kept, and the sums."""
         grids = self._grids(variable)
         found: dict[str, dict[str, Any]] = {"content": {}, "style": {}, "terms": {}}
         matches: list[np.ndarray] = []
@@ -111,26 +129,29 @@ class Tiling(TiledTargets):
             for whole, part in zip(matches, sums.matches, strict=bool(sums.matches)):
                 whole[piece.grid()] += part.numpy()
 
-        inputs = self._pass(np.asarray(variable), tile, visit, take, keep=True, parts=self._parts(variable))
+        inputs = self._pass(np.asarray(variable), tile, visit, take, keep=keep, parts=parts)
         return inputs, Sums(**found, matches=Matches(*map(tf.constant, matches)) if matches else ())
 
-    def _parts(self, image: tf.Tensor | np.ndarray) -> list[Part]:
-        """Returns what this worker computes of an image, in each group."""
+    def _parts(self, image: tf.Tensor, bands: int) -> list[list[Part]]:
+        """Returns what this worker computes of an image: for each band, its rows in each group."""
         sizes = layout.grid_sizes(self._model.vgg, *sides(image))
         heights = {block: height for block, (height, _) in sizes.items()}
-        return make_parts(self._groups, heights, self._devices.rows(heights[1]))
+        own = split_rows(self._devices.rows(heights[1]), bands)
+        return [make_parts(self._groups, heights, rows) for rows in own]
 
     def _take_back(
         self,
         inputs: list[np.ndarray],
         targets: Targets,
         of_sums: Sums,
+        of_image: np.ndarray,
         *,
         names: tuple[str, ...],
         flipped: Mapping[str, tf.Tensor],
         tile: int,
-    ) -> np.ndarray:
-        """Takes the gradient with respect to the sums back to the image; empties `inputs`."""
+        parts: Sequence[Part],
+    ) -> None:
+        """Takes the gradient with respect to the sums back to the image, and adds it; empties `inputs`."""
         grids, sizes = self._grids(inputs[0]), layout.grid_sizes(self._model.vgg, *sides(inputs[0]))
 
         def visit(group: Group, after: np.ndarray | None) -> Visit:
@@ -149,13 +170,12 @@ class Tiling(TiledTargets):
             return Visit(("back", group.blocks, *names, len(kernels)), self._back_taker(group, names), given)
 
         after: np.ndarray | None = None
-        for group, rows in zip(reversed(self._groups), reversed(self._parts(inputs[0])), strict=True):
+        for group, rows in zip(reversed(self._groups), reversed(parts), strict=True):
             x = inputs.pop()
-            gradient = np.zeros(x.shape, np.float64 if x.dtype == np.float64 else np.float32)
+            gradient = np.zeros(x.shape, of_image.dtype) if inputs else of_image
             for piece, part in self._each_piece(group, sizes, x, visit(group, after), tile=tile, rows=rows):
                 gradient[piece.outer()] += part.numpy()
             after = gradient
-        return gradient
 
     def _summer(self, group: Group, names: Iterable[str]) -> Callable[..., Any]:
         """Returns a function that computes the sums of a tile, and the input of the next group."""

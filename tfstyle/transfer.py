@@ -155,7 +155,7 @@ class Transfer:
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError(_OTHER_RUN)
         guard, state, passed = Guard(resume.watched if resume else None), None, 0  # Steps of the levels before.
-        for level, (size, count, tile, _) in enumerate(levels, 1):
+        for level, (size, count, tile, bands, _) in enumerate(levels, 1):
             first, last, passed = passed + 1, passed + count, passed + count
             if resume is not None and level < resume.level:
                 continue
@@ -181,7 +181,7 @@ class Transfer:
                     tile=tile,
                     devices=devices,
                 )
-                step = self._make_step(targets, factors, kernels, tile, devices)
+                step = self._make_step(targets, factors, kernels, tile, bands, devices)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
                         values = dict(resume.losses)
@@ -205,6 +205,7 @@ class Transfer:
         factors: Mapping[str, tf.Tensor],
         kernels: Mapping[str, tf.Tensor],
         tile: int | None,
+        bands: int,
         devices: Devices,
     ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
         """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
@@ -219,7 +220,7 @@ class Transfer:
             while True:
                 try:
                     tiling = self._tiling(devices)
-                    evaluate = tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile)
+                    evaluate = tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile, bands=bands)
                     evaluation = evaluate(state.image)
                     break
                 except tf.errors.ResourceExhaustedError:
