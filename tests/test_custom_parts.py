@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe
 
+from tfstyle.errors import UsageError
 from tfstyle.recipes import SGD
 
 
@@ -56,3 +57,16 @@ def test_a_statistic_a_distance_and_a_variation_of_ones_own_are_traced_once(mini
     start = np.mean(image(np.random.default_rng(7)) ** 2)
     assert steps[0].losses["total_variation"] == pytest.approx(0.5 * start, rel=1e-4)
     assert steps[-1].losses["style"] < steps[0].losses["style"]
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ({"distance": lambda statistic, target: (statistic - target) ** 2}, "style/block1_conv1"),
+        ({"total_variation": lambda picture: tf.reduce_mean(picture**2, axis=(1, 2)), "tv_weight": 1.0}, "total_var"),
+    ],
+)
+def test_a_part_of_ones_own_that_is_no_number_is_one_line(own, name, mini_transfer):
+    with pytest.raises(UsageError, match=f"the loss term '{name}.*' should be one number, not a tensor of shape") as e:
+        mini_transfer(mini_recipe(**own))
+    assert "\n" not in str(e.value)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from tfstyle import losses, neighbors, total_variation
 from tfstyle.environment import tf
+from tfstyle.errors import UsageError
 from tfstyle.model import StyleContentModel
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.loss import Loss, Term
@@ -180,6 +181,9 @@ def loss_terms(
     Returns:
         Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "neighbor", "total_variation",
         and custom terms under their names.
+
+    Raises:
+        UsageError: if a custom distance, total variation or term returns another tensor than a scalar.
     """
     compare_style = losses.find_distance(loss.distance).compare
     if "masks" in targets:
@@ -197,17 +201,26 @@ def loss_terms(
             values = sized = model.statistics(sums.style)
             by_layer = losses.layer_losses(values, targets["style"], layers, compare=compare_style)
         for layer, value in by_layer.items():
-            terms[f"{kind}/{layer}"] = weights[kind] * factor(sized[layer]) * value
+            name = f"{kind}/{layer}"
+            terms[name] = _scalar(name, weights[kind] * factor(sized[layer]) * value)
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
     if "neighbor" in weights:
         terms["neighbor"] = weights["neighbor"] * neighbors.neighbor_loss(sums.matches)
     if "total_variation" in weights:
         variation = total_variation.find_form(loss.total_variation)
-        terms["total_variation"] = weights["total_variation"] * variation(image)
+        terms["total_variation"] = _scalar("total_variation", weights["total_variation"] * variation(image))
     for term in loss.terms:
         if term.weight:
-            terms[term.name] = term.weight * term.loss(sums.terms[term.name], targets["terms"][term.name])
+            value = term.weight * term.loss(sums.terms[term.name], targets["terms"][term.name])
+            terms[term.name] = _scalar(term.name, value)
     return terms
+
+
+def _scalar(name: str, value: tf.Tensor) -> tf.Tensor:
+    """Returns the value of a loss term; raises `UsageError` if it is no scalar."""
+    if value.shape.rank:
+        raise UsageError(f"the loss term {name!r} should be one number, not a tensor of shape {value.shape}.")
+    return value
 
 
 def _mean(sum_: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
