@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfstyle.environment import tf
+from tfstyle.environment import grow_gpu_memory, tf
 from tfstyle.errors import UsageError, WorkerError
 from tfstyle.graphs import compile_once
 
@@ -186,6 +186,7 @@ def join_workers() -> tf.distribute.MultiWorkerMirroredStrategy | None:
     """
     if not count_workers():
         return None
+    grow_gpu_memory()
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, RuntimeError, tf.errors.OpError) as error:

@@ -210,7 +210,7 @@ class Transfer:
     ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
         """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
 
-        If memory runs out all the same, tiles are halved.
+        If memory runs out all the same, tiles are halved, unless several workers share the step.
         """
         if tile is None:
             return functools.partial(self._step, targets, factors, kernels)
@@ -224,7 +224,7 @@ class Transfer:
                     evaluation = evaluate(state.image)
                     break
                 except tf.errors.ResourceExhaustedError:
-                    if tile <= TILES[-1]:
+                    if tile <= TILES[-1] or devices.workers > 1:  # Others would wait for sums that they have.
                         raise
                     tile //= 2
                     _log.warning("memory ran out; the run goes on with tiles of %d pixels.", tile)
