@@ -24,3 +24,16 @@ def test_a_box_and_its_gradient_are_those_of_a_slice(box, mode, rng):
     result = mode(lambda: gradient(lambda x: boxes.cut(x, tf.constant(box))))()
     for one, other in zip(result, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "parts"),
+    [
+        ((0, 100), 2, [(0, 48), (48, 100)]),
+        ((48, 100), 3, [(48, 64), (64, 80), (80, 100)]),
+        ((0, 31), 4, [(0, 31)]),
+        ((16, 64), 9, [(16, 32), (32, 48), (48, 64)]),
+    ],
+)
+def test_rows_are_divided_at_multiples_of_16(rows, count, parts):
+    assert boxes.split(rows, count) == parts

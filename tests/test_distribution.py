@@ -107,19 +107,6 @@ def test_a_lost_worker_ends_a_run_in_one_line_and_keeps_picture_and_checkpoint(o
     assert {"out.png", "checkpoint.npz"} <= set(chief["left"][0])
 
 
-@pytest.mark.parametrize(
-    ("rows", "count", "parts"),
-    [
-        ((0, 100), 2, [(0, 48), (48, 100)]),
-        ((48, 100), 3, [(48, 64), (64, 80), (80, 100)]),
-        ((0, 31), 4, [(0, 31)]),
-        ((16, 64), 9, [(16, 32), (32, 48), (48, 64)]),
-    ],
-)
-def test_rows_are_divided_at_multiples_of_16(rows, count, parts):
-    assert distribution.split_rows(rows, count) == parts
-
-
 def test_one_device_has_all_rows_and_agrees_with_itself():
     devices = Devices()
     assert (devices.count, devices.workers, devices.index) == (1, 1, 0)

@@ -1,10 +1,14 @@
-"""Cuts boxes out of maps."""
+"""Cuts boxes out of maps, and divides images into parts."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from tfstyle.environment import tf
+
+ALIGNMENT = 16
+"""Parts of an image begin at multiples of this: whole positions of all of VGG-19's layers then belong to one part."""
 
 
 def cut(found: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
@@ -35,3 +39,16 @@ def cut(found: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
 
     part: tf.Tensor = sliced(found)
     return part
+
+
+def split(interval: tuple[int, int], count: int) -> list[tuple[int, int]]:
+    """Divides rows or columns (start, stop) into parts of about one length, each a multiple of 16 after the start.
+
+    Args:
+        interval: what is divided.
+        count: number of parts; there are fewer if they would be shorter than `ALIGNMENT`.
+    """
+    start, length = interval[0], interval[1] - interval[0]
+    count = max(1, min(count, length // ALIGNMENT))
+    bounds = [start + ALIGNMENT * round(number * length / count / ALIGNMENT) for number in range(count)]
+    return list(itertools.pairwise((*bounds, interval[1])))

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tfstyle.boxes import ALIGNMENT, split
 from tfstyle.environment import grow_gpu_memory, tf
 from tfstyle.errors import UsageError, WorkerError
 from tfstyle.graphs import compile_once
-
-ALIGNMENT = 16
-"""Rows of a worker begin at multiples of this, so that whole positions of all of VGG-19's layers are its own."""
-
 
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 """What TensorFlow raises when another worker no longer answers."""
@@ -85,7 +81,7 @@ class Devices:
                 f"an image of {height} rows cannot be divided among {self.workers} workers; start fewer workers, or "
                 f"choose a larger `size`."
             )
-        return split_rows((0, height), self.workers)[self.index]
+        return split((0, height), self.workers)[self.index]
 
     def sum(self, tensors: Any) -> Any:
         """Adds up nested tensors, or arrays, of all workers, in float32 or float64; each of them calls this.
@@ -146,14 +142,6 @@ def _make_reducer(strategy: Any, count: int, dtype: tf.DType) -> Callable[[tf.Te
 
     reducer: Callable[[tf.Tensor], tf.Tensor] = compile_once(reduce, tf.TensorSpec([None], dtype))
     return reducer
-
-
-def split_rows(rows: tuple[int, int], count: int) -> list[tuple[int, int]]:
-    """Divides rows (start, stop) into at most `count` parts of about one length, each from a multiple of 16 rows on."""
-    start, length = rows[0], rows[1] - rows[0]
-    count = max(1, min(count, length // ALIGNMENT))
-    bounds = [start + ALIGNMENT * round(number * length / count / ALIGNMENT) for number in range(count)]
-    return list(itertools.pairwise((*bounds, rows[1])))
 
 
 def _number(count: int) -> int:

@@ -13,15 +13,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tfstyle.boxes import ALIGNMENT, split
 from tfstyle.environment import tf
 from tfstyle.neighbors import reference_layer
 from tfstyle.recipes.loss import Loss
 from tfstyle.vgg import POOLED, VGG
 from tfstyle.vgg19 import block_of
 from tfstyle.windows import Window
-
-ALIGNMENT = 16
-"""Tiles begin at multiples of this, so that whole positions of all layers belong to one tile."""
 
 SMALLEST_TILE = 2 * ALIGNMENT
 
@@ -31,7 +29,7 @@ class Span(NamedTuple):
 
     Attributes:
         core: what belongs to the tile; the cores of all tiles cover the image once.
-        passed: what the next group needs of the tile: the core, and at a worker's border more.
+        passed: what the next group needs of the tile: the core, and at the border of a `Part` more.
         outer: the latter and its context.
     """
 
@@ -41,11 +39,13 @@ class Span(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The rows or the columns of an image that one worker computes, as (start, stop) on the grid of a group's input.
+    """Rows of an image that are computed at a time, as (start, stop) on the grid of a group's input.
+
+    They are those of one worker, or of one band.
 
     Attributes:
-        own: those whose features it sums up; those of all workers cover the image once.
-        passed: those that it computes for its next group.
+        own: those whose features are summed up; those of all parts cover the image once.
+        passed: those that are computed for the next group.
     """
 
     own: tuple[int, int]
@@ -136,12 +136,12 @@ def grid_sizes(vgg: VGG, height: int, width: int) -> dict[int, tuple[int, int]]:
 
 
 def make_parts(groups: Sequence[Group], lengths: dict[int, int], own: tuple[int, int]) -> list[Part]:
-    """Returns what a worker computes in each group.
+    """Returns the part in each group.
 
     Args:
         groups: from `make_groups`.
         lengths: as for `make_sides`.
-        own: the worker's rows of the image, from a multiple of 16 to a multiple of 16 or the end.
+        own: its rows of the image, from a multiple of 16 to a multiple of 16 or the end.
     """
     parts: list[Part] = []
     needed = (0, 0)
@@ -168,9 +168,8 @@ def make_spans(length: int, tile: int, context: int, *, part: Part | None = None
     """
     (start, stop), passed = part or Part((0, length), (0, length))
     count = -(-(stop - start) // tile)
-    bounds = [start + ALIGNMENT * round(number * (stop - start) / count / ALIGNMENT) for number in range(count)]
     spans = []
-    for first, last in itertools.pairwise((*bounds, stop)):
+    for first, last in split((start, stop), count):
         wide = (passed[0] if first == start else first, passed[1] if last == stop else last)
         spans.append(Span((first, last), wide, (max(0, wide[0] - context), min(length, wide[1] + context))))
     return spans
@@ -284,7 +283,7 @@ def make_pieces(
         group: the blocks that are computed together.
         sizes: from `grid_sizes`.
         tile, neighbor_layers: as for `make_sides`.
-        rows: those of a worker, from `make_parts`; None are all rows.
+        rows: from `make_parts`; None are all rows.
     """
     sides = (
         make_sides(

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from tfstyle import layout
-from tfstyle.distribution import Devices, split_rows
+from tfstyle.boxes import split
+from tfstyle.distribution import Devices
 from tfstyle.environment import tf
 from tfstyle.layout import Group, Part, Piece, make_parts
 from tfstyle.model import StyleContentModel
@@ -136,7 +137,7 @@ class Tiling(TiledTargets):
         """Returns what this worker computes of an image: for each band, its rows in each group."""
         sizes = layout.grid_sizes(self._model.vgg, *sides(image))
         heights = {block: height for block, (height, _) in sizes.items()}
-        own = split_rows(self._devices.rows(heights[1]), bands)
+        own = split(self._devices.rows(heights[1]), bands)
         return [make_parts(self._groups, heights, rows) for rows in own]
 
     def _take_back(
