@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
-from tfstyle import distribution
+from tfstyle import distribution, images
 from tfstyle.distribution import LOST_MESSAGE, Devices
 from tfstyle.errors import UsageError
 
@@ -105,6 +106,31 @@ def test_a_lost_worker_ends_a_run_in_one_line_and_keeps_picture_and_checkpoint(o
     chief, _ = on_two_workers
     assert chief["lost"] == [["WorkerError", 9, LOST_MESSAGE]]
     assert {"out.png", "checkpoint.npz"} <= set(chief["left"][0])
+
+
+@pytest.mark.slow
+def test_the_command_line_divides_a_run_and_the_chief_alone_reports(tmp_path):
+    pictures = [ROOT / "tfstyle" / "data" / "samples" / name for name in ("colosseum.jpg", "starry_night.jpg")]
+    options = [
+        "--recipe",
+        "tensorflow-tutorial",
+        "--size",
+        "640",
+        "--steps",
+        "3",
+        "--memory",
+        "550MB",
+        "--precision",
+        "float32",
+    ]
+    words = [sys.executable, "-m", "tfstyle", "stylize", *map(str, pictures), *options]
+    workers = start_workers([*words, "-q", "-o", str(tmp_path / "two.png")])
+    outputs = [worker.communicate(timeout=600) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    assert [out for out, _ in outputs] == [f"{tmp_path / 'two.png'}\n", ""]
+    subprocess.run([*words, "-q", "-o", str(tmp_path / "one.png")], check=True, capture_output=True)
+    one, two = (images.read(tmp_path / f"{name}.png").image for name in ("one", "two"))
+    np.testing.assert_allclose(two, one, atol=2 / 255)
 
 
 def test_one_device_has_all_rows_and_agrees_with_itself():
