@@ -105,7 +105,9 @@ def test_any_size_comes_back_at_its_own(size, network, rng):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("size", [(150, 210), (300, 70), (131, 97)])
+@pytest.mark.parametrize(
+    "size", [(131, 97), *(pytest.param(size, marks=pytest.mark.slow) for size in ((150, 210), (300, 70)))]
+)
 def test_tiles_give_the_image_of_a_single_tile(size, transform, network, rng):
     content, style = image(rng, *size), image(rng, 90, 140)
     options = {"transform": transform, "precision": "float32", "strength": 0.9}

@@ -14,7 +14,7 @@ from conftest import image, mini_recipe, miniature, small_transformer
 from PIL import Image
 
 import tfstyle
-from tfstyle import api, environment, files, images, memory, one_pass, records, transfer
+from tfstyle import api, environment, files, images, one_pass, planning, records, transfer
 from tfstyle.errors import (
     DivergedError,
     InputError,
@@ -416,18 +416,22 @@ def test_regions_are_decided_by_the_share_of_the_painting_that_is_matched(share,
 
 
 def test_what_does_not_fit_is_computed_in_tiles(pair, monkeypatch, caplog, tmp_path):
-    monkeypatch.setattr(memory, "memory_needed", lambda recipe, *sizes, tile=None: 3000 if tile is None else 1000)
+    def needed(recipe, *sizes, tile=None, bands=1):
+        return 3000 if tile is None else 1000
+
+    for module in (api, planning):
+        monkeypatch.setattr(module, "memory_needed", needed)
     expected = tfstyle.stylize(*pair, recipe=RECIPE)
     assert "tiles" not in caplog.text
     out = tmp_path / "out.png"
     found = tfstyle.stylize(*pair, recipe=RECIPE, memory="2 kB", output=out)
-    assert "48x32: levels of 48 in tiles of 512 pixels; about 0.0 GB of memory." in caplog.text
+    assert "48x32: levels of 48 in tiles of 512 pixels; about 0.0 GB of memory and " in caplog.text
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert records.read(out)["options"]["memory"] == 2000
     assert tfstyle.rerun(out).same
     monkeypatch.setattr(environment, "free_memory", lambda: 2000)  # By itself, it takes what is free.
     np.testing.assert_array_equal(tfstyle.stylize(*pair, recipe=RECIPE), found)
-    with pytest.raises(MemoryLimitError, match="choose a `size` of"):
+    with pytest.raises(MemoryLimitError, match=r"48x32 needs .*; no `size` fits"):
         tfstyle.stylize(*pair, recipe=RECIPE, memory=999)
 
 

@@ -82,7 +82,7 @@ def test_a_diverging_run_has_its_code_and_writes_nothing(pair, tmp_path, mini_ne
 
 def test_a_run_that_does_not_fit_has_its_code(pair, mini_network, monkeypatch, capsys):
     monkeypatch.setattr("tfstyle.environment.available_memory", lambda: 1000)
-    assert_one_line(capsys, cli.main(["stylize", *pair]), 6, "choose a --size")
+    assert_one_line(capsys, cli.main(["stylize", *pair]), 6, "no --size fits")
     monkeypatch.setattr(api, "stylize", lambda *a, **o: (_ for _ in ()).throw(MemoryError()))
     assert_one_line(capsys, cli.main(["stylize", *pair]), 6, "memory ran out")
 

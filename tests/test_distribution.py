@@ -77,7 +77,7 @@ def test_two_devices_give_the_loss_and_the_gradient_of_one(on_two_devices):
 def test_two_workers_give_the_loss_and_the_gradient_of_one(on_two_workers):
     for number, facts in enumerate(on_two_workers):
         assert facts["workers"] == [[2, number, 1]]
-        assert facts["evaluations"] == [15]
+        assert facts["evaluations"] == [7]
         assert facts["error"][0] < 1e-12
         assert facts["run"][0] < 1e-5
 

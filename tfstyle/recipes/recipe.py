@@ -186,6 +186,7 @@ class Overrides(TypedDict, total=False):
     beta_2: float
     epsilon: float
     history: int
+    history_precision: str
     store_projected_step: bool
     max_step_rms: float
 
