@@ -97,6 +97,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_two_devices_share_a_batch_and_learn_what_one_does(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", SHARED, ROOT / "tests", tmp_path], capture_output=True, text=True, check=False
