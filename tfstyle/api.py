@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +18,19 @@ from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.distribution import Devices, find_devices
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, MemoryLimitError, UsageError
+from tfstyle.errors import InputError, UsageError
 from tfstyle.faces import check_protect, find_protected, is_word, name_protected
 from tfstyle.feedforward.adain import load_adain
 from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
 from tfstyle.memory import memory_needed
 from tfstyle.pictures.decoding import Picture
-from tfstyle.planning import Level, lighter, plan_run
+from tfstyle.planning import Level, plan_lightest
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS, StyleSize
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
 from tfstyle.results import Result, finish
-from tfstyle.steps import Snapshot
 from tfstyle.styles import Style, as_styles, check_styles, name_pictures
 from tfstyle.transfer import Transfer
 from tfstyle.vgg import VGG, load_vgg
@@ -156,11 +155,8 @@ def stylize(
     if folder is not None or devices.workers > 1:
         pictures = {"content": content_image, "init": None if callable(init) else init}
         fixed = checkpoints.describe(chosen, pictures | name_pictures(weighed), styles)
-        if folder is not None and devices.index == 0:
-            saver = checkpoints.Checkpoints(folder, fixed=fixed, every=checkpoint_every)
-            observers.insert(0, saver)  # Before one fails.
-        snapshot = _restore(folder, transfer, observers, fixed=fixed) if folder is not None and resume else None
-        devices.check_same("picture, recipe, version or checkpoint", [fixed, snapshot.index if snapshot else 0])
+        of_folder: dict[str, Any] = {"every": checkpoint_every, "resume": resume, "devices": devices}
+        snapshot = checkpoints.follow(folder, transfer, observers, fixed=fixed, **of_folder)
     runs = transfer.steps(
         content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit, devices=devices
     )
@@ -224,21 +220,6 @@ def _read_style(
     picture = images.read_and_log(style.picture, background=background, long_side=sized.needed_side(result))
     proportions, longest = sized.sides(picture.full_size, result)
     return picture, images.fit_size(*proportions, longest)
-
-
-def _restore(folder: Path, transfer: Transfer, callbacks: Iterable[Any], *, fixed: Mapping[str, Any]) -> Snapshot:
-    """Restores the last step of a checkpoint, and gives the rows of the earlier steps to the callbacks that take them.
-
-    Args:
-        folder, fixed: as for `checkpoints.restore`.
-        transfer: what runs on from it.
-        callbacks: those of the run.
-    """
-    snapshot, rows = checkpoints.restore(folder, transfer.state_specs, fixed=fixed, settings=transfer.settings)
-    for callback in callbacks:
-        if hasattr(callback, "restore"):
-            callback.restore(rows)
-    return snapshot
 
 
 def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
@@ -339,7 +320,7 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 def _plan(
     recipe: Recipe, result: tuple[int, int], *styles: tuple[int, int], limit: int | None, devices: Devices
 ) -> tuple[Recipe, list[Level], int | None]:
-    """Plans the levels of a run like `plan_run`; returns the recipe, which may need less memory, levels and limit.
+    """Plans a run like `plan_lightest`; returns the recipe, the levels and the limit.
 
     If no limit is given, it is what is free, and of several workers the least.
     """
@@ -352,13 +333,4 @@ def _plan(
     if devices.workers > 1:
         known = [each for each in devices.gather(limit or 0) if each]
         limit = int(min(known)) if known else None
-    for variant in (variants := list(lighter(recipe))):
-        try:
-            levels = plan_run(variant, result, *styles, limit=limit)
-            break
-        except MemoryLimitError:
-            if variant is variants[-1]:
-                raise
-    if variant is not recipe:
-        _log.warning("L-BFGS stores %d pairs in bfloat16, to save memory.", variant.optimizer.history)
-    return variant, levels, limit
+    return *plan_lightest(recipe, result, *styles, limit=limit), limit

@@ -19,6 +19,7 @@ import numpy as np
 
 from tfstyle import __version__, containers, files, records, states
 from tfstyle.callbacks import History
+from tfstyle.distribution import Devices
 from tfstyle.divergence import Watched
 from tfstyle.environment import tf
 from tfstyle.errors import OutputError, UsageError, WeightsError
@@ -26,6 +27,7 @@ from tfstyle.iterate import RunState
 from tfstyle.recipes.recipe import Recipe
 from tfstyle.steps import Snapshot, Step
 from tfstyle.styles import Style
+from tfstyle.transfer import Transfer
 
 _log = logging.getLogger("tfstyle")
 
@@ -177,6 +179,43 @@ def restore(folder: Path, specs: RunState, *, fixed: Mapping[str, Any], settings
             _log.warning("the newest checkpoint is damaged (%s); the run goes on from the one before.", causes[0])
         return saved
     raise WeightsError(f"{folder}: no checkpoint can be read ({'; '.join(causes)}); start the run again.")
+
+
+def follow(
+    folder: Path | None,
+    transfer: Transfer,
+    observers: list[Any],
+    *,
+    fixed: Mapping[str, Any],
+    every: int | None,
+    resume: bool,
+    devices: Devices,
+) -> Snapshot | None:
+    """Adds the callback that saves checkpoints; returns the last step of one that is resumed.
+
+    The rows of the steps before it are given to the callbacks that take them.
+
+    Args:
+        folder, every, resume: of the checkpoints, as for `api.stylize`.
+        transfer: what runs on.
+        observers: the callbacks of the run.
+        fixed: as for `restore`; workers need the same.
+        devices: of the run.
+
+    Raises:
+        UsageError: if it is the checkpoint of another run, or workers have different ones.
+        WeightsError, MemoryLimitError: as for `restore`.
+    """
+    snapshot = None
+    if folder is not None and devices.index == 0:
+        observers.insert(0, Checkpoints(folder, fixed=fixed, every=every))  # Before one fails.
+    if folder is not None and resume:
+        snapshot, rows = restore(folder, transfer.state_specs, fixed=fixed, settings=transfer.settings)
+        for callback in observers:
+            if hasattr(callback, "restore"):
+                callback.restore(rows)
+    devices.check_same("picture, recipe, version or checkpoint", [fixed, snapshot.index if snapshot else 0])
+    return snapshot
 
 
 def _saved(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], specs: RunState) -> Saved:

@@ -106,6 +106,31 @@ def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int],
     return levels
 
 
+def plan_lightest(
+    recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None
+) -> tuple[Recipe, list[Level]]:
+    """Plans a run like `plan_run`, of the first of the `lighter` recipes that fits; logs which, if it is another.
+
+    Args:
+        recipe, content, styles, limit: as for `plan_levels`.
+
+    Returns:
+        The recipe to run, and its levels.
+
+    Raises:
+        MemoryLimitError: if none of them fits.
+    """
+    *variants, chosen = lighter(recipe)
+    for variant in variants:
+        if limit is None or max(level.needed for level in plan_levels(variant, content, *styles, limit=limit)) <= limit:
+            chosen = variant
+            break
+    levels = plan_run(chosen, content, *styles, limit=limit)
+    if chosen != recipe:
+        _log.warning("L-BFGS stores %d pairs in bfloat16, to save memory.", chosen.optimizer.history)
+    return chosen, levels
+
+
 def _describe_tiles(level: Level) -> str:
     return f"tiles of {level.tile}" + (f" and {level.bands} bands" if level.bands > 1 else "")
 

@@ -25,7 +25,7 @@ from tfstyle.masks import divide
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.planning import TILES, plan_levels
+from tfstyle.planning import TILES, Level, plan_levels
 from tfstyle.preparation import check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions
@@ -155,12 +155,12 @@ class Transfer:
         if resume is not None and not 1 <= resume.level <= len(levels):
             raise UsageError(_OTHER_RUN)
         guard, state, passed = Guard(resume.watched if resume else None), None, 0  # Steps of the levels before.
-        for level, (size, count, tile, bands, _) in enumerate(levels, 1):
-            first, last, passed = passed + 1, passed + count, passed + count
+        for level, plan in enumerate(levels, 1):
+            first, last, passed = passed + 1, passed + plan.steps, passed + plan.steps
             if resume is not None and level < resume.level:
                 continue
             try:
-                pictures = [scale(picture, size / max(height, width)) for picture in (run.content, *run.styles)]
+                pictures = [scale(picture, plan.size / max(height, width)) for picture in (run.content, *run.styles)]
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
@@ -168,7 +168,7 @@ class Transfer:
                 else:
                     guard.begin_level()
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
-                    if tile is not None:  # Levels before, computed by each worker, may differ in rounding.
+                    if plan.tile is not None:  # Levels before, computed by each worker, may differ in rounding.
                         state = _agree(state, devices, warm=recipe.pyramid.warm_start)
                     begun = self._iterate.image(state)
                 cropped = [crop(picture, margin) for picture in pictures[1:]]
@@ -178,10 +178,10 @@ class Transfer:
                     image=begun,
                     regions=run.regions,
                     shares=run.shares,
-                    tile=tile,
+                    tile=plan.tile,
                     devices=devices,
                 )
-                step = self._make_step(targets, factors, kernels, tile, bands, devices)
+                step = self._make_step(targets, factors, kernels, plan=plan, devices=devices)
                 for index in range(max(first, resume.index if resume else 0), last + 1):
                     if resume is not None and index == resume.index:
                         values = dict(resume.losses)
@@ -204,24 +204,26 @@ class Transfer:
         targets: Targets,
         factors: Mapping[str, tf.Tensor],
         kernels: Mapping[str, tf.Tensor],
-        tile: int | None,
-        bands: int,
+        *,
+        plan: Level,
         devices: Devices,
     ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
         """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
 
         If memory runs out all the same, tiles are halved, unless several workers share the step.
         """
+        tile = plan.tile
         if tile is None:
             return functools.partial(self._step, targets, factors, kernels)
+        make = functools.partial(
+            self._tiling(devices).make_objective, targets, weights=factors, flipped=kernels, bands=plan.bands
+        )
 
         def step(state: RunState) -> tuple[RunState, dict[str, tf.Tensor]]:
             nonlocal tile
             while True:
                 try:
-                    tiling = self._tiling(devices)
-                    evaluate = tiling.make_objective(targets, weights=factors, flipped=kernels, tile=tile, bands=bands)
-                    evaluation = evaluate(state.image)
+                    evaluation = make(tile=tile)(state.image)
                     break
                 except tf.errors.ResourceExhaustedError:
                     if tile <= TILES[-1] or devices.workers > 1:  # Others would wait for sums that they have.
