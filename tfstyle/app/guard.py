@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
@@ -83,7 +83,7 @@ class Guard:
     def _refuse(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
         """Returns the status and the message for a request that is refused; None for a good one."""
         host = headers.get("host", "")
-        if self._hosts and (urlsplit(f"//{host}").hostname or "") not in self._hosts:
+        if self._hosts and _split(f"//{host}").hostname not in self._hosts:
             return 421, f"this server is not {host or 'without a name'}; use {sorted(self._hosts)[0]}."
         if scope["method"] not in _SAFE_METHODS and not _is_same_site(headers, host):
             return 403, "a page of another site sent this; use the page of this server."
@@ -139,7 +139,15 @@ def _is_same_site(headers: dict[str, str], host: str) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == host
+    return origin is None or _split(origin).netloc == host
+
+
+def _split(address: str) -> SplitResult:
+    """Returns the parts of an address; none of one that is not valid."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

@@ -45,7 +45,7 @@ _SECONDS_TO_BEGIN = 8.0
 """How much longer a page may take until it follows its new job."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Job:
     """A task and what has become of it. Changed only by the methods of `Queue` and by the thread of the run.
 
@@ -130,7 +130,8 @@ class Job:
     def load(cls, folder: Path) -> Job:
         """Reads a job from its folder; raises what `json` and missing values raise if the file is damaged."""
         kept = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        job = cls(**{**kept, "task": Task.from_record(kept["task"]), "folder": folder})
+        curve = [(int(step), int(level), float(loss)) for step, level, loss in kept["curve"]]
+        job = cls(**{**kept, "task": Task.from_record(kept["task"]), "folder": folder, "curve": curve})
         if (folder / PREVIEW).is_file():
             job.preview, job.previews = (folder / PREVIEW).read_bytes(), 1
         return job

@@ -156,6 +156,7 @@ def send_sample(name: str, service: Serving) -> FileResponse:
 @router.post("/v1/jobs", summary="Puts a picture into the queue", status_code=202)
 def add_job(
     form: Annotated[JobForm, Form(media_type="multipart/form-data")],
+    *,
     response: Response,
     service: Serving,
     visitor: Visitor = "",
@@ -174,7 +175,7 @@ def add_job(
         if isinstance(error, TfstyleError):
             raise type(error)(jobs.plain_message(error, folder)) from None
         raise
-    job = Job(key, folder, task, visitor=visitor, attended=form.attended)
+    job = Job(key=key, folder=folder, task=task, visitor=visitor, attended=form.attended)
     queue.add(job)
     response.headers["location"] = f"/v1/jobs/{key}"
     return JobState(**describe(job, queue))

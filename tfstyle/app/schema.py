@@ -54,8 +54,10 @@ def _option(name: str) -> Any:
     return kind | None, Field(None, description=facts["help"], **finite)
 
 
-JobForm: Any = create_model("JobForm", __base__=_Form, **{name: _option(name) for name in tasks.FIELDS})
-"""The form of a new job; with a field for each option of a recipe."""
+JobForm: Any = create_model(
+    "JobForm", __base__=_Form, __doc__=_Form.__doc__, **{name: _option(name) for name in tasks.FIELDS}
+)
+"""The form of a new job, with a field for each option of a recipe."""
 
 
 class JobState(BaseModel):
