@@ -1,10 +1,12 @@
 """`tfstyle app`, as a process of its own."""
 
+import importlib
 import io
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -16,7 +18,13 @@ from servers import finish, follow, serve_in_process, wait_for
 from tfstyle import cli
 from tfstyle.cli import app as command
 
-JOB = {"content_name": "chelsea.jpg", "style_names": ["harvest.jpg"], "recipe": "draft", "size": "64"}
+JOB = {
+    "content_name": "chelsea.jpg",
+    "style_names": ["harvest.jpg"],
+    "recipe": "tensorflow-tutorial",
+    "steps": "40",
+    "size": "64",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +63,7 @@ def test_a_dot_as_a_painting_is_one_line(served):
 
 def test_a_page_that_was_closed_frees_the_machine(served):
     client, _, _ = served
-    job = client.post("/v1/jobs", data={**JOB, "size": "256", "recipe": "best", "attended": "true"}).json()
+    job = client.post("/v1/jobs", data={**JOB, "size": "256", "steps": "300", "attended": "true"}).json()
     for event in follow(client, job):
         if event["step"]:
             break  # The connection is closed, as when a tab is.
@@ -80,7 +88,7 @@ def test_a_stopped_server_keeps_its_run_which_goes_on_to_the_same_pixels(tmp_pat
         *_, last = events  # The stream ends.
         assert last["state"] in ("running", "stopped")
         assert process.wait(20) == 130
-        assert process.stderr.read().splitlines() == ["interrupted."]
+        assert process.stderr.read().splitlines()[-1:] == ["interrupted."]
     with serve_in_process(tmp_path / "kept") as (client, process):
         found = client.get(f"/v1/jobs/{job['id']}").json()
         assert (found["state"], found["message"], found["can_go_on"]) == ("stopped", "the server was stopped", True)
@@ -95,7 +103,7 @@ def test_a_stopped_server_keeps_its_run_which_goes_on_to_the_same_pixels(tmp_pat
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_two_signals_end_it_at_once(tmp_path):
     with serve_in_process(tmp_path / "kept") as (client, process):
-        job = client.post("/v1/jobs", data={**JOB, "size": "512", "recipe": "best"}).json()
+        job = client.post("/v1/jobs", data={**JOB, "size": "512", "steps": "300"}).json()
         for event in follow(client, job):
             if event["step"] and event["step"] > 1:
                 break
@@ -103,7 +111,7 @@ def test_two_signals_end_it_at_once(tmp_path):
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(5) == 130
-        assert process.stderr.read().splitlines() == ["interrupted."]
+        assert process.stderr.read().splitlines()[-1:] == ["interrupted."]
     names = {path.name for path in (tmp_path / "kept" / job["id"]).iterdir()}
     assert not [name for name in names if name.startswith(".")]
 
@@ -112,7 +120,7 @@ def test_a_port_in_use_and_a_folder_in_use_are_one_line(served, tmp_path, capsys
     _, _, folder = served
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = ["app", "--port", str(taken.getsockname()[1]), "-o", str(tmp_path / "kept")]
-        assert_one_line(capsys, cli.main(words), 2, "cannot be used", "choose another --port or --host")
+        assert_one_line(capsys, cli.main(words), 2, "(address already in use); choose another --port or --host")
     assert not (tmp_path / "kept" / "x").exists()
     assert_one_line(capsys, cli.main(["app", "--port", "0", "-o", str(folder)]), 4, "another tfstyle app keeps")
 
@@ -125,7 +133,7 @@ def test_a_port_in_use_and_a_folder_in_use_are_one_line(served, tmp_path, capsys
         (["--memory", "much"], 2, "--memory should be an amount of memory"),
         (["--gallery", "nowhere"], 3, "nowhere: is no folder"),
         (["--host", "no.such.host.invalid"], 2, "cannot be used"),
-        (["--port", "99999"], 2, "cannot be used"),
+        (["--port", "99999"], 2, "--port should be 0 to 65535, not 99999"),
         (["-o", "a/b/c"], 4, "there is no folder"),
     ],
 )
@@ -139,14 +147,26 @@ def test_without_its_packages_it_names_the_extra(monkeypatch, tmp_path, capsys):
     def fail(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(command.importlib, "import_module", lambda name: fail(name) if name == "fastapi" else None)
-    options = cli.command_line.parse(["app", "-o", str(tmp_path)])
-    with pytest.raises(cli.errors.SetupError, match=r"pip install 'tfstyle\[app\]'"):
-        command.run(options)
+    load = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", lambda name: fail(name) if name == "fastapi" else load(name))
+    words = ["app", "-o", str(tmp_path)]
+    assert_one_line(capsys, cli.main(words), 1, "needs the package fastapi; pip install 'tfstyle[app]'")
 
 
 def test_another_host_needs_a_token_and_is_warned_of(tmp_path):
-    command = ["tfstyle", "app", "--port", "0", "--no-browser", "--host", "0.0.0.0", "-o", str(tmp_path / "kept")]
+    command = [
+        sys.executable,
+        "-m",
+        "tfstyle",
+        "app",
+        "--port",
+        "0",
+        "--no-browser",
+        "--host",
+        "0.0.0.0",
+        "-o",
+        str(tmp_path / "kept"),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline()

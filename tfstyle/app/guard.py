@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -70,6 +71,7 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refused = self._refuse(scope, headers)
         if refused is not None:
+            await self._drain(receive)
             await _answer(send, *refused)
             return
 
@@ -109,6 +111,19 @@ class Guard:
             cookies.clear()
         given += [cookies[TOKEN_COOKIE].value] if TOKEN_COOKIE in cookies else []
         return any(hmac.compare_digest(word.encode(), self._token.encode()) for word in given)
+
+    async def _drain(self, receive: Any) -> None:
+        """Reads the body of a refused request, within limits: a client that still sends would not see the answer."""
+
+        async def read() -> None:
+            received, more = 0, True
+            while more and received <= 4 * self._largest:
+                message = await receive()
+                received += len(message.get("body", b""))
+                more = message.get("more_body", False)
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(read(), self._patience[0])
 
     def _limited(self, receive: Any) -> Any:
         """Returns `receive` with limits on the size and the pace of the body."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -89,12 +90,14 @@ def _make_metrics(registry: prometheus.CollectorRegistry) -> Callable[[Job, floa
 class _Server(uvicorn.Server):
     """A server that ends the run and the streams of events when it is stopped, and at once when it is stopped twice."""
 
-    def __init__(self, config: uvicorn.Config, queue: Queue) -> None:
+    def __init__(self, config: uvicorn.Config, queue: Queue, abort: Callable[[int], Any]) -> None:
         super().__init__(config)
-        self._queue = queue
+        self._queue, self._abort = queue, abort
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Handles a signal."""
+        if self.should_exit:
+            self._abort(sig)
         self._queue.close()
         super().handle_exit(sig, frame)
 
@@ -105,11 +108,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: if the address cannot be used.
     """
+    if not 0 <= port <= 65535:
+        raise UsageError(f"`port` should be 0 to 65535, not {port}.")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family)
     except OSError as error:
-        cause = (error.strerror or str(error)).lower()
+        cause = (os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)).lower()
         raise UsageError(f"{host}:{port} cannot be used ({cause}); choose another `port` or `host`.") from error
 
 
@@ -129,6 +134,7 @@ def serve(
     memory: str | None = None,
     prepare: Callable[[], Any] = lambda: None,
     on_start: Callable[[], None] = lambda: None,
+    abort: Callable[[int], Any] = lambda number: None,
 ) -> None:
     """Serves the page and the API until a signal ends it; the run then ends after its step and can go on later.
 
@@ -142,6 +148,7 @@ def serve(
         memory: what a run should take at most, as for `api.stylize`.
         prepare: called in the thread of the jobs, before the first.
         on_start: called when the server answers.
+        abort: called with the number of a second signal, while the run ends its step.
     """
     registry = prometheus.CollectorRegistry()
     prometheus.ProcessCollector(registry=registry)
@@ -162,7 +169,7 @@ def serve(
         yield
         watching.cancel()
         queue.close()
-        while queue.is_working and not server.force_exit:
+        while queue.is_working:
             await asyncio.sleep(0.05)
 
     service = Service(queue=queue, limits=limits, samples=tasks.find_samples(gallery), registry=registry)
@@ -170,5 +177,5 @@ def serve(
     hosts = {host, *_LOOPBACK} if is_loopback(host) else ()
     guarded = Guard(app, hosts=hosts, token=token, largest=limits.upload)
     config = uvicorn.Config(guarded, log_level="warning", access_log=False, timeout_keep_alive=10, lifespan="on")
-    server = _Server(config, queue)
+    server = _Server(config, queue, abort)
     server.run(sockets=[listener])

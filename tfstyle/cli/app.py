@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import secrets
 import socket
 import webbrowser
 from pathlib import Path
 
 from tfstyle import atomic, files
-from tfstyle.cli import events
-from tfstyle.cli.streams import quiet_tensorflow
+from tfstyle.cli import events, streams
 from tfstyle.errors import InputError, OutputError, SetupError, UsageError
 from tfstyle.fields import parse_bytes
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
             _log.warning("anyone who knows the address below can use this machine; the connection is not encrypted.")
 
         def prepare() -> None:
-            with quiet_tensorflow(options.debug):
+            with streams.quiet_tensorflow(options.debug):
                 from tfstyle import api  # noqa: F401, loads TensorFlow while the page is looked at.
 
         def on_start() -> None:
@@ -62,6 +62,10 @@ def run(options: argparse.Namespace) -> None:
                 print(url, flush=True)
             if options.browser:
                 webbrowser.open(url)
+
+        def abort(number: int) -> None:
+            streams.print_error("interrupted.")
+            os._exit(128 + number)  # TensorFlow's threads would delay the end of the interpreter, or crash it.
 
         server.serve(
             listener,
@@ -73,6 +77,7 @@ def run(options: argparse.Namespace) -> None:
             memory=options.memory,
             prepare=prepare,
             on_start=on_start,
+            abort=abort,
         )
 
 
