@@ -64,6 +64,7 @@ class JobState(BaseModel):
     """A job as clients see it."""
 
     id: str
+    created: float = Field(description="when it was accepted, in seconds since 1970")
     state: Literal["queued", "running", "done", "stopped", "failed"]
     message: str = Field(description="why it stopped or failed")
     place: int = Field(description="how many jobs come before it")
@@ -118,6 +119,7 @@ def describe(job: Job, queue: Queue) -> dict[str, Any]:
     left = known["seconds"] * (1.0 - job.progress) / job.progress if is_begun else None
     return {
         "id": job.key,
+        "created": job.created,
         "state": job.state,
         "message": job.message,
         "place": queue.place(job),
