@@ -1,4 +1,4 @@
-"""Draws docs/pictures/app.png and app-phone.png: the page in Chromium, during a run and after it.
+"""Draws docs/pictures/app.jpg and app-phone.jpg: the page in Chromium, during a run and after it.
 
 pip install -e '.[browser]'; python scripts/draw_page.py
 """
@@ -19,9 +19,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
 
 def save(page: Page, name: str) -> None:
-    """Saves the visible part of the page with 256 colors, which halves the file."""
+    """Saves the visible part of the page."""
     picture = Image.open(io.BytesIO(page.screenshot()))
-    picture.convert("RGB").quantize(256).save(FOLDER / name, optimize=True)
+    picture.convert("RGB").save(FOLDER / name, quality=85, optimize=True)
 
 
 def draw(address: str) -> None:
@@ -37,7 +37,7 @@ def draw(address: str) -> None:
         page.get_by_text("Step 70 ").wait_for(timeout=900_000)
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(500)
-        save(page, "app.png")
+        save(page, "app.jpg")
         page.get_by_text("Done,").first.wait_for(timeout=900_000)
         state = context.storage_state()
         phone = {"width": 390, "height": 780}
@@ -47,7 +47,7 @@ def draw(address: str) -> None:
         page.locator("#run").scroll_into_view_if_needed()
         page.evaluate("document.querySelector('#run').scrollIntoView()")
         page.wait_for_timeout(1000)
-        save(page, "app-phone.png")
+        save(page, "app-phone.jpg")
         browser.close()
 
 

@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -116,6 +117,27 @@ def test_two_signals_end_it_at_once(tmp_path):
     assert not [name for name in names if name.startswith(".")]
 
 
+@pytest.mark.slow
+def test_memory_is_flat_over_many_uploads(served):
+    client, _, _ = served
+
+    def memory():
+        return float(re.search(r"^process_resident_memory_bytes (.+)$", client.get("/metrics").text, re.M)[1])
+
+    taken = []
+    for number in range(20):
+        size = ("64", "96", "80", "128")[number % 4]
+        upload = ("colosseum.jpg", (SAMPLES / "colosseum.jpg").read_bytes())
+        options = {"fast": "true"} if number % 2 else {"recipe": "tensorflow-tutorial", "steps": "3"}
+        files = [("content", upload), ("styles", ("harvest.jpg", (SAMPLES / "harvest.jpg").read_bytes()))]
+        assert (
+            finish(client, client.post("/v1/jobs", files=files, data={"size": size, **options}).json())["state"]
+            == "done"
+        )
+        taken.append(memory())
+    assert taken[-1] <= 1.1 * taken[9], [round(each / 1e6) for each in taken]
+
+
 def test_a_port_in_use_and_a_folder_in_use_are_one_line(served, tmp_path, capsys):
     _, _, folder = served
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -184,6 +206,7 @@ def test_the_page_is_opened_in_the_browser(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(server, "serve", lambda listener, folder, on_start, **options: (listener.close(), on_start()))
     monkeypatch.setattr(command.webbrowser, "open", opened.append)
     assert cli.main(["app", "--port", "0", "-o", str(tmp_path)]) == 0
+    wait_for(lambda: opened)
     assert capsys.readouterr().out.split() == opened
     assert opened[0].startswith("http://127.0.0.1:")
     assert cli.main(["app", "--port", "0", "-o", str(tmp_path), "--no-browser", "--json"]) == 0

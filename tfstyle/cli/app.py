@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 import webbrowser
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def run(options: argparse.Namespace) -> None:
                 events.emit("start", command="app", url=url)
             else:
                 print(url, flush=True)
-            if options.browser:
-                webbrowser.open(url)
+            if options.browser:  # A browser in a terminal returns only when it is closed.
+                threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
 
         def abort(number: int) -> None:
             streams.print_error("interrupted.")
