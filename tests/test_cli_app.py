@@ -145,6 +145,9 @@ def test_a_port_in_use_and_a_folder_in_use_are_one_line(served, tmp_path, capsys
         assert_one_line(capsys, cli.main(words), 2, "(address already in use); choose another --port or --host")
     assert not (tmp_path / "kept" / "x").exists()
     assert_one_line(capsys, cli.main(["app", "--port", "0", "-o", str(folder)]), 4, "another tfstyle app keeps")
+    (tmp_path / "closed" / ".lock").mkdir(parents=True)
+    words = ["app", "--port", "0", "-o", str(tmp_path / "closed")]
+    assert_one_line(capsys, cli.main(words), 4, "cannot be written (Is a directory); name another folder")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
@@ -10,6 +11,7 @@ import secrets
 import socket
 import threading
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 
 from tfstyle import atomic, files
@@ -44,9 +46,7 @@ def run(options: argparse.Namespace) -> None:
     if open_to_all and not token:
         token = secrets.token_urlsafe(16)
     folder = Path(options.output)
-    with files.make_folder(folder), atomic.lock(folder / ".lock") as is_free:
-        if not is_free:
-            raise OutputError(f"{folder}: another tfstyle app keeps its pictures there; name another folder with -o.")
+    with files.make_folder(folder), _lock(folder):
         listener = server.listen(options.host, options.port)
         url = _address(listener, options.host) + (f"?token={token}" if token else "")
         if open_to_all:
@@ -80,6 +80,23 @@ def run(options: argparse.Namespace) -> None:
             on_start=on_start,
             abort=abort,
         )
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keeps other servers out of the folder of the pictures.
+
+    Raises:
+        OutputError: if one is there, or nothing can be written to the folder.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            is_free = stack.enter_context(atomic.lock(folder / ".lock"))
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}); name another folder.") from error
+        if not is_free:
+            raise OutputError(f"{folder}: another tfstyle app keeps its pictures there; name another folder.")
+        yield
 
 
 def _address(listener: socket.socket, host: str) -> str:
