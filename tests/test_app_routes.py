@@ -58,7 +58,8 @@ def test_a_job_from_its_files_to_its_result(client, uploads):
     assert Image.open(io.BytesIO(result.content)).size == (48, 32)
     preview = client.get(every[-1]["preview"])
     assert Image.open(io.BytesIO(preview.content)).format == "JPEG"
-    assert client.get(f"/v1/jobs/{job['id']}/content").content == uploads[0][1][1]
+    photo = Image.open(io.BytesIO(client.get(f"/v1/jobs/{job['id']}/content").content))
+    assert (photo.format, photo.size) == ("JPEG", (90, 60))
     assert client.get(f"/v1/jobs/{job['id']}").json() == {
         name: value for name, value in every[-1].items() if name != "curve"
     }
@@ -267,4 +268,17 @@ def test_the_description_names_every_route_and_every_option(client):
 def test_a_picture_that_only_this_library_reads_is_accepted(client, uploads, rng, tmp_path):
     images.write(image(rng, 60, 90), tmp_path / "p.tif")
     files = [("content", ("p.tif", (tmp_path / "p.tif").read_bytes())), uploads[1]]
-    assert finish(client, client.post("/v1/jobs", files=files, data={"size": "48"}).json())["state"] == "done"
+    job = client.post("/v1/jobs", files=files, data={"size": "48"}).json()
+    assert finish(client, job)["state"] == "done"
+    assert Image.open(io.BytesIO(client.get(f"/v1/jobs/{job['id']}/content").content)).format == "JPEG"
+
+
+def test_a_photograph_is_shown_upright_beside_its_picture(client, uploads, rng):
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # Turned by 90 degrees.
+    Image.fromarray(np.uint8(255 * image(rng, 60, 90)[0])).save(stream, "JPEG", exif=exif)
+    files = [("content", ("p.jpg", stream.getvalue())), uploads[1]]
+    last = finish(client, client.post("/v1/jobs", files=files, data={"size": "48"}).json())
+    shown = (Image.open(io.BytesIO(client.get(last[name]).content)).size for name in ("result", "preview"))
+    assert [*shown] == [(32, 48), (32, 48)]
+    assert Image.open(io.BytesIO(client.get(f"/v1/jobs/{last['id']}/content").content)).size == (60, 90)

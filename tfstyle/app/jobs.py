@@ -365,9 +365,14 @@ class Observer:
 
 def show(job: Job, image: Any) -> None:
     """Makes an image the preview of a job."""
-    small = np.asarray(images.fit(image, min(PREVIEW_SIDE, max(image.shape[1:3]))))
-    job.preview = encoding.encode(encoding.to_uint8(small[0]), "JPEG", quality=85)
+    job.preview = encode_small(image, PREVIEW_SIDE)
     job.previews += 1
+
+
+def encode_small(image: Any, long_side: int) -> bytes:
+    """Returns an image as JPEG, made smaller if it is longer than that."""
+    small = np.asarray(images.fit(image, min(long_side, max(image.shape[1:3]))))
+    return encoding.encode(encoding.to_uint8(small[0]), "JPEG", quality=85)
 
 
 def plain_message(error: BaseException, folder: Path) -> str:

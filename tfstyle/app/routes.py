@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse
 
 import tfstyle
+from tfstyle import images
 from tfstyle.app import jobs, tasks
 from tfstyle.app.guard import TOKEN_COOKIE
 from tfstyle.app.jobs import Job, Queue
@@ -35,6 +36,8 @@ LONGEST_QUEUE = 200
 
 _VISITOR_COOKIE = "tfstyle_visitor"
 _YEAR = 365 * 24 * 3600
+_SHOWN_SIDE = 1280
+_CACHED = "private, max-age=600"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +242,7 @@ def send_preview(job: Known) -> Response:
     """Sends the preview as JPEG."""
     if not job.preview:
         raise HTTPException(404, "the picture has not begun.")
-    return Response(job.preview, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
+    return Response(job.preview, media_type="image/jpeg", headers={"cache-control": _CACHED})
 
 
 @router.get("/v1/jobs/{key}/result", summary="The result as PNG", response_class=FileResponse)
@@ -248,10 +251,12 @@ def send_result(path: Finished) -> FileResponse:
     return FileResponse(path, filename=path.name, content_disposition_type="inline")
 
 
-@router.get("/v1/jobs/{key}/content", summary="The photograph", response_class=FileResponse)
-def send_content(job: Known) -> FileResponse:
-    """Sends the content image."""
-    return FileResponse(job.folder / job.task.content)
+@router.get("/v1/jobs/{key}/content", summary="The photograph, of at most 1280 pixels", response_class=Response)
+def send_content(job: Known) -> Response:
+    """Sends the content image as JPEG, upright, since browsers do not read all formats."""
+    picture = images.read(job.folder / job.task.content, long_side=_SHOWN_SIDE)
+    data = jobs.encode_small(picture.image, _SHOWN_SIDE)
+    return Response(data, media_type="image/jpeg", headers={"cache-control": _CACHED})
 
 
 @router.get(
