@@ -66,7 +66,9 @@ class RecipeWork:
 
     def start(self) -> Maker:
         """Loads what the work needs, and returns the functions that do it."""
-        from tfstyle import api
+        from tfstyle import api, environment
+
+        environment.grow_gpu_memory()
 
         def read(job: Job) -> Picture:
             picture = _read(job.content, self.background, self.recipe.pyramid.size)
@@ -121,9 +123,10 @@ class FastWork:
         Raises:
             WeightsError: if the network cannot be used.
         """
-        from tfstyle import one_pass
+        from tfstyle import environment, one_pass
         from tfstyle.feedforward import serialization
 
+        environment.grow_gpu_memory()
         network = serialization.load(self.model) if self.model else None
         read_style = functools.lru_cache(maxsize=8)(functools.partial(_read, background=self.background))
 

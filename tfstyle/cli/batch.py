@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     with files.make_folder(folder):
         with quiet_tensorflow(options.debug):
             from tfstyle import environment
-        environment.grow_gpu_memory()
+        environment.grow_gpu_memory()  # Thumbnails are resized here, also if a cluster makes the pictures.
         made = _make(options, jobs, _describe_work(options, recipe, overrides))
         outcomes: list[Outcome] = []
         began = time.perf_counter()

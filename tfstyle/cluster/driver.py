@@ -42,7 +42,7 @@ def check(address: str) -> None:
         WorkerError: if nobody answers there.
     """
     found = _ADDRESS.fullmatch(address)
-    if not found and address != "auto":
+    if address != "auto" and (not found or int(found[2]) > 65535):
         raise UsageError(f"`ray` should be HOST:PORT, ray://HOST:PORT or auto, not {address!r}.")
     if importlib.util.find_spec("ray") is None:
         raise SetupError("`ray` needs the package ray; pip install 'tfstyle[ray]'.")
@@ -50,7 +50,7 @@ def check(address: str) -> None:
         return
     try:
         socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=CONNECT / 3).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise WorkerError(f"no Ray cluster answers at {address} ({error}); start it, or correct the address.") from None
 
 

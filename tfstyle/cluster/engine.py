@@ -66,9 +66,6 @@ class Actor:
             return Started(host, found)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
-            from tfstyle import environment
-
-            environment.grow_gpu_memory()
             self._painter = Painter(work, sent, level=level)
         except TfstyleError as error:
             return Started(host, found, error)
@@ -79,7 +76,7 @@ class Actor:
         """Makes a picture; the values of `shared` are references to bytes."""
         import ray
 
-        fetch = {path: functools.partial(ray.get, reference) for path, reference in shared.items()}
+        fetch: dict[str, Any] = {path: functools.partial(ray.get, given) for path, given in shared.items()}
         return self._painter.paint(job, content, fetch)
 
 
