@@ -1,8 +1,12 @@
 """Batches on a real Ray cluster of two nodes: the same pictures, none twice and none lost, whatever is killed."""
 
 import contextlib
+import csv
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +15,7 @@ import pytest
 from conftest import ROOT, image
 from remote_work import Told
 
-from tfstyle import images
+from tfstyle import cli, images, weights
 from tfstyle.batch import Job
 from tfstyle.cluster import driver
 from tfstyle.cluster.painter import versions
@@ -161,7 +165,8 @@ def test_the_pictures_of_a_killed_node_are_made_by_the_other(cluster, told, jobs
         second = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
         cluster.remove_node(second, allow_graceful=False)
     assert_all_done(made.result(), every)
-    assert sorted(len(processes) for processes in starts(told).values()) == [1] * 9 + [2]
+    again = [name for name, processes in starts(told).items() if len(processes) > 1]
+    assert len(again) in (1, 2)  # A worker may live somewhat longer than its node, and begin the picture it had ahead.
 
 
 def test_a_late_node_takes_part(one_node, told, jobs, background):
@@ -195,8 +200,9 @@ def test_what_fails_is_named_and_what_kills_three_workers_is_given_up(cluster, t
 
 def test_a_node_with_another_version_is_passed_over_in_one_line(one_node, told, jobs, tmp_path, monkeypatch, caplog):
     (tmp_path / "sitecustomize.py").write_text("import tfstyle\ntfstyle.__version__ = '0.0.9'\n")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
-    other = one_node.add_node(**NODE)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+        other = one_node.add_node(**NODE)
     every = jobs(*names(4))
     try:
         assert_all_done(list(driver.run(every, told, address=one_node.address)), every)
@@ -213,7 +219,7 @@ def test_work_that_cannot_start_ends_the_batch(cluster, told, jobs, tmp_path):
     with pytest.raises(WeightsError, match=f"^{network}: is damaged"):
         list(driver.run(jobs("p"), Told(told.folder, str(network)), address=cluster.address))
     network.write_bytes(b"good")
-    every = jobs("p", "q")
+    every = jobs("q", "r")
     assert_all_done(list(driver.run(every, Told(told.folder, str(network)), address=cluster.address)), every)
 
 
@@ -226,13 +232,87 @@ def test_workers_end_with_the_batch(cluster, told, jobs):
         wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in workers(told)), 20)
 
 
-def test_a_cluster_that_is_gone_ends_the_batch_in_one_line_and_keeps_what_is_done(told, jobs, background, capfd):
+@pytest.mark.slow
+def test_a_cluster_that_is_gone_ends_the_batch_in_one_line_and_keeps_what_is_done(
+    told, jobs, background, capfd, monkeypatch
+):
+    monkeypatch.setattr(driver, "PATIENCE", 12.0)
     every = jobs(*names(6))
     with made_cluster() as cluster, held(told, "p03"):
+        address = cluster.address
         made = background(every, told, address=cluster.address)
         wait_for(lambda: "p03" in starts(told))
         cluster.remove_node(cluster.head_node, allow_graceful=False)
-        with pytest.raises(WorkerError, match=f"^the Ray cluster at {cluster.address} no longer answers; what is done"):
+        with pytest.raises(WorkerError, match=f"^the Ray cluster at {address} no longer answers; what is done"):
             made.result()
     assert [job.output.exists() for job in every] == [True] * 3 + [False] * 3
     assert "tfstyle" not in capfd.readouterr().err
+
+
+@pytest.fixture
+def words(tmp_path, rng):
+    """The words of a batch of three photographs, of which one is damaged, in two styles with masks."""
+    for name in ("photos/a.png", "photos/trip/b.png", "photos/c.png", "x.png", "y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        images.write(image(rng, 48, 60), tmp_path / name)
+    (tmp_path / "photos" / "c.png").write_bytes((tmp_path / "x.png").read_bytes()[:300])
+    images.write(image(rng, 48, 60), tmp_path / "mask.png")
+    shutil.copy(weights.embedded_path("starry-night"), tmp_path / "night.keras")
+    return ["batch", str(tmp_path / "photos"), "-v"]
+
+
+def by_recipe(folder):
+    """Options of runs of a recipe."""
+    styles = [f"{folder / 'x.png'}:mask={folder / 'mask.png'}", f"{folder / 'y.png'}:mask=left"]
+    return ["--styles", *styles, "--recipe", "tensorflow-tutorial", "--size", "64", "--steps", "2"]
+
+
+def by_network(folder):
+    """Options of passes of a network."""
+    return ["--model", str(folder / "night.keras"), "--size", "40"]
+
+
+@pytest.mark.parametrize("options", [pytest.param(by_recipe, marks=pytest.mark.slow), by_network])
+def test_the_files_the_table_and_the_log_are_those_of_one_machine(options, cluster, words, tmp_path, capsys):
+    found = []
+    for where in ([], ["--ray", cluster.address]):
+        folder = tmp_path / f"out{len(where)}"
+        assert cli.main([*words, *options(tmp_path), *where, "-o", str(folder)]) == 8
+        out, err = capsys.readouterr()
+        files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+        rows = [row | {"seconds": ""} for row in csv.DictReader((folder / "results.csv").open(newline=""))]
+        log = {line for line in err.splitlines() if line.startswith("tfstyle:") and " about " not in line}
+        found.append((files, rows, sorted(Path(line).name for line in out.splitlines()), log))
+    (files, rows, out, log), (files_of_cluster, *others, log_of_cluster) = found
+    assert files == files_of_cluster
+    assert len(files) == (4 if options is by_recipe else 2)
+    assert [rows, out] == others
+    assert {line.replace("out0", "out2") for line in log} == log_of_cluster
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_batch_and_its_workers(cluster, words, tmp_path):
+    options = ["--ray", cluster.address, "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfstyle", *words, *by_recipe(tmp_path), "--steps", "500", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: len(actors()) == 2, 60)
+    wait_for(lambda: (tmp_path / "out" / "results.csv").exists(), 120)  # The damaged one.
+    os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == f"interrupted; 0 of 6 pictures are in {tmp_path / 'out'}; --skip-existing goes on."
+    wait_for(lambda: not actors(), 20)
+
+
+def actors():
+    """The processes of workers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [path.parent.name] if path.read_bytes().startswith(b"ray::Actor") else []
+    return found
