@@ -58,7 +58,7 @@ class Actor:
     """A worker as Ray runs it, in a process of its own."""
 
     def start(
-        self, expected: dict[str, str], work: RecipeWork | FastWork, sent: Mapping[str, bytes], level: int
+        self, expected: dict[str, str], work: RecipeWork | FastWork, sent: Mapping[str, bytes], *, level: int
     ) -> Started:
         """Loads what the work needs, unless the versions are not those expected."""
         host, found = socket.gethostname(), versions()
@@ -162,7 +162,7 @@ class RayEngine:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         actor: Any = self._actor.options(scheduling_strategy=there, **share).remote()
         worker = self._workers[name] = _Worker(node, actor)
-        worker.calls[actor.start.remote(versions(), self._work, self._sent, self._level)] = None
+        worker.calls[actor.start.remote(versions(), self._work, self._sent, level=self._level)] = None
 
     def _receive(self, name: str, call: Any) -> Iterator[Event]:
         """Yields what the return of a call means."""
