@@ -39,6 +39,8 @@ class Told:
             time.sleep(0.02)
         if job.content.stem == "bad":
             raise InputError(f"{job.content}: is bad.")
+        if job.content.stem == "bug":
+            raise ZeroDivisionError("by nothing")
         if job.content.stem == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
         return data

@@ -157,16 +157,28 @@ def test_the_picture_of_a_killed_worker_is_made_again(cluster, told, jobs, backg
     assert capfd.readouterr() == ("", "")
 
 
+def lives(process):
+    """Whether a process has not ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_the_pictures_of_a_killed_node_are_made_by_the_other(cluster, told, jobs, background):
     every = jobs(*names(10))
-    with held(told):
-        made = background(every, told, address=cluster.address)
-        wait_for(lambda: len(workers(told)) == 2)
-        second = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-        cluster.remove_node(second, allow_graceful=False)
+    with contextlib.ExitStack() as holds:
+        with held(told):
+            made = background(every, told, address=cluster.address)
+            wait_for(lambda: len(workers(told)) == 2)
+            second = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
+            cluster.remove_node(second, allow_graceful=False)
+            began = starts(told)
+            (lost,) = wait_for(lambda: [name for name, (process,) in began.items() if not lives(process)])
+            holds.enter_context(held(told, lost))
+        wait_for(lambda: len(starts(told)[lost]) == 2)
     assert_all_done(made.result(), every)
-    again = [name for name, processes in starts(told).items() if len(processes) > 1]
-    assert len(again) in (1, 2)  # A worker may live somewhat longer than its node, and begin the picture it had ahead.
+    assert [name for name, processes in starts(told).items() if len(processes) > 1] == [lost]
 
 
 def test_a_late_node_takes_part(one_node, told, jobs, background):
@@ -223,13 +235,18 @@ def test_work_that_cannot_start_ends_the_batch(cluster, told, jobs, tmp_path):
     assert_all_done(list(driver.run(every, Told(told.folder, str(network)), address=cluster.address)), every)
 
 
+def test_an_error_that_is_a_bug_ends_the_batch_with_its_cause(cluster, told, jobs):
+    with pytest.raises(RuntimeError, match=r"a worker of the cluster: ZeroDivisionError: by nothing"):
+        list(driver.run(jobs("bug"), told, address=cluster.address))
+
+
 def test_workers_end_with_the_batch(cluster, told, jobs):
     every = jobs(*names(4))
     with held(told, "p02"), contextlib.closing(driver.run(every, told, address=cluster.address)) as made:
         next(made)
         wait_for(lambda: "p02" in starts(told))
         made.close()
-        wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in workers(told)), 20)
+        wait_for(lambda: not any(map(lives, workers(told))), 20)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from remote_work import Told
 from tfstyle import cli
 from tfstyle.batch import Job
 from tfstyle.cluster import driver, queue
-from tfstyle.cluster.painter import Painted, Painter
+from tfstyle.cluster.painter import Delivery, Painter
 from tfstyle.cluster.queue import Finished, Joined, Lost, Note, Queue, dispatch
 from tfstyle.errors import InputError, SetupError, UsageError, WeightsError, WorkerError
 from tfstyle.makers import FastWork, RecipeWork
@@ -64,7 +64,7 @@ class Flaky:
         if what < 0.3:
             del self.at[name]
             return [Lost(name)]
-        return [Finished(name, self.at[name].pop(0), Painted({}))] if self.at[name] else [Note("idle")]
+        return [Finished(name, self.at[name].pop(0), Delivery({}))] if self.at[name] else [Note("idle")]
 
     def submit(self, worker, number, job):
         if number == 5:
@@ -131,8 +131,8 @@ def test_a_worker_returns_what_was_written_and_removes_its_files(painter, tmp_pa
     job = Job(tmp_path / "photos" / "x.png", Style(str(style), mask="left"), tmp_path / "out" / "y.png")
     shared = {str(style): lambda: fetched.append(1) or b"style"}
     for _ in range(2):
-        painted = worker.paint(job, b"content", shared)
-        assert (painted.files, painted.failure, painted.unusable) == ({"y.png": b"content"}, "", "")
+        delivery = worker.paint(job, b"content", shared)
+        assert (delivery.files, delivery.failure, delivery.unusable) == ({"y.png": b"content"}, "", "")
     assert fetched == [1]
     (folder,) = worker._folder.iterdir()  # That of the style image alone.
     assert [path.read_bytes() for path in folder.iterdir()] == [b"style"]
@@ -149,10 +149,10 @@ def test_messages_and_the_log_of_a_worker_name_the_files_of_the_batch(painter, m
 
     monkeypatch.setattr(Told, "make", make)
     job = Job(Path("x.png"), Style("art/x.png"), Path("out/z.png"))
-    painted = painter().paint(job, b"content", {"art/x.png": lambda: b"style"})
-    assert painted.failure == "x.png and art/x.png differ, out/z.png: its best image."
-    assert painted.notes == ((logging.INFO, "x.png: reduced."),)
-    assert painted.files == {"z.unfinished.png": b"so far"}
+    delivery = painter().paint(job, b"content", {"art/x.png": lambda: b"style"})
+    assert delivery.failure == "x.png and art/x.png differ, out/z.png: its best image."
+    assert delivery.notes == ((logging.INFO, "x.png: reduced."),)
+    assert delivery.files == {"z.unfinished.png": b"so far"}
 
 
 def test_a_machine_that_cannot_write_is_not_usable(painter, monkeypatch):
@@ -160,8 +160,8 @@ def test_a_machine_that_cannot_write_is_not_usable(painter, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Told, "make", full)
-    painted = painter().paint(Job(Path("x.png"), None, Path("z.png")), b"content", {})
-    assert "No space left" in painted.unusable
+    delivery = painter().paint(Job(Path("x.png"), None, Path("z.png")), b"content", {})
+    assert "No space left" in delivery.unusable
 
 
 def test_a_file_that_all_pictures_need_is_checked_when_a_worker_starts(painter):

@@ -16,7 +16,7 @@ from typing import Any
 from tfstyle import batch, files
 from tfstyle.batch import Job, Outcome
 from tfstyle.cluster import engine
-from tfstyle.cluster.painter import Painted
+from tfstyle.cluster.painter import Delivery
 from tfstyle.cluster.queue import PATIENCE, Note
 from tfstyle.errors import SetupError, UsageError, WorkerError
 from tfstyle.makers import FastWork, RecipeWork
@@ -91,19 +91,19 @@ def run(
             if isinstance(message, Note):
                 _log.warning("%s", message.line)
             elif message is not None:
-                number, painted = message
-                yield _write(waiting[number], painted, overwrite=overwrite)
+                number, delivery = message
+                yield _write(waiting[number], delivery, overwrite=overwrite)
 
 
-def _write(job: Job, painted: Painted, *, overwrite: bool) -> Outcome:
+def _write(job: Job, delivery: Delivery, *, overwrite: bool) -> Outcome:
     """Writes the files of a picture, and logs what its worker has logged."""
-    for level, line in painted.notes:
+    for level, line in delivery.notes:
         _log.log(level, "%s", line)
-    for name, data in painted.files.items():
+    for name, data in delivery.files.items():
         job.output.parent.mkdir(parents=True, exist_ok=True)
         path = job.output.with_name(name)
         files.save_result(path, data, overwrite=overwrite or path != job.output)
-    return Outcome(job, "failed" if painted.failure else "done", painted.seconds, painted.failure)
+    return Outcome(job, "failed" if delivery.failure else "done", delivery.seconds, delivery.failure)
 
 
 @contextlib.contextmanager
@@ -149,8 +149,7 @@ def _messages(connection: Connection, address: str) -> Iterator[Any]:
     silent = f"no Ray cluster answers at {address}; start it, or from outside of it give ray://HOST:10001."
     for seconds in (PATIENCE, CONNECT):  # To load Ray, and to connect.
         _receive(connection, seconds, silent)
-    lost = f"the Ray cluster at {address} no longer answers; what is done stays, and `skip_existing` goes on."
-    while (message := _receive(connection, PATIENCE, lost)) != engine.DONE:
+    while (message := _receive(connection, PATIENCE, engine.lost_message(address))) != engine.DONE:
         yield message
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfstyle.batch import Job
-from tfstyle.cluster.painter import Painted, Painter, files_of, versions
+from tfstyle.cluster.painter import Delivery, Painter, files_of, versions
 from tfstyle.cluster.queue import MOST_LOSSES, Event, Finished, Joined, Lost, Note, dispatch
 from tfstyle.errors import InputError, SetupError, TfstyleError, WorkerError
 from tfstyle.makers import FastWork, RecipeWork
@@ -72,7 +72,7 @@ class Actor:
         atexit.register(self._painter.close)
         return Started(host, found)
 
-    def paint(self, job: Job, content: bytes, shared: Mapping[str, Any]) -> Painted:
+    def paint(self, job: Job, content: bytes, shared: Mapping[str, Any]) -> Delivery:
         """Makes a picture; the values of `shared` are references to bytes."""
         import ray
 
@@ -173,7 +173,7 @@ class RayEngine:
             result = self._ray.get(call)
         except RayTaskError as error:
             if number is not None:
-                raise RuntimeError(_last_line(error)) from error
+                raise RuntimeError(f"a worker of the cluster: {_last_line(error)}") from error
             yield from self._refuse(name, f"its worker cannot start ({_last_line(error)})")
         except RayError:
             self._workers[name].calls = {call: number, **self._workers[name].calls}
@@ -281,7 +281,10 @@ def serve(
     _detach(debug)
     try:
         import ray
-
+    except ImportError as error:
+        connection.send(SetupError(f"Ray cannot be imported ({error}); pip install 'tfstyle[ray]'."))
+        return
+    try:
         connection.send(LOADED)
         _connect(ray, address, debug)
         connection.send(CONNECTED)
@@ -294,11 +297,24 @@ def serve(
         connection.send(DONE)
     except BrokenPipeError:
         return  # The batch has ended.
-    except BaseException as error:
+    except Exception as error:
         if debug:
             traceback.print_exc()
-        ours = isinstance(error, TfstyleError)
-        connection.send(error if ours else RuntimeError(f"{type(error).__name__}: {error}"))
+        connection.send(_translate(error, address, connected=ray.is_initialized()))
+
+
+def lost_message(address: str) -> str:
+    """Returns the message about a cluster that is gone."""
+    return f"the Ray cluster at {address} no longer answers; what is done stays, and `skip_existing` goes on."
+
+
+def _translate(error: Exception, address: str, *, connected: bool) -> Exception:
+    """Returns an error that another process can read; those that Ray raises itself mean a lost cluster."""
+    if isinstance(error, TfstyleError):
+        return error
+    if not connected or isinstance(error, ConnectionError) or type(error).__module__.startswith("ray."):
+        return WorkerError(lost_message(address))
+    return error if isinstance(error, RuntimeError) else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _detach(debug: bool) -> None:

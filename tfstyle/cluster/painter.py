@@ -23,7 +23,7 @@ from tfstyle.styles import name_pictures
 _log = logging.getLogger("tfstyle")
 
 
-class Painted(NamedTuple):
+class Delivery(NamedTuple):
     """What a worker returns of a picture.
 
     Attributes:
@@ -87,7 +87,7 @@ class Painter:
         """Removes all files."""
         self._open.close()
 
-    def paint(self, job: Job, content: bytes, shared: Mapping[str, Callable[[], bytes]]) -> Painted:
+    def paint(self, job: Job, content: bytes, shared: Mapping[str, Callable[[], bytes]]) -> Delivery:
         """Makes a picture.
 
         Args:
@@ -106,11 +106,11 @@ class Painter:
                 moved.content.write_bytes(content)
                 failure = self._make(moved)
                 written = {path.name: path.read_bytes() for path in sorted(moved.output.parent.iterdir())}
-                painted = Painted(written, failure=_rename(failure, places))
+                delivery = Delivery(written, failure=_rename(failure, places))
             except OSError as error:  # Such as a full disk, or a lost folder of temporary files.
-                painted = Painted({}, unusable=" ".join(str(error).split()))
+                delivery = Delivery({}, unusable=" ".join(str(error).split()))
         notes = tuple((level, _rename(line, places)) for level, line in lines)
-        return painted._replace(seconds=time.perf_counter() - began, notes=notes)
+        return delivery._replace(seconds=time.perf_counter() - began, notes=notes)
 
     def _make(self, job: Job) -> str:
         """Makes a picture of this machine's files; returns why it failed, or ""."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from tfstyle.batch import Job
-from tfstyle.cluster.painter import Painted
+from tfstyle.cluster.painter import Delivery
 from tfstyle.errors import InputError, SetupError, WorkerError
 
 AHEAD = 2
@@ -47,12 +47,12 @@ class Finished(NamedTuple):
     Attributes:
         worker: its name.
         number: number of the job.
-        painted: what it returned.
+        delivery: what it returned.
     """
 
     worker: str
     number: int
-    painted: Painted
+    delivery: Delivery
 
 
 class Note(NamedTuple):
@@ -148,7 +148,7 @@ class Queue:
 
 def dispatch(
     jobs: Sequence[Job], engine: Engine, *, address: str, clock: Callable[[], float] = time.monotonic
-) -> Iterator[tuple[int, Painted] | Note | None]:
+) -> Iterator[tuple[int, Delivery] | Note | None]:
     """Has all jobs made by the workers of a cluster.
 
     Args:
@@ -158,7 +158,7 @@ def dispatch(
         clock: function that returns seconds.
 
     Yields:
-        (number, `Painted`) for each job as it is finished; a `Note` to be told; None at least every second.
+        (number, `Delivery`) for each job as it is finished; a `Note` to be told; None at least every second.
 
     Raises:
         SetupError: if all machines have been refused.
@@ -181,7 +181,7 @@ def dispatch(
             )
 
 
-def _hand_out(jobs: Sequence[Job], queue: Queue, engine: Engine) -> Iterator[tuple[int, Painted]]:
+def _hand_out(jobs: Sequence[Job], queue: Queue, engine: Engine) -> Iterator[tuple[int, Delivery]]:
     """Gives each worker as much as it may have; yields the jobs whose files cannot be read."""
     for _ in range(AHEAD):
         for worker in queue.workers:
@@ -191,10 +191,10 @@ def _hand_out(jobs: Sequence[Job], queue: Queue, engine: Engine) -> Iterator[tup
                 engine.submit(worker, number, jobs[number])
             except InputError as error:
                 queue.finish(worker, number)
-                yield number, Painted({}, failure=str(error))
+                yield number, Delivery({}, failure=str(error))
 
 
-def _handle(event: Event, queue: Queue) -> Iterator[tuple[int, Painted] | Note]:
+def _handle(event: Event, queue: Queue) -> Iterator[tuple[int, Delivery] | Note]:
     """Records an event; yields what it tells."""
     if isinstance(event, Note):
         yield event
@@ -202,6 +202,6 @@ def _handle(event: Event, queue: Queue) -> Iterator[tuple[int, Painted] | Note]:
         queue.join(event.worker)
     elif isinstance(event, Lost):
         if (number := queue.lose(event.worker)) is not None:
-            yield number, Painted({}, failure=f"{MOST_LOSSES} workers were lost while they made it.")
+            yield number, Delivery({}, failure=f"{MOST_LOSSES} workers were lost while they made it.")
     elif queue.finish(event.worker, event.number):
-        yield event.number, event.painted
+        yield event.number, event.delivery
