@@ -210,14 +210,19 @@ def test_what_fails_is_named_and_what_kills_three_workers_is_given_up(cluster, t
     assert len(starts(told)["deadly"]) == 3
 
 
-def test_a_node_with_another_version_is_passed_over_in_one_line(one_node, told, jobs, tmp_path, monkeypatch, caplog):
+def test_a_node_with_another_version_is_passed_over_in_one_line(
+    one_node, told, jobs, tmp_path, background, monkeypatch, caplog
+):
     (tmp_path / "sitecustomize.py").write_text("import tfstyle\ntfstyle.__version__ = '0.0.9'\n")
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
         other = one_node.add_node(**NODE)
     every = jobs(*names(4))
     try:
-        assert_all_done(list(driver.run(every, told, address=one_node.address)), every)
+        with held(told):
+            made = background(every, told, address=one_node.address)
+            wait_for(lambda: caplog.records)
+        assert_all_done(made.result(), every)
     finally:
         one_node.remove_node(other, allow_graceful=False)
     assert len(workers(told)) == 1
