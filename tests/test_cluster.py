@@ -129,12 +129,31 @@ def workers(told):
     return {process for processes in starts(told).values() for process in processes}
 
 
+def facts(process):
+    """What the system tells about a process: its state, its parent, and so on; nothing if there is none."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def lives(process):
+    """Whether a process has not ended."""
+    return facts(process)[:1] not in ([], ["Z"])
+
+
+def node_of(process):
+    """The process of the node to which a worker belongs."""
+    return facts(process)[1]
+
+
 def test_both_nodes_make_pictures_and_each_is_made_once(cluster, told, jobs, background, capfd):
     every = jobs(*names(12))
     every[3].output.touch()
     with held(told):
         made = background(every, told, address=cluster.address, skip_existing=True)
         wait_for(lambda: len(workers(told)) == 2)
+        assert len({node_of(process) for process in workers(told)}) == 2
         assert len(list(told.folder.glob("*.*.*"))) == 2
     skipped, *others = made.result()
     assert (skipped.job, skipped.status) == (every[3], "skipped")
@@ -155,14 +174,6 @@ def test_the_picture_of_a_killed_worker_is_made_again(cluster, told, jobs, backg
     assert len(set(began.pop("p00"))) == 2
     assert {len(processes) for processes in began.values()} == {1}
     assert capfd.readouterr() == ("", "")
-
-
-def lives(process):
-    """Whether a process has not ended."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_the_pictures_of_a_killed_node_are_made_by_the_other(cluster, told, jobs, background):
