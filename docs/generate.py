@@ -56,6 +56,7 @@ PARTS = {
     ),
     "Networks of one pass, and their training": ("feedforward", "training"),
     "What is written": ("callbacks", "checkpoint", "states", "records", "plots", "metrics", "serving"),
+    "The page and the API": ("app",),
     "Below": (),
 }
 """Titles of the reference, and the modules or packages below each; the last one has all others."""

@@ -14,6 +14,7 @@ from conftest import assert_one_line
 from tfstyle import cli
 from tfstyle.cli.command_line import parse, with_options
 from tfstyle.cli.parser import make_parser
+from tfstyle.errors import OutputError
 from tfstyle.recipes import RECIPES
 from tfstyle.recipes.recipe import OPTIONS
 
@@ -44,7 +45,7 @@ def test_arguments_in_backquotes_become_options_of_the_command(command, text, ex
 def test_log_lines_and_errors_name_options(monkeypatch, capsys):
     def run(options):
         logging.getLogger("tfstyle").warning("%s: a smaller `style_scale` is better.", "p.png")
-        raise cli.OutputError("p.png: exists; replace it with `overwrite`.")
+        raise OutputError("p.png: exists; replace it with `overwrite`.")
 
     monkeypatch.setattr(cli, "_run", run)
     assert cli.main(WORDS["stylize"]) == 4
@@ -115,6 +116,7 @@ COMMANDS = [
     "compare",
     "features",
     "regions",
+    "app",
     "train",
     "export",
     "inspect",

@@ -123,6 +123,27 @@ def make_temporary_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def lock(path: Path) -> Iterator[bool]:
+    """Locks a file, which is made, inside the context; yields False if another process has locked it.
+
+    Where there are no locks, as on Windows and on some file systems, it is always True.
+
+    Raises:
+        OSError: if the file cannot be made.
+    """
+    with path.open("ab") as file:
+        free = True
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                free = False
+            except OSError:
+                pass
+        yield free
+
+
+@contextlib.contextmanager
 def _make_temporary_file(folder: Path) -> Iterator[Path]:
     """Makes a temporary file, locked while this process lives, and removes it on exit, with its folder."""
     for path in folder.glob(f"{_TEMPORARY}*"):

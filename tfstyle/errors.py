@@ -8,6 +8,8 @@ and what to do. A message names an argument of the library in backquotes (`size`
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -117,3 +119,27 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? Known" if near else "known"
     return f"unknown {kind} {name!r}; {hint}: {', '.join(choices)}."
+
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Error numbers of a disk, quota or device that takes no more data."""
+
+_OUT_OF_MEMORY = re.compile(
+    "OOM when|ResourceExhausted|RESOURCE_EXHAUSTED|Cannot allocate memory|failed to map segment"
+)
+"""Texts of TensorFlow, the C library and its loader when memory runs out; Keras changes the class of the error."""
+
+
+def as_tfstyle_error(error: BaseException) -> TfstyleError:
+    """Returns the error itself if tfstyle raised it, else a TfstyleError with its cause in plain words."""
+    if isinstance(error, TfstyleError) and not isinstance(error, SetupError):
+        return error
+    text = f"{type(error).__name__}: {error}"
+    if "No space left on device" in text or (isinstance(error, OSError) and error.errno in _CANNOT_WRITE):
+        cause = getattr(error, "strerror", None) or "No space left on device"
+        return OutputError(f"a result or standard output cannot be written ({cause}).")
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return MemoryLimitError("memory ran out; close other programs, or choose a smaller picture or `size`.")
+    if isinstance(error, TfstyleError):
+        return error
+    return TfstyleError(f"{text} (this is a bug in tfstyle; --debug shows the traceback)")

@@ -6,11 +6,9 @@ Exit codes are listed in `parser.EXIT_CODES`, the events of --json in `events`.
 from __future__ import annotations
 
 import atexit
-import errno
 import gc
 import importlib
 import logging
-import re
 import sys
 import traceback
 import warnings
@@ -20,7 +18,7 @@ from typing import Any
 from tfstyle.cli import events, streams
 from tfstyle.cli.command_line import parse, with_options
 from tfstyle.cli.stops import interrupt_on_signals
-from tfstyle.errors import MemoryLimitError, OutputError, SetupError, TfstyleError
+from tfstyle.errors import as_tfstyle_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +91,7 @@ def _report(error: Exception, options: Any) -> int:
         return 1  # The reader closed the pipe.
     if options.debug:
         traceback.print_exception(error)
-    error = _as_tfstyle_error(error)
+    error = as_tfstyle_error(error)
     return _print_error(f"{_ERROR}{' '.join(str(error).split())}", options, error.exit_code)
 
 
@@ -107,27 +105,3 @@ def _print_error(line: str, options: Any, exit_code: int) -> int:
     if getattr(options, "json", False):
         events.error(exit_code, line.removeprefix(_ERROR))
     return exit_code
-
-
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Error numbers of a disk, quota or device that takes no more data."""
-
-_OUT_OF_MEMORY = re.compile(
-    "OOM when|ResourceExhausted|RESOURCE_EXHAUSTED|Cannot allocate memory|failed to map segment"
-)
-"""Texts of TensorFlow, the C library and its loader when memory runs out; Keras changes the class of the error."""
-
-
-def _as_tfstyle_error(error: BaseException) -> TfstyleError:
-    """Returns the error itself if tfstyle raised it, else a TfstyleError with its cause in plain words."""
-    if isinstance(error, TfstyleError) and not isinstance(error, SetupError):
-        return error
-    text = f"{type(error).__name__}: {error}"
-    if "No space left on device" in text or (isinstance(error, OSError) and error.errno in _CANNOT_WRITE):
-        cause = getattr(error, "strerror", None) or "No space left on device"
-        return OutputError(f"a result or standard output cannot be written ({cause}).")
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
-        return MemoryLimitError("memory ran out; close other programs, or choose a smaller picture or `size`.")
-    if isinstance(error, TfstyleError):
-        return error
-    return TfstyleError(f"{text} (this is a bug in tfstyle; --debug shows the traceback)")

@@ -75,7 +75,7 @@ def make_parser() -> options.Parser:
         _add_regions,
     ):
         add(commands)
-    for add in (add_train, _add_export, _add_inspect, _add_doctor):
+    for add in (_add_app, add_train, _add_export, _add_inspect, _add_doctor):
         add(commands)
     parser.commands = commands.choices
     return parser
@@ -274,6 +274,35 @@ def _add_regions(commands: Any) -> None:
     options.add_overwrite(files, "replace an existing file")
     options.add_background(files)
     options.add_messages(regions)
+
+
+def _add_app(commands: Any) -> None:
+    app = options.add_command(
+        commands,
+        "app",
+        "",
+        "tfstyle app",
+        "tfstyle app --host 0.0.0.0 --token SECRET --no-browser",
+        help="paint in a web browser, or serve a JSON API",
+        run="app.run",
+    )
+    network = app.add_argument_group("network")
+    help = "the address to listen at; another than 127.0.0.1 lets other machines in [127.0.0.1]"
+    network.add_argument("--host", default="127.0.0.1", help=help)
+    network.add_argument("--port", type=int, default=7860, metavar="N", help="the port; 0 takes a free one [7860]")
+    help = "what clients need to know [nothing on this machine; for other machines a random word]"
+    network.add_argument("--token", metavar="WORD", help=help)
+    network.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the page")
+    pictures = app.add_argument_group("pictures")
+    help = "the folder that keeps pictures and unfinished runs [tfstyle-app]"
+    pictures.add_argument("-o", "--output", default="tfstyle-app", metavar="DIR", help=help)
+    pictures.add_argument("--gallery", metavar="DIR", help="a folder of paintings to offer, beside the built-in ones")
+    help = "largest long side of a result in pixels [2048]"
+    pictures.add_argument("--max-size", type=int, default=2048, metavar="N", help=help)
+    help = "the pictures of a job together, such as 64MB [64MB]"
+    pictures.add_argument("--max-upload", default="64MB", metavar="SIZE", help=help)
+    options.add_memory(app)
+    options.add_messages(app)
 
 
 def _add_export(commands: Any) -> None:
