@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfstyle import files, images, records
-from tfstyle.batch import Job
+from tfstyle import batch, files, images, records
 from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.recipe import Recipe, replace
@@ -33,9 +32,9 @@ class Maker(NamedTuple):
         write: (job, result); writes the file, unless `make` has.
     """
 
-    read: Callable[[Job], Picture]
-    make: Callable[[Job, Picture], Any]
-    write: Callable[[Job, Any], None]
+    read: Callable[[batch.Job], Picture]
+    make: Callable[[batch.Job, Picture], Any]
+    write: Callable[[batch.Job, Any], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +69,11 @@ class RecipeWork:
 
         environment.grow_gpu_memory()
 
-        def read(job: Job) -> Picture:
+        def read(job: batch.Job) -> Picture:
             picture = _read(job.content, self.background, self.recipe.pyramid.size)
             return dataclasses.replace(picture, source=records.identify(job.content))  # As in that of a single run.
 
-        def make(job: Job, content: Picture) -> None:
+        def make(job: batch.Job, content: Picture) -> None:
             job.output.parent.mkdir(parents=True, exist_ok=True)
             unfinished = job.output.with_name(files.shorten_name(f"{job.output.stem}{UNFINISHED}", job.output.suffix))
             api.stylize(
@@ -130,14 +129,14 @@ class FastWork:
         network = serialization.load(self.model) if self.model else None
         read_style = functools.lru_cache(maxsize=8)(functools.partial(_read, background=self.background))
 
-        def read(job: Job) -> Picture:
+        def read(job: batch.Job) -> Picture:
             return _read(job.content, self.background, self.options.get("size", 0))
 
-        def make(job: Job, content: Picture) -> Any:
+        def make(job: batch.Job, content: Picture) -> Any:
             styles = [dataclasses.replace(job.style, picture=read_style(job.style.picture))] if job.style else []
             return one_pass.stylize_fast(content, styles, model=network, **self.options)
 
-        def write(job: Job, image: Any) -> None:
+        def write(job: batch.Job, image: Any) -> None:
             job.output.parent.mkdir(parents=True, exist_ok=True)
             images.write_result(image, job.output, quality=self.quality, overwrite=self.overwrite)
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tfstyle import batch, files
-from tfstyle.batch import Job, Outcome
+from tfstyle.batch import Outcome
 from tfstyle.cluster import engine
 from tfstyle.cluster.painter import Delivery
 from tfstyle.cluster.queue import PATIENCE, Note
@@ -55,7 +55,7 @@ def check(address: str) -> None:
 
 
 def run(
-    jobs: Sequence[Job],
+    jobs: Sequence[batch.Job],
     work: RecipeWork | FastWork,
     *,
     address: str,
@@ -95,7 +95,7 @@ def run(
                 yield _write(waiting[number], delivery, overwrite=overwrite)
 
 
-def _write(job: Job, delivery: Delivery, *, overwrite: bool) -> Outcome:
+def _write(job: batch.Job, delivery: Delivery, *, overwrite: bool) -> Outcome:
     """Writes the files of a picture, and logs what its worker has logged."""
     for level, line in delivery.notes:
         _log.log(level, "%s", line)
@@ -107,7 +107,7 @@ def _write(job: Job, delivery: Delivery, *, overwrite: bool) -> Outcome:
 
 
 @contextlib.contextmanager
-def _process(jobs: Sequence[Job], work: Any, address: str, *, debug: bool) -> Iterator[Connection]:
+def _process(jobs: Sequence[batch.Job], work: Any, address: str, *, debug: bool) -> Iterator[Connection]:
     """Runs `engine.serve` in a process, which ends with the context."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfstyle.batch import Job
+from tfstyle import batch
 from tfstyle.cluster.painter import Delivery, Painter, files_of, versions
 from tfstyle.cluster.queue import MOST_LOSSES, Event, Finished, Joined, Lost, Note, dispatch
 from tfstyle.errors import InputError, SetupError, TfstyleError, WorkerError
@@ -72,7 +72,7 @@ class Actor:
         atexit.register(self._painter.close)
         return Started(host, found)
 
-    def paint(self, job: Job, content: bytes, shared: Mapping[str, Any]) -> Delivery:
+    def paint(self, job: batch.Job, content: bytes, shared: Mapping[str, Any]) -> Delivery:
         """Makes a picture; the values of `shared` are references to bytes."""
         import ray
 
@@ -122,7 +122,7 @@ class RayEngine:
         returned, _ = self._ray.wait(list(calls), num_returns=1, timeout=seconds)
         return [event for call in returned for event in self._receive(calls[call], call)]
 
-    def submit(self, worker: str, number: int, job: Job) -> None:
+    def submit(self, worker: str, number: int, job: batch.Job) -> None:
         """Sends a job to a worker.
 
         Raises:
@@ -266,7 +266,13 @@ def _last_line(error: Exception) -> str:
 
 
 def serve(
-    connection: Connection, jobs: Sequence[Job], work: RecipeWork | FastWork, *, address: str, level: int, debug: bool
+    connection: Connection,
+    jobs: Sequence[batch.Job],
+    work: RecipeWork | FastWork,
+    *,
+    address: str,
+    level: int,
+    debug: bool,
 ) -> None:
     """Has jobs made by a cluster, as a process of its own.
 

@@ -14,8 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfstyle import __version__, atomic
-from tfstyle.batch import Job
+from tfstyle import __version__, atomic, batch
 from tfstyle.errors import OutputError, TfstyleError
 from tfstyle.makers import FastWork, RecipeWork
 from tfstyle.styles import name_pictures
@@ -50,7 +49,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def files_of(job: Job) -> list[str]:
+def files_of(job: batch.Job) -> list[str]:
     """Returns the files that a job may share with others: its style image and masks."""
     return [] if job.style is None else [os.fspath(path) for path in name_pictures([job.style]).values()]
 
@@ -87,7 +86,7 @@ class Painter:
         """Removes all files."""
         self._open.close()
 
-    def paint(self, job: Job, content: bytes, shared: Mapping[str, Callable[[], bytes]]) -> Delivery:
+    def paint(self, job: batch.Job, content: bytes, shared: Mapping[str, Callable[[], bytes]]) -> Delivery:
         """Makes a picture.
 
         Args:
@@ -112,7 +111,7 @@ class Painter:
         notes = tuple((level, _rename(line, places)) for level, line in lines)
         return delivery._replace(seconds=time.perf_counter() - began, notes=notes)
 
-    def _make(self, job: Job) -> str:
+    def _make(self, job: batch.Job) -> str:
         """Makes a picture of this machine's files; returns why it failed, or ""."""
         read, make, write = self._maker
         try:
@@ -123,19 +122,19 @@ class Painter:
             return str(error)
         return ""
 
-    def _move(self, job: Job, folder: Path) -> Job:
+    def _move(self, job: batch.Job, folder: Path) -> batch.Job:
         """Returns a job with the files in a folder, and the shared ones, each under its own name."""
         content, output = folder / "in" / job.content.name, folder / "out" / job.output.name
         content.parent.mkdir()
         output.parent.mkdir()
         if job.style is None:
-            return Job(content, None, output)
+            return batch.Job(content, None, output)
         ours: dict[str, Any] = {
             name: self._kept[os.fspath(given)]
             for name in ("picture", "mask", "style_mask")
             if (given := getattr(job.style, name)) is not None and os.fspath(given) in files_of(job)
         }
-        return Job(content, dataclasses.replace(job.style, **ours), output)
+        return batch.Job(content, dataclasses.replace(job.style, **ours), output)
 
     def _keep(self, sent: Mapping[str, bytes]) -> None:
         """Writes files that several pictures need, each into a folder of its own."""

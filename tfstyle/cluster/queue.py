@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from tfstyle.batch import Job
+from tfstyle import batch
 from tfstyle.cluster.painter import Delivery
 from tfstyle.errors import InputError, SetupError, WorkerError
 
@@ -74,7 +74,7 @@ class Engine(Protocol):
     def poll(self, seconds: float) -> list[Event]:
         """Returns what has happened; waits for it for some seconds."""
 
-    def submit(self, worker: str, number: int, job: Job) -> None:
+    def submit(self, worker: str, number: int, job: batch.Job) -> None:
         """Sends a job to a worker.
 
         Raises:
@@ -147,7 +147,7 @@ class Queue:
 
 
 def dispatch(
-    jobs: Sequence[Job], engine: Engine, *, address: str, clock: Callable[[], float] = time.monotonic
+    jobs: Sequence[batch.Job], engine: Engine, *, address: str, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[tuple[int, Delivery] | Note | None]:
     """Has all jobs made by the workers of a cluster.
 
@@ -181,7 +181,7 @@ def dispatch(
             )
 
 
-def _hand_out(jobs: Sequence[Job], queue: Queue, engine: Engine) -> Iterator[tuple[int, Delivery]]:
+def _hand_out(jobs: Sequence[batch.Job], queue: Queue, engine: Engine) -> Iterator[tuple[int, Delivery]]:
     """Gives each worker as much as it may have; yields the jobs whose files cannot be read."""
     for _ in range(AHEAD):
         for worker in queue.workers:
