@@ -12,7 +12,19 @@ FOLDER = "reference"
 """Of the generated pages, within the folder of the documentation."""
 
 PARTS = {
-    "Runs": ("api", "one_pass", "transfer", "preparation", "steps", "results", "sweeps", "batch", "reruns"),
+    "Runs": (
+        "api",
+        "one_pass",
+        "transfer",
+        "preparation",
+        "steps",
+        "results",
+        "sweeps",
+        "batch",
+        "makers",
+        "cluster",
+        "reruns",
+    ),
     "Images": ("images", "pictures", "color", "masks", "styles", "faces", "levels", "pixel_range"),
     "Recipes": ("recipes",),
     "Features and losses": (

@@ -49,7 +49,7 @@ def imported(path):
                 yield inner
 
 
-NAMESPACES = {"tfstyle", "app", "feedforward", "pictures", "training"}
+NAMESPACES = {"tfstyle", "app", "cluster", "feedforward", "pictures", "training"}
 """Packages that hold no code of their own."""
 
 

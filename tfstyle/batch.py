@@ -9,7 +9,7 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +181,13 @@ def select_shard(jobs: Sequence[Job], shard: str | None) -> list[Job]:
     return list(jobs)[int(number) - 1 :: int(count)]
 
 
+def split_existing(jobs: Sequence[Job], *, skip_existing: bool) -> tuple[list[Outcome], list[Job]]:
+    """Returns the outcomes of jobs that are passed over because their result exists, and the other jobs."""
+    there = {number for number, job in enumerate(jobs) if skip_existing and job.output.exists()}
+    skipped = [Outcome(jobs[number], "skipped") for number in sorted(there)]
+    return skipped, [job for number, job in enumerate(jobs) if number not in there]
+
+
 def run(
     jobs: Sequence[Job],
     make: Callable[[Job, Any], Any],
@@ -188,7 +195,7 @@ def run(
     read: Callable[[Job], Any] = lambda job: None,
     write: Callable[[Job, Any], Any] = lambda job, made: None,
     skip_existing: bool = False,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Makes the pictures of a batch; the next one is read and the last one written while one is made.
 
     Args:
@@ -204,12 +211,8 @@ def run(
     Raises:
         OutputError: if a result cannot be written, which would be so for the next ones.
     """
-    waiting = []
-    for job in jobs:
-        if skip_existing and job.output.exists():
-            yield Outcome(job, "skipped")
-        else:
-            waiting.append(job)
+    there, waiting = split_existing(jobs, skip_existing=skip_existing)
+    yield from there
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         ahead = reader.submit(read, waiting[0]) if waiting else None
         last: tuple[Job, Future, float] | None = None

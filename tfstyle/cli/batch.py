@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
+import contextlib
 import logging
-import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfstyle import batch, files, images, records, weights
+from tfstyle import batch, files, images, weights
 from tfstyle.batch import Job, Outcome
 from tfstyle.cli import events
 from tfstyle.cli.streams import quiet_tensorflow
 from tfstyle.cli.stylize import check_memory, start, typed_recipe
+from tfstyle.cluster import driver
 from tfstyle.errors import BatchError, Interrupted, OutputError, UsageError
+from tfstyle.makers import FastWork, RecipeWork
 from tfstyle.pictures import decoding, encoding
-from tfstyle.pictures.decoding import Picture
 from tfstyle.recipes.recipe import OPTIONS, Recipe
 from tfstyle.styles import check_one_pass, check_styles, name_pictures
 
@@ -33,29 +32,31 @@ _log = logging.getLogger("tfstyle")
 def run(options: argparse.Namespace) -> None:
     """Makes every picture of a batch; prints the path of each result."""
     recipe, overrides = typed_recipe(options)
-    fast = options.fast or options.model is not None
     folder = Path(options.output)
     jobs = _plan_jobs(options, folder)
-    _check(options, recipe, jobs, fast=fast)
-    start(options, recipe, output=str(folder), pictures=len(jobs), fast=fast)
+    _check(options, recipe, jobs, fast=_is_fast(options))
+    start(options, recipe, output=str(folder), pictures=len(jobs), fast=_is_fast(options))
     with files.make_folder(folder):
         with quiet_tensorflow(options.debug):
             from tfstyle import environment
-        environment.grow_gpu_memory()
-        made = _run_fast(options, jobs) if fast else _run_recipe(options, jobs, recipe, overrides)
+        environment.grow_gpu_memory()  # Thumbnails are resized here, also if a cluster makes the pictures.
+        made = _make(options, jobs, _describe_work(options, recipe, overrides))
         outcomes: list[Outcome] = []
         began = time.perf_counter()
         try:
-            for outcome in made:
-                outcomes.append(outcome)
-                batch.write_table(batch.report_path(folder, batch.TABLE, options.shard), outcomes)
-                _report(options, outcomes, len(jobs), time.perf_counter() - began)
+            with contextlib.closing(made):
+                for outcome in made:
+                    outcomes.append(outcome)
+                    table = batch.report_path(folder, batch.TABLE, options.shard)
+                    batch.write_table(table, _in_order(outcomes, jobs))
+                    _report(options, outcomes, len(jobs), time.perf_counter() - began)
         except KeyboardInterrupt:
             done = sum(outcome.status == "done" for outcome in outcomes)
             raise Interrupted(f"{done} of {len(jobs)} pictures are in {folder}; --skip-existing goes on.") from None
         finally:
             if outcomes:
-                batch.write_index(batch.report_path(folder, batch.INDEX, options.shard), outcomes)
+                index = batch.report_path(folder, batch.INDEX, options.shard)
+                batch.write_index(index, _in_order(outcomes, jobs))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed:
         table = batch.report_path(folder, batch.TABLE, options.shard)
@@ -99,6 +100,8 @@ def _check(options: argparse.Namespace, recipe: Recipe, jobs: Sequence[Job], *, 
         check_styles([style], recipe, feather=0.0)
         for path in name_pictures([style]).values():
             decoding.probe(Path(path), long_side=1)
+    if options.ray is not None:
+        driver.check(options.ray)
     there = [job.output for job in jobs if job.output.exists()]
     if there and not (options.skip_existing or options.overwrite):
         raise OutputError(
@@ -106,62 +109,46 @@ def _check(options: argparse.Namespace, recipe: Recipe, jobs: Sequence[Job], *, 
         )
 
 
-def _run_recipe(options: argparse.Namespace, jobs: Sequence[Job], recipe: Recipe, overrides: Any) -> Any:
-    """Runs a recipe for each job; returns the outcomes."""
-    from tfstyle import api
-
-    def read(job: Job) -> Picture:
-        picture = _read(job.content, options.background, recipe.pyramid.size)
-        return dataclasses.replace(picture, source=records.identify(job.content))  # As in the record of a single run.
-
-    def make(job: Job, content: Picture) -> None:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        # Where a run that breaks off leaves its image, so that --skip-existing does not take that for the result.
-        name = files.shorten_name(f"{job.output.stem}.unfinished", job.output.suffix)
-        unfinished = job.output.with_name(name)
-        api.stylize(
-            content,
-            job.style,
+def _describe_work(options: argparse.Namespace, recipe: Recipe, overrides: Any) -> RecipeWork | FastWork:
+    """Returns what is to be done with each job."""
+    if not _is_fast(options):
+        return RecipeWork(
             recipe=recipe,
-            output=unfinished,
+            overrides=overrides,
             memory=options.memory,
             background=options.background,
             quality=options.quality,
-            overwrite=True,
-            **overrides,
         )
-        os.replace(unfinished, job.output)
-
-    return batch.run(jobs, make, read=read, skip_existing=options.skip_existing)
-
-
-def _run_fast(options: argparse.Namespace, jobs: Sequence[Job]) -> Any:
-    """Stylizes the picture of each job in one pass; returns the outcomes."""
-    from tfstyle import one_pass
-    from tfstyle.feedforward import serialization
-
-    network = serialization.load(options.model) if options.model else None
     chosen = {name: getattr(options, name) for name in _FAST_FIELDS if name in vars(options)}
-    read_style = functools.lru_cache(maxsize=8)(functools.partial(_read, background=options.background))
-
-    def read(job: Job) -> Picture:
-        return _read(job.content, options.background, chosen.get("size", 0))
-
-    def make(job: Job, content: Picture) -> Any:
-        styles = [dataclasses.replace(job.style, picture=read_style(job.style.picture))] if job.style else []
-        return one_pass.stylize_fast(content, styles, model=network, **chosen)
-
-    def write(job: Job, image: Any) -> None:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        images.write_result(image, job.output, quality=options.quality, overwrite=options.overwrite)
-
-    return batch.run(jobs, make, read=read, write=write, skip_existing=options.skip_existing)
+    return FastWork(
+        model=options.model,
+        options=chosen,
+        background=options.background,
+        quality=options.quality,
+        overwrite=options.overwrite,
+    )
 
 
-def _read(path: Path, background: str, long_side: int = 0) -> Picture:
-    """Reads a picture; what was converted is logged now, and not when the picture is used."""
-    picture = images.read_and_log(path, background=background, long_side=long_side)
-    return dataclasses.replace(picture, notes=(), warnings=())
+def _make(
+    options: argparse.Namespace, jobs: Sequence[Job], work: RecipeWork | FastWork
+) -> Generator[Outcome, None, None]:
+    """Makes the pictures, here or on a cluster; returns the outcomes."""
+    if options.ray is not None:
+        chosen = {"skip_existing": options.skip_existing, "overwrite": options.overwrite, "debug": options.debug}
+        return driver.run(jobs, work, address=options.ray, **chosen)
+    maker = work.start()
+    return batch.run(jobs, maker.make, read=maker.read, write=maker.write, skip_existing=options.skip_existing)
+
+
+def _in_order(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[Outcome]:
+    """Returns outcomes in the order of their jobs; a cluster finishes them in another."""
+    places = {job.output: number for number, job in enumerate(jobs)}
+    return sorted(outcomes, key=lambda outcome: places[outcome.job.output])
+
+
+def _is_fast(options: argparse.Namespace) -> bool:
+    """Returns whether one pass makes each picture."""
+    return options.fast or options.model is not None
 
 
 def _report(options: argparse.Namespace, outcomes: Sequence[Outcome], total: int, passed: float) -> None:

@@ -20,6 +20,7 @@ def add_batch(commands: Any) -> None:
         "tfstyle batch photos/ --styles night.jpg waves.jpg -o painted",
         "tfstyle batch photos/ --styles night.jpg --fast --size 1024 -o painted",
         "tfstyle batch --pairs pairs.csv -o painted --skip-existing",
+        "tfstyle batch photos/ --styles night.jpg --ray auto -o painted",
         help="stylize many pictures, with a table and a page of the results",
         run="batch.run",
         epilog=options.EVENTS,
@@ -37,6 +38,8 @@ def add_batch(commands: Any) -> None:
     common.add_argument("--model", metavar="NAME", help="one pass of this network, as tfstyle fast --model")
     help = "make every N-th picture from the I-th on, for N machines with a folder in common"
     common.add_argument("--shard", metavar="I/N", help=help)
+    help = "on the machines of a Ray cluster: HOST:PORT, or auto, from one of them; ray://HOST:PORT from elsewhere"
+    common.add_argument("--ray", metavar="ADDRESS", help=help)
     options.add_recipe_options(batch, common)
     files = batch.add_argument_group("files")
     files.add_argument("--skip-existing", action="store_true", help="pass over results that are there, to go on")

@@ -1,0 +1,1 @@
+"""The pictures of a batch on the machines of a Ray cluster."""
