@@ -8,7 +8,7 @@ from conftest import mini_recipe
 
 from tfstyle.errors import MemoryLimitError
 from tfstyle.memory import memory_needed
-from tfstyle.planning import lighter, plan_levels, plan_run
+from tfstyle.planning import Level, completed, lighter, plan_levels, plan_run
 from tfstyle.recipes import LBFGS, SGD, get_recipe
 
 
@@ -62,3 +62,10 @@ def test_what_fits_in_no_tiles_is_refused_with_a_size_that_would():
     plan_run(recipe, (size * 3 // 4, size), (size * 3 // 4, size), limit=4e9)
     with pytest.raises(MemoryLimitError, match="choose a smaller `style_scale`"):
         plan_run(recipe, (300, 400), (6000, 8000), limit=2.5e8)
+
+
+def test_the_work_is_that_of_the_pixels_of_each_step():
+    levels = [Level(10, 3, None, 1, 0), Level(20, 10**9, None, 1, 0)]
+    whole = 3 * 100 + 10**9 * 400
+    assert [completed(levels, index) for index in (0, 2, 3, 4)] == [0.0, 200 / whole, 300 / whole, 700 / whole]
+    assert completed(levels, 3 + 10**9) == 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -71,6 +71,15 @@ def plan_levels(
         fitting = [way for way in ways if limit is None or way.needed <= limit]
         levels.append(fitting[0] if fitting else min(ways, key=lambda way: way.needed))
     return levels
+
+
+def completed(levels: Sequence[Level], index: int) -> float:
+    """Returns the completed fraction of a run's work after a step, which counts by the pixels of its level."""
+    done, left = 0, index
+    for level in levels:
+        done += min(left, level.steps) * level.size**2
+        left = max(left - level.steps, 0)
+    return done / sum(level.steps * level.size**2 for level in levels)
 
 
 def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None) -> list[Level]:

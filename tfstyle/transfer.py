@@ -25,7 +25,7 @@ from tfstyle.masks import divide
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.planning import TILES, Level, plan_levels
+from tfstyle.planning import TILES, Level, completed, plan_levels
 from tfstyle.preparation import check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions
@@ -148,8 +148,7 @@ class Transfer:
         height, width = sides(content)
         run, margin = prepare(self.model.vgg, content, styles, recipe=recipe), recipe.style_size.style_crop
         levels = plan_levels(recipe, (height, width), *map(sides, run.styles), limit=memory)
-        work = [level.size**2 for level in levels for _ in range(level.steps)]
-        total = len(work)
+        total = sum(plan.steps for plan in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
         if resume is not None and not 1 <= resume.level <= len(levels):
@@ -191,7 +190,7 @@ class Transfer:
                     if index == total and (doubt := guard.doubt(image, run.content, *run.styles)):
                         _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
                     seconds = time.perf_counter() - began
-                    place, progress = (index, total, level, len(levels)), sum(work[:index]) / sum(work)
+                    place, progress = (index, total, level, len(levels)), completed(levels, index)
                     snapshot = Snapshot(index, level, values, seconds, begun, state, guard.watched)
                     yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
             except tf.errors.ResourceExhaustedError as error:

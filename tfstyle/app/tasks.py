@@ -31,6 +31,9 @@ FIELDS = tuple(name for name in OPTIONS if name not in ("weights", "init"))
 NETWORKS = ("starry-night",)
 """Networks of one style that a task may name."""
 
+MOST_STEPS = 10_000
+"""Steps of a run, for which others wait."""
+
 CHECKPOINT, COMMAND = "checkpoint", "command.txt"
 """Names within the folder of a job: its checkpoints, and the command line in an archive of its files."""
 
@@ -124,6 +127,8 @@ class Task:
         named += [self.protect] if self.protect and not is_word(self.protect) else []
         for name in (self.content, *(painting.picture for painting in self.paintings), *named):
             decoding.probe(folder / name, long_side=max(1, self.side))
+        if self.fields.get("steps", 0) > MOST_STEPS:
+            raise UsageError(f"`steps` should be at most {MOST_STEPS} here, not {self.fields['steps']}.")
         side = self.side or max(decoding.probe(folder / self.content, long_side=1))
         if side > largest:
             raise UsageError(f"`size` should be at most {largest} here, not {side}.")
