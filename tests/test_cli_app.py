@@ -101,6 +101,7 @@ def test_a_stopped_server_keeps_its_run_which_goes_on_to_the_same_pixels(tmp_pat
         assert process.wait(20) == 143
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_two_signals_end_it_at_once(tmp_path):
     with serve_in_process(tmp_path / "kept") as (client, process):

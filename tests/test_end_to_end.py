@@ -242,7 +242,7 @@ def test_a_float_recipe_value_of_the_readme_is_reachable():
 BLANK = np.full((1, 40, 56, 3), 0.6, "float32")
 
 
-@pytest.mark.parametrize("pair", ["flat", "flat style", "same", "tiny", "gray"])
+@pytest.mark.parametrize("pair", [pytest.param("flat", marks=pytest.mark.slow), "flat style", "same", "tiny", "gray"])
 def test_regions_survive_pictures_that_have_none(pair, rng):
     photograph = image(rng, 40, 56)
     gray = np.repeat(photograph.mean(-1, keepdims=True), 3, axis=-1)

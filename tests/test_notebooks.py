@@ -22,6 +22,7 @@ SMALL = {
 
 
 LONG = (
+    "01_quickstart",
     "05_export_and_serve",
     "02_what_vgg_sees",
     "03_recipes_side_by_side",
