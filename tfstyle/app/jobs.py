@@ -55,7 +55,7 @@ class Job:
         task: what it makes.
         visitor: the browser it came from; "" for a client of the API.
         attended: stop it when nobody follows it any more.
-        created: when it was made, in seconds since 1970.
+        created: when it was first put into the queue, in seconds since 1970.
         state: one of the states.
         message: why it failed or stopped.
         progress: completed fraction of the work.
@@ -73,7 +73,7 @@ class Job:
     task: Task
     visitor: str = ""
     attended: bool = False
-    created: float = field(default_factory=time.time)
+    created: float = 0.0
     state: str = QUEUED
     message: str = ""
     progress: float = 0.0
@@ -218,6 +218,8 @@ class Queue:
     def add(self, job: Job) -> None:
         """Puts a job at the end of the queue."""
         with self._changed:
+            if job.key not in self.jobs:
+                job.created = time.time()  # In the order of the queue.
             job.state, job.message, job.stopping = QUEUED, "", ""
             job.unwatched_since = None if job.listeners else time.monotonic() + _SECONDS_TO_BEGIN
             self.jobs[job.key] = job
