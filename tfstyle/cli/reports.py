@@ -108,7 +108,14 @@ def doctor(options: argparse.Namespace) -> None:
         raise WeightsError(f"embedded weights are damaged: {', '.join(damaged)}; reinstall tfstyle.")
 
 
-_EXTRAS = {"heif": ("pillow-heif",), "tensorboard": ("tensorboard",), "export": ("onnx", "tf2onnx")}
+_EXTRAS = {
+    "app": ("fastapi", "uvicorn", "python-multipart", "prometheus-client"),
+    "export": ("onnx", "tf2onnx"),
+    "faces": ("scikit-image",),
+    "heif": ("pillow-heif",),
+    "ray": ("ray",),
+    "tensorboard": ("tensorboard",),
+}
 """Extra of the installation → its packages."""
 
 
