@@ -52,6 +52,17 @@ def test_a_constant_image_has_no_variation_and_a_finite_gradient(name):
     np.testing.assert_array_equal(tape.gradient(value, image), np.zeros((1, 5, 7, 3)))
 
 
+@pytest.mark.parametrize("name", total_variation.FORMS)
+@pytest.mark.parametrize("length", [1, 3, 11, 12])
+def test_the_shares_of_bands_add_up_to_the_total_variation(name, length, rng):
+    image = tf.constant(rng.uniform(size=(2, 11, 7, 3)))
+    form = total_variation.FORMS[name]
+    bands = total_variation.find_bands(11, length)
+    shares = [factor * float(form.share(image[:, start:stop], 11)) for start, stop, factor in bands]
+    assert len(shares) == {1: 21, 3: 7}.get(length, 1)
+    np.testing.assert_allclose(sum(shares), form(image), rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["squared", "absolute", "nine_point"])
 def test_total_variation_hardly_depends_on_the_size(name, rng):
     image = rng.uniform(size=(1, 64, 96, 3)).astype("float32")

@@ -97,7 +97,12 @@ def test_the_objectives_gradient_is_that_of_the_plain_losses(mode, flips, weight
         targets = {"content": model(content_images)["content"], "style": style}
         factors = recipe.term_weights.by_term()
         sums, _ = objective.measure(model, recipe.loss, model.vgg(stylized), targets=targets, weights=factors)
-        return objective.loss_terms(model, recipe.loss, sums, image=stylized, targets=targets, weights=factors)
+        pixels = tf.constant(float(np.prod(stylized.shape[:3])))
+        terms = objective.loss_terms(model, recipe.loss, sums, pixels=pixels, targets=targets, weights=factors)
+        if "total_variation" in factors:
+            variation = objective.variation_of(recipe.loss, stylized, weight=factors["total_variation"])
+            terms["total_variation"] = variation
+        return terms
 
     def terms_and_gradients(terms_of):
         with tf.GradientTape() as tape:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tiles import COLUMNS, EXACT, LOSSES, SINGLE, WEIGHTS, check, compare, loss_of, network, pictures, weighed
 
-from tfstyle import nearest, total_variation
+from tfstyle import nearest, tiling, total_variation
 from tfstyle.neighbors import PLACES
 from tfstyle.objective import make_objective
 from tfstyle.regions import Regions
@@ -84,8 +84,14 @@ def test_in_any_space_before_and_after_the_relu(space, activation, rng):
     check(*compare(loss_of(), rng, space=space, activation=activation), EXACT)
 
 
-@pytest.mark.parametrize("form", total_variation.FORMS)
-def test_total_variation_is_that_of_the_whole(form, rng):
+def own_variation(image):
+    return tf.reduce_mean((image[:, 2:] - image[:, :-2]) ** 4)
+
+
+@pytest.mark.parametrize("form", [*total_variation.FORMS, own_variation])
+@pytest.mark.parametrize("pixels", [1, 1000])
+def test_total_variation_is_that_of_the_whole(form, pixels, rng, monkeypatch):
+    monkeypatch.setattr(tiling, "BAND", pixels)
     check(*compare(loss_of(total_variation=form), rng), EXACT)
 
 

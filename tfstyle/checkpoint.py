@@ -110,7 +110,7 @@ def _name(begun: Any, best: Any, state: Any) -> dict[str, Any]:
 
     NumPy's files have no bfloat16: such tensors are written as the numbers of their bits.
     """
-    named = {"begun": begun, "best": best}
+    named = {"best": best} if begun is None else {"begun": begun, "best": best}
     named |= {f"state/{number}": part for number, part in enumerate(tf.nest.flatten(state))}
     return {name: _bits(part) for name, part in named.items()}
 
@@ -220,12 +220,12 @@ def follow(
 
 def _saved(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], specs: RunState) -> Saved:
     """Returns the content of a checkpoint; raises `WeightsError` if it has other tensors than the run."""
-    expected = _name(specs.image, specs.image, specs)
+    expected = _name(specs.image if "begun" in arrays else None, specs.image, specs)
     fits = set(arrays) == set(expected) and all(
         spec.dtype == arrays[name].dtype and spec.shape.is_compatible_with(arrays[name].shape)
         for name, spec in expected.items()
     )
-    if not fits or not arrays["begun"].shape == arrays["best"].shape == arrays["state/0"].shape:
+    if not fits or len({arrays[name].shape for name in ("begun", "best", "state/0") if name in arrays}) > 1:
         raise WeightsError("it has other tensors than this run")
     flat = tf.nest.flatten(specs)
     parts = [tf.constant(arrays[f"state/{number}"]) for number in range(len(flat))]
@@ -236,7 +236,8 @@ def _saved(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], specs: Ru
     step, guard, state = facts["step"], facts["guard"], tf.nest.pack_sequence_as(specs, tensors)
     watched = Watched(int(guard["retries"]), tf.constant(arrays["best"]), *map(float, guard["losses"]))
     place = (int(step["index"]), int(step["level"]), dict(step["losses"]), float(step["seconds"]))
-    return Saved(Snapshot(*place, tf.constant(arrays["begun"]), state, watched), list(facts["rows"]))
+    begun = tf.constant(arrays["begun"]) if "begun" in arrays else None
+    return Saved(Snapshot(*place, begun, state, watched), list(facts["rows"]))
 
 
 def _check_same(path: Path, facts: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:

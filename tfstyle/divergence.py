@@ -14,19 +14,18 @@ EXPLODED = 1e30
 """A loss above this is about to leave the range of float32."""
 
 FINITE = "step_is_finite"
-"""The entry among the losses of a step that says whether `is_finite` holds for it, 0 or 1."""
+"""The entry among the losses of a step: whether the next image and the norm of the gradient are finite, 0 or 1."""
 
 EXTREME_SHARE = 0.9
 """A result of which more values are 0 or 1, or beyond, is doubtful."""
 
 
-def is_finite(image: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns whether an image and the squared norm of the gradient that led to it are finite, a scalar 0 or 1.
+def norm_is_finite(gradient: tf.Tensor) -> tf.Tensor:
+    """Returns whether the squared norm of a gradient is finite, a scalar.
 
     Where the square of a gradient leaves the range of float32, optimizers take steps of length 0.
     """
-    numbers = tf.reduce_all(tf.math.is_finite(image))
-    finite: tf.Tensor = tf.cast(numbers & tf.math.is_finite(tf.reduce_sum(gradient**2)), tf.float32)
+    finite: tf.Tensor = tf.math.is_finite(tf.reduce_sum(gradient**2))
     return finite
 
 

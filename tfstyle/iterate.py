@@ -84,7 +84,8 @@ class Iterate:
         """Returns the state after one step of the optimizer."""
         optimizer, image = self.optimizer.update(state.optimizer, state.image, gradient)
         factor = state.step_factor
-        image = tf.where(factor < 1.0, state.image + factor * (image - state.image), image)
+        # By a branch, which copies nothing.
+        image = tf.cond(factor < 1.0, lambda: state.image + factor * (image - state.image), lambda: image)
         if isinstance(optimizer, LBFGSState):
             optimizer = optimizer._replace(step=factor * optimizer.step)  # It remembers the steps that are made.
         return self._average(state._replace(image=image, optimizer=optimizer))

@@ -163,32 +163,30 @@ def loss_terms(
     loss: Loss,
     sums: Sums,
     *,
-    image: tf.Tensor,
+    pixels: tf.Tensor,
     targets: Targets,
     weights: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
-    """Computes the loss of an image, term by term.
+    """Computes the loss of an image, term by term, but for the total variation.
 
     Args:
         model: computes statistics.
         loss: defines the layers, their weights and how they are compared.
         sums: of the whole image, from `measure`.
-        image: [batch, height, width, 3] in the recipe's space.
+        pixels: number of pixels of the images, a scalar.
         targets: from `make_targets`; one style image's statistics are used for a whole batch.
-        weights: factors of the terms "content", "style", "neighbor" and "total_variation"; a term without one is left
-            out.
+        weights: factors of the terms "content", "style" and "neighbor"; a term without one is left out.
 
     Returns:
-        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "neighbor", "total_variation",
-        and custom terms under their names.
+        Scalars: "content" and "style" with their parts "content/LAYER", "style/LAYER", "neighbor", and custom terms
+        under their names.
 
     Raises:
-        UsageError: if a custom distance, total variation or term returns another tensor than a scalar.
+        UsageError: if a custom distance or term returns another tensor than a scalar.
     """
     compare_style = losses.find_distance(loss.distance).compare
     if "masks" in targets:
         compare_style = functools.partial(_compare_regions, compare_style)
-    pixels = tf.cast(tf.size(image[..., 0]), image.dtype)  # type: ignore[index]  # The stubs lack `...`.
     terms: dict[str, tf.Tensor] = {}
     for kind, layers in (("content", loss.content_layers), ("style", loss.style_layers)):
         if kind not in weights:
@@ -206,14 +204,20 @@ def loss_terms(
         terms[kind] = tf.add_n([terms[f"{kind}/{layer}"] for layer in by_layer])
     if "neighbor" in weights:
         terms["neighbor"] = weights["neighbor"] * neighbors.neighbor_loss(sums.matches)
-    if "total_variation" in weights:
-        variation = total_variation.find_form(loss.total_variation)
-        terms["total_variation"] = _scalar("total_variation", weights["total_variation"] * variation(image))
     for term in loss.terms:
         if term.weight:
             value = term.weight * term.loss(sums.terms[term.name], targets["terms"][term.name])
             terms[term.name] = _scalar(term.name, value)
     return terms
+
+
+def variation_of(loss: Loss, image: tf.Tensor, *, weight: Any) -> tf.Tensor:
+    """Computes the term "total_variation" of an image [batch, height, width, 3] in the recipe's space, a scalar.
+
+    Raises:
+        UsageError: if a custom total variation returns another tensor than a scalar.
+    """
+    return _scalar("total_variation", weight * total_variation.find_form(loss.total_variation)(image))
 
 
 def _scalar(name: str, value: tf.Tensor) -> tf.Tensor:
@@ -265,12 +269,14 @@ def make_objective(
         image, image_to_variable = with_pullback(lambda v: from_space(v, space), variable)
         features, features_to_image = model.vgg.features_and_pullback(image, flipped)
         sums, sums_to_features = measure(model, loss, features, targets=targets, weights=weights)
-        value, terms, of_sums, of_variable = evaluate_sums(
-            model, loss, sums, image=variable, targets=targets, weights=weights
-        )
+        pixels = tf.cast(tf.reduce_prod(tf.shape(variable)[:-1]), variable.dtype)
+        value, terms, of_sums = evaluate_sums(model, loss, sums, pixels=pixels, targets=targets, weights=weights)
         gradient = image_to_variable(features_to_image(sums_to_features(of_sums)))
         if "total_variation" in weights:
-            gradient += of_variable
+            vary = functools.partial(variation_of, loss, weight=weights["total_variation"])
+            variation, variation_to_variable = with_pullback(vary, variable)
+            value, gradient = value + variation, gradient + variation_to_variable(tf.ones_like(variation))
+            terms["total_variation"] = variation
         return Evaluation(value, gradient, terms | {"total": value})
 
     return evaluate
@@ -281,25 +287,22 @@ def evaluate_sums(
     loss: Loss,
     sums: Sums,
     *,
-    image: tf.Tensor,
+    pixels: tf.Tensor,
     targets: Targets,
     weights: Mapping[str, Any],
-) -> tuple[tf.Tensor, dict[str, tf.Tensor], Sums, tf.Tensor]:
+) -> tuple[tf.Tensor, dict[str, tf.Tensor], Sums]:
     """Computes the loss from sums.
 
     Args:
-        model, loss, sums, image, targets, weights: as for `loss_terms`.
+        model, loss, sums, pixels, targets, weights: as for `loss_terms`.
 
     Returns:
-        The loss, its terms, its gradient with respect to the sums, and with respect to the image where the image is
-        used directly, for the total variation.
+        The loss, its terms, and its gradient with respect to the sums.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch((image, sums))
-        terms = loss_terms(model, loss, sums, image=image, targets=targets, weights=weights)
+        tape.watch(sums)
+        terms = loss_terms(model, loss, sums, pixels=pixels, targets=targets, weights=weights)
         value = total(terms)
-    of_image, of_sums = cast(  # Gradients have the structure of the variables.
-        tuple[tf.Tensor, Sums],
-        tape.gradient(value, (image, sums), unconnected_gradients=tf.UnconnectedGradients.ZERO),
-    )
-    return value, terms, of_sums, of_image
+    # Gradients have the structure of the variables.
+    of_sums = cast(Sums, tape.gradient(value, sums, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+    return value, terms, of_sums

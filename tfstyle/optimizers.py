@@ -7,7 +7,7 @@ another image size. Runs can therefore share an optimizer and its graph, while e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -81,11 +81,12 @@ class AdamOptimizer:
         """Takes one step: returns the next state and the next image."""
         beta_1, beta_2 = self.options.beta_1, self.options.beta_2
         t = tf.cast(state.steps + 1, image.dtype)
-        m = state.mean + (gradient - state.mean) * (1.0 - beta_1)
-        v = state.square + (gradient**2 - state.square) * (1.0 - beta_2)
         rate = decayed(self.options.learning_rate, self.options.decay, state.steps)
         alpha = rate * tf.sqrt(1.0 - tf.pow(beta_2, t)) / (1.0 - tf.pow(beta_1, t))
-        moved = image - alpha * m / (tf.sqrt(v) + self.options.epsilon)
+        m = state.mean + (gradient - state.mean) * (1.0 - beta_1)
+        with tf.control_dependencies([m]):  # One after the other, to save memory.
+            v = state.square + (gradient**2 - state.square) * (1.0 - beta_2)
+        moved = image - alpha * (m / (tf.sqrt(v) + self.options.epsilon))
         return AdamState(state.steps + 1, m, v), _project(self.project, moved)
 
     def resize(self, state: AdamState, height: int, width: int) -> AdamState:
@@ -222,7 +223,7 @@ class LBFGSOptimizer:
         nothing = tf.zeros([1, height, width, channels])
         return LBFGSState(
             pairs=tuple(pairs),
-            products=tf.concat([_products(pairs, _rows([vector])) for vector in pairs], axis=1),
+            products=_products(pairs, pairs),
             gradient=nothing,
             step=nothing,
             gamma=state.gamma / ratio,
@@ -241,8 +242,8 @@ class LBFGSOptimizer:
         """
         m = self.options.history
         new = self._round(state.step), self._round(gradient - state.gradient)
-        three = _rows([*new, gradient])
-        known, own = _products(state.pairs, three), tf.linalg.matmul(three, three, transpose_b=True)
+        three = (*new, gradient)
+        known, own = _products(state.pairs, three), _products(three, three)
 
         def store() -> tuple[LBFGSState, tf.Tensor]:
             pairs = (*state.pairs[1:m], new[0], *state.pairs[m + 1 :], new[1])
@@ -286,21 +287,18 @@ class LBFGSOptimizer:
         return stored
 
 
-def _rows(vectors: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns vectors of any shape as the rows of a float32 matrix."""
-    rows: tf.Tensor = tf.reshape(tf.stack([tf.cast(vector, tf.float32) for vector in vectors]), [len(vectors), -1])
-    return rows
-
-
-def _products(vectors: Iterable[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
-    """Returns the scalar products of several vectors of any shape with the rows of a matrix, [vectors, rows]."""
+def _products(vectors: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the scalar products of several vectors of any shape with others, [vectors, others], float32."""
     found: list[tf.Tensor] = []
     for vector in vectors:
-        stored = vector.dtype == rows.dtype
-        with tf.control_dependencies([] if stored else found[-1:]):  # One conversion at a time, to save memory.
-            found.append(tf.linalg.matvec(rows, tf.reshape(tf.cast(vector, rows.dtype), [-1])))
-    products: tf.Tensor = tf.stack(found)
-    return products
+        with tf.control_dependencies(found[-1:]):  # One conversion at a time, to save memory.
+            row = _row(vector)
+            found.append(tf.concat([tf.linalg.matmul(row, _row(other), transpose_b=True) for other in others], axis=1))
+    return tf.concat(found, axis=0)
+
+
+def _row(vector: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reshape(vector, [1, -1]), tf.float32)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Snapshot:
         level: number of its level, from 1.
         losses: as in `Step`.
         seconds: as in `Step`.
-        begun: the image at the start of the level, sRGB, from which the level's targets are computed.
+        begun: the image at the start of the level, sRGB, if the level's targets depend on it; None otherwise.
         state: the state after the step.
         watched: what the guard against divergence remembers.
     """
@@ -28,7 +28,7 @@ class Snapshot:
     level: int
     losses: Mapping[str, float]
     seconds: float
-    begun: tf.Tensor
+    begun: tf.Tensor | None
     state: RunState
     watched: Watched
 

@@ -13,20 +13,21 @@ References:
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from tfstyle import layout
+from tfstyle import layout, total_variation
 from tfstyle.boxes import split
 from tfstyle.distribution import Devices
 from tfstyle.environment import tf
 from tfstyle.layout import Group, Part, Piece, make_parts
 from tfstyle.model import StyleContentModel
 from tfstyle.neighbors import PLACES, Matches
-from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure
+from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure, variation_of
 from tfstyle.pixel_range import from_space
 from tfstyle.recipes.loss import Loss, Term
 from tfstyle.targets import Targets
@@ -34,6 +35,9 @@ from tfstyle.tensors import sides
 from tfstyle.tiled_targets import GRID, TiledTargets, Visit
 from tfstyle.vgg import POOLED, with_pullback
 from tfstyle.windows import Window, core
+
+BAND = 2**18
+"""Pixels of which the total variation is computed at a time."""
 
 
 class Tiling(TiledTargets):
@@ -73,29 +77,33 @@ class Tiling(TiledTargets):
             be part of a graph.
         """
         factors = {name: tf.convert_to_tensor(weight) for name, weight in weights.items()}
+        of_features = {name: factor for name, factor in factors.items() if name != "total_variation"}
 
         def evaluate(variable: tf.Tensor) -> Evaluation:
             every = self._parts(variable, bands)
-            inputs, sums = self._sum(variable, targets, factors, tile, every[0], keep=len(every) == 1)
+            pixels = tf.constant(math.prod(sides(variable)), variable.dtype)
+            inputs, sums = self._sum(variable, targets, of_features, tile, every[0], keep=len(every) == 1)
             for parts in every[1:]:
-                sums = tf.nest.map_structure(tf.add, sums, self._sum(variable, targets, factors, tile, parts)[1])
-            ((value, terms, of_sums, of_image),) = self._call(
-                ("evaluate", *factors),
-                lambda sums, image, targets, weights: evaluate_sums(
-                    self._model, self._loss, sums, image=image, targets=targets, weights=weights
+                sums = tf.nest.map_structure(tf.add, sums, self._sum(variable, targets, of_features, tile, parts)[1])
+            ((value, terms, of_sums),) = self._call(
+                ("evaluate", *of_features),
+                lambda sums, targets, weights, pixels: evaluate_sums(
+                    self._model, self._loss, sums, pixels=pixels, targets=targets, weights=weights
                 ),
-                (self._devices.sum(sums), variable, targets, factors),
+                (self._devices.sum(sums), targets, of_features, pixels),
             )
             gradient = np.zeros(variable.shape, np.float64 if variable.dtype == tf.float64 else np.float32)
-            options: dict[str, Any] = {"names": tuple(factors), "flipped": flipped, "tile": tile}
+            options: dict[str, Any] = {"names": tuple(of_features), "flipped": flipped, "tile": tile}
             for parts in every:
                 if not inputs:
-                    inputs, _ = self._sum(variable, targets, factors, tile, parts, keep=True)
+                    inputs, _ = self._sum(variable, targets, of_features, tile, parts, keep=True)
                 self._take_back(inputs, targets, of_sums, gradient, parts=parts, **options)
-            gradient = np.asarray(self._devices.sum(gradient))
             if "total_variation" in factors:
-                gradient = gradient + of_image.numpy()
-            return Evaluation(value, tf.constant(gradient), terms | {"total": value})
+                own = gradient if self._devices.index == 0 else np.zeros_like(gradient)  # It is added up only once.
+                variation = self._vary(variable, factors["total_variation"], own)
+                value, terms = value + variation, terms | {"total_variation": variation}
+            summed = tf.convert_to_tensor(self._devices.sum(gradient))
+            return Evaluation(value, summed, terms | {"total": value})
 
         return evaluate
 
@@ -132,6 +140,29 @@ class Tiling(TiledTargets):
 
         inputs = self._pass(np.asarray(variable), tile, visit, take, keep=keep, parts=parts)
         return inputs, Sums(**found, matches=Matches(*map(tf.constant, matches)) if matches else ())
+
+    def _vary(self, variable: tf.Tensor, factor: tf.Tensor, of_image: np.ndarray) -> tf.Tensor:
+        """Computes the total variation times a factor, and adds its gradient; in bands, to save memory."""
+        height, width = sides(variable)
+        form = total_variation.find_form(self._loss.total_variation)
+        length = max(1, BAND // width) if isinstance(form, total_variation.Form) else height
+
+        def vary(rows: tf.Tensor, height: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            def value_of(rows: tf.Tensor) -> tf.Tensor:
+                if isinstance(form, total_variation.Form):
+                    return factor * form.share(rows, height)
+                return variation_of(self._loss, rows, weight=factor)
+
+            value, to_rows = with_pullback(value_of, rows)
+            return value, to_rows(tf.ones_like(value))
+
+        total = tf.zeros_like(factor)
+        for start, stop, sign in total_variation.find_bands(height, length):
+            rows = slice(start, stop)
+            ((value, part),) = self._call(("vary",), vary, (variable[:, rows], tf.constant(height), sign * factor))
+            of_image[:, rows] += part.numpy()
+            total += value
+        return total
 
     def _parts(self, image: tf.Tensor, bands: int) -> list[list[Part]]:
         """Returns what this worker computes of an image: for each band, its rows in each group."""

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from tfstyle import images
 from tfstyle.distribution import Devices, find_devices
-from tfstyle.divergence import FINITE, Guard, is_finite
+from tfstyle.divergence import FINITE, Guard, norm_is_finite
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
@@ -68,7 +68,8 @@ class Transfer:
         kernels = self.model.vgg.flipped_kernels(network.flip_kernels)
         self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
         self._iterate = make_iterate(optimizer, parametrization)
-        self._loss = loss if "neighbor" in terms else dataclasses.replace(loss, neighbor_layers={})
+        self._matches = "neighbor" in terms
+        self._loss = loss if self._matches else dataclasses.replace(loss, neighbor_layers={})
         self._targets: dict[int, Any] = {}
         self._tilings: dict[Devices, Tiling] = {}
         targets = any_size_specs(self._targets_graph(1).structured_outputs)
@@ -162,14 +163,15 @@ class Transfer:
                 pictures = [scale(picture, plan.size / max(height, width)) for picture in (run.content, *run.styles)]
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
-                    if sides(begun) != sides(pictures[0]) or not first <= resume.index <= last:
+                    other = sides(state.image) != sides(pictures[0]) or (begun is None) == self._matches
+                    if other or not first <= resume.index <= last:
                         raise UsageError(_OTHER_RUN)
                 else:
                     guard.begin_level()
                     state = self._begin_level(recipe, *pictures, state=state, init=init)
                     if plan.tile is not None:  # Levels before, computed by each worker, may differ in rounding.
                         state = _agree(state, devices, warm=recipe.pyramid.warm_start)
-                    begun = self._iterate.image(state)
+                    begun = self._iterate.image(state) if self._matches else None
                 cropped = [crop(picture, margin) for picture in pictures[1:]]
                 targets = self.targets(
                     pictures[0],
@@ -246,8 +248,10 @@ class Transfer:
         return compile_once(self._move, self.state_specs, self.state_specs.image)
 
     def _move(self, state: RunState, gradient: tf.Tensor) -> tuple[RunState, tf.Tensor]:
-        after = self._iterate.update(state, gradient)
-        return after, is_finite(after.image, gradient)
+        finite = norm_is_finite(gradient)
+        with tf.control_dependencies([finite]):  # One after the other, to save memory.
+            after = self._iterate.update(state, gradient)
+        return after, tf.cast(finite & tf.reduce_all(tf.math.is_finite(after.image)), tf.float32)
 
     def _advance(
         self,

@@ -307,7 +307,9 @@ def with_pullback(
         value = function(x)
 
     def pullback(upstream: tf.Tensor) -> tf.Tensor:
-        gradient = tape.gradient(value, x, output_gradients=[upstream])
+        gradient = tape.gradient(
+            value, x, output_gradients=[upstream], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         return cast(tf.Tensor, gradient)  # Dense: no function here gathers from `x`.
 
     return value, pullback
