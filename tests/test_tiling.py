@@ -119,13 +119,14 @@ def test_with_regions_and_recurrence(count, parts, rng):
     check(*compare(loss, rng, regions=[regions_of(rng, count)]), 1e-6)  # Masks are in float32.
 
 
-def test_targets_in_tiles_are_those_of_the_whole(rng):
+@pytest.mark.parametrize("bands", [1, 4])
+def test_targets_in_tiles_are_those_of_the_whole(bands, rng):
     loss = dataclasses.replace(loss_of(neighbor_layers=COLUMNS, terms=(weighed(),)), regions="2", recurrence=0.8)
     model = network(loss)
     content, style, start = pictures(rng, (85, 119), (77, 90), (85, 119), dtype="float32")
     options = {"image": start, "regions": [regions_of(rng, 2)]}
     tiling = Tiling(model, loss)
-    see, search = (functools.partial(each, tile=32) for each in (tiling.describe, tiling.search))
+    see, search = (functools.partial(each, tile=32, bands=bands) for each in (tiling.describe, tiling.search))
     whole = make_targets(model, loss, content, [style], **options)
     tiled = make_targets(model, loss, content, [style], see=see, search=search, **options)
     columns = see(start).columns

@@ -23,6 +23,9 @@ BYTES_OF_TILES = 150_000_000
 CONTEXT = 80
 """Rows on either side of a band that are computed with it, at most."""
 
+IMAGE = 12
+"""Bytes per pixel of a tensor of the image's size."""
+
 BYTES_PER_REGION = 300
 """Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
 
@@ -48,13 +51,9 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
         Bytes.
     """
     pixels = [height * width for height, width in sizes]
-    optimizer, regions = recipe.optimizer, recipe.loss.region_count
-    # Tensors of the image's size: those that are kept, and those of an update.
-    tensors: float = 8
-    if isinstance(optimizer, LBFGS):
-        tensors = 12 + optimizer.history * (2 if optimizer.history_precision == "float32" else 1)
-    images = round((72 + 12 * tensors) * pixels[0])
+    regions = recipe.loss.region_count
     matched = recipe.loss.neighbor_layers if recipe.term_weights.neighbor_weight else ()
+    images, updated = (round(IMAGE * tensors * pixels[0]) for tensors in _count_tensors(recipe))
     policy = dtype_policy(recipe.network.precision)
     if tile is None:
         per_pixel = BYTES_PER_PIXEL[policy] + bytes_per_pixel(matched)
@@ -65,7 +64,17 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
     kept = round((between * share + of_targets) * pixels[0])
     tiles = BYTES_OF_TILES + BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
     # Added up: TensorFlow keeps what the search has taken, and can hardly use it again for tiles.
-    return BYTES_AT_LEAST + kept + images + (_search_bytes(matched, pixels) if matched else 0) + tiles
+    evaluated = kept + images + (_search_bytes(matched, pixels) if matched else 0) + tiles
+    return BYTES_AT_LEAST + max(evaluated, updated + of_targets * pixels[0])
+
+
+def _count_tensors(recipe: Recipe) -> tuple[float, float]:
+    """Returns how many tensors of the image's size there are while the loss is evaluated, and during an update."""
+    optimizer = recipe.optimizer
+    if not isinstance(optimizer, LBFGS):
+        return 7, 8.5
+    pairs = optimizer.history * (2 if optimizer.history_precision == "float32" else 1)
+    return 9 + pairs, 10 + pairs
 
 
 def _search_bytes(layers: Iterable[str], pixels: list[int]) -> int:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from tfstyle import layout, nearest
+from tfstyle.boxes import split
 from tfstyle.distribution import Devices
 from tfstyle.environment import tf
 from tfstyle.graphs import any_size_specs, common_specs
-from tfstyle.layout import Group, Part, Piece, make_pieces
+from tfstyle.layout import Group, Part, Piece, make_parts, make_pieces
 from tfstyle.model import StyleContentModel
 from tfstyle.nearest import Found, Keys
 from tfstyle.neighbors import Columns, reference_layer
@@ -35,7 +36,7 @@ GRID = "hypercolumns"
 
 
 class Visit(NamedTuple):
-    """How the tiles of a group are visited.
+    """How the tiles of a group are visit_all.
 
     Attributes:
         key: of the function's graph.
@@ -72,12 +73,13 @@ class TiledTargets:
         layers: Iterable[str] = (),
         weigh: Weigh | None = None,
         places: int | None = None,
+        bands: int = 1,
     ) -> Described:
         """Describes an image in tiles, like `targets.describe`.
 
         Args:
             image, layers, weigh, places: as for `targets.describe`.
-            tile: length of a tile, as for `Tiling.make_objective`.
+            tile, bands: as for `Tiling.make_objective`.
         """
         grids, wanted, columns = self._grids(image), tuple(layers), places != 0
         step = int(nearest.key_step(*grids[GRID], places)) if self._loss.neighbor_layers and places else 1
@@ -105,7 +107,8 @@ class TiledTargets:
             for layer in found:
                 sums[layer] = add(sums[layer], found[layer]) if layer in sums else found[layer]
 
-        self._pass(np.asarray(image), tile, visit, take)
+        for parts in self._parts(image, (0, sides(image)[0]), bands):
+            self._pass(np.asarray(image), tile, visit, take, parts=parts)
         tensors = {key: tf.constant(maps.pop(key)) for key in list(maps)}  # One by one, to save memory.
         return Described(
             {layer: tensors["features", layer] for layer in wanted},
@@ -114,7 +117,7 @@ class TiledTargets:
             {layer: grids[layer] for layer in self._model.style_layers},
         )
 
-    def search(self, content: tf.Tensor, image: tf.Tensor | None, keys: Keys, *, tile: int) -> Found:
+    def search(self, content: tf.Tensor, image: tf.Tensor | None, keys: Keys, *, tile: int, bands: int = 1) -> Found:
         """Searches for nearest neighbors in tiles, like `nearest.search` for queries from `nearest.mix_queries`.
 
         Hypercolumns are computed twice, and exist a tile at a time: for candidates, and to choose among them.
@@ -123,10 +126,12 @@ class TiledTargets:
             content, image: the content image and the image so far, float32 [1, height, width, 3] in [0, 1]; without the
                 latter the content image alone is searched for.
             keys: the keys.
-            tile: length of a tile, as for `Tiling.make_objective`.
+            tile, bands: as for `Tiling.make_objective`.
         """
         shares = ((content, nearest.PHOTO_SHARE if image is not None else 1.0), (image, 1.0 - nearest.PHOTO_SHARE))
-        parts = [(np.asarray(part), share) for part, share in shares if part is not None]
+        visit_all = functools.partial(
+            self._visit_columns, [(np.asarray(part), share) for part, share in shares if part is not None], tile, bands
+        )
         size = self._grids(content)[GRID]
         short = np.zeros((1, *size, *keys.short.shape[1:]), np.float32)
         means: dict[str, tf.Tensor] = {}
@@ -138,22 +143,21 @@ class TiledTargets:
                 weight = share * math.prod(sides(projections)) / math.prod(size)
                 means[layer] = weight * mean + means.get(layer, 0.0)
 
-        self._visit_columns(parts, tile, _project, lambda piece: (keys.axes,), add_projections)
+        visit_all(_project, lambda piece: (keys.axes,), add_projections)
         candidates = nearest.choose(tf.constant(short), keys)
         numbers, products = candidates.numpy(), np.zeros(candidates.shape, np.float32)
 
         def add_products(piece: Piece, found: Any, *, share: float) -> None:
             products[piece.grid()] += share * found.numpy()
 
-        self._visit_columns(
-            parts, tile, nearest.compare, lambda piece: (keys.held, tf.constant(numbers[piece.grid()])), add_products
-        )
+        visit_all(nearest.compare, lambda piece: (keys.held, tf.constant(numbers[piece.grid()])), add_products)
         return nearest.decide(tf.constant(products), candidates, keys, means=means)
 
     def _visit_columns(
         self,
         images: Iterable[tuple[np.ndarray, float]],
         tile: int,
+        bands: int,
         function: Callable[..., Any],
         given: Callable[[Piece], tuple[Any, ...]],
         take: Callable[..., None],
@@ -162,7 +166,7 @@ class TiledTargets:
 
         Args:
             images: each with its share.
-            tile: length of a tile.
+            tile, bands: as for `Tiling.make_objective`.
             function: (columns, ...) → what is computed of the parts of a tile's hypercolumns at a group's layers.
             given: piece → the function's other arguments.
             take: receives the piece, what was computed, and the share of the image as `share`.
@@ -182,7 +186,8 @@ class TiledTargets:
             return Visit((function, group.blocks), of_group(group), given)
 
         for image, share in images:
-            self._pass(image, tile, visit, functools.partial(take, share=share), deepest=deepest)
+            for parts in self._parts(image, (0, sides(image)[0]), bands):
+                self._pass(image, tile, visit, functools.partial(take, share=share), deepest=deepest, parts=parts)
 
     def _describer(
         self, group: Group, *, compared: Iterable[str], summed: Iterable[str], columns: bool
@@ -220,18 +225,18 @@ class TiledTargets:
         *,
         keep: bool = False,
         deepest: int | None = None,
-        parts: Sequence[Part] | None = None,
+        parts: Sequence[Part],
     ) -> list[np.ndarray]:
         """Visits all tiles, group by group.
 
         Args:
             image: [1, height, width, 3].
             tile: length of a tile.
-            visit: group → how its tiles are visited.
+            visit: group → how its tiles are visit_all.
             take: receives each piece and what was computed of it, unless that is None.
             keep: keep the inputs of all groups.
             deepest: the last block; None is that of the last group.
-            parts: what this worker computes of each group; None is all.
+            parts: what is computed of each group, from `_parts`.
 
         Returns:
             The inputs of all groups if they are kept.
@@ -242,9 +247,8 @@ class TiledTargets:
             if deepest is not None and group.blocks[0] > deepest:
                 break
             maps: dict[str, np.ndarray] = {}
-            rows = parts[number] if parts else None
             for piece, (found, pooled) in self._each_piece(
-                group, sizes, inputs[-1], visit(group), tile=tile, rows=rows
+                group, sizes, inputs[-1], visit(group), tile=tile, rows=parts[number]
             ):
                 if found is not None:
                     take(piece, found)
@@ -254,6 +258,12 @@ class TiledTargets:
                 inputs.pop()
             inputs.extend(maps.values())
         return inputs
+
+    def _parts(self, image: tf.Tensor | np.ndarray, rows: tuple[int, int], bands: int) -> list[list[Part]]:
+        """Divides rows (start, stop) of an image into bands; returns what is computed of each group for each band."""
+        sizes = layout.grid_sizes(self._model.vgg, *sides(image))
+        heights = {block: height for block, (height, _) in sizes.items()}
+        return [make_parts(self._groups, heights, band) for band in split(rows, bands)]
 
     def _each_piece(
         self,
@@ -271,7 +281,7 @@ class TiledTargets:
             group: the blocks that are computed.
             sizes: from `layout.grid_sizes`.
             outer: the group's input.
-            visit: how its tiles are visited.
+            visit: how its tiles are visit_all.
             tile: length of a tile.
             rows: as for `layout.make_pieces`.
         """

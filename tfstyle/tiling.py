@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 from tfstyle import layout, total_variation
-from tfstyle.boxes import split
 from tfstyle.distribution import Devices
 from tfstyle.environment import tf
-from tfstyle.layout import Group, Part, Piece, make_parts
+from tfstyle.layout import Group, Part, Piece
 from tfstyle.model import StyleContentModel
 from tfstyle.neighbors import PLACES, Matches
 from tfstyle.objective import Evaluation, Objective, Sums, evaluate_sums, measure, variation_of
@@ -80,7 +79,7 @@ class Tiling(TiledTargets):
         of_features = {name: factor for name, factor in factors.items() if name != "total_variation"}
 
         def evaluate(variable: tf.Tensor) -> Evaluation:
-            every = self._parts(variable, bands)
+            every = self._parts(variable, self._devices.rows(sides(variable)[0]), bands)
             pixels = tf.constant(math.prod(sides(variable)), variable.dtype)
             inputs, sums = self._sum(variable, targets, of_features, tile, every[0], keep=len(every) == 1)
             for parts in every[1:]:
@@ -163,13 +162,6 @@ class Tiling(TiledTargets):
             of_image[:, rows] += part.numpy()
             total += value
         return total
-
-    def _parts(self, image: tf.Tensor, bands: int) -> list[list[Part]]:
-        """Returns what this worker computes of an image: for each band, its rows in each group."""
-        sizes = layout.grid_sizes(self._model.vgg, *sides(image))
-        heights = {block: height for block, (height, _) in sizes.items()}
-        own = split(self._devices.rows(heights[1]), bands)
-        return [make_parts(self._groups, heights, rows) for rows in own]
 
     def _take_back(
         self,

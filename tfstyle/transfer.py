@@ -180,6 +180,7 @@ class Transfer:
                     regions=run.regions,
                     shares=run.shares,
                     tile=plan.tile,
+                    bands=plan.bands,
                     devices=devices,
                 )
                 step = self._make_step(targets, factors, kernels, plan=plan, devices=devices)
@@ -310,6 +311,7 @@ class Transfer:
         regions: Sequence[Regions] | None = None,
         shares: Mapping[str, tf.Tensor] | None = None,
         tile: int | None = None,
+        bands: int = 1,
         devices: Devices | None = None,
     ) -> Targets:
         """Computes the targets that the image is compared with, like `targets.make_targets`.
@@ -332,8 +334,8 @@ class Transfer:
         image = content if image is None else image
         if tile is not None:
             tiling = self._tiling(devices or find_devices())
-            see = functools.partial(tiling.describe, tile=tile)
-            search = functools.partial(tiling.search, tile=tile)
+            see = functools.partial(tiling.describe, tile=tile, bands=bands)
+            search = functools.partial(tiling.search, tile=tile, bands=bands)
             return make_targets(
                 self.model,
                 self._loss,
