@@ -15,6 +15,8 @@ PARTS = {
     "Runs": (
         "api",
         "one_pass",
+        "enlarging",
+        "patches",
         "transfer",
         "preparation",
         "steps",

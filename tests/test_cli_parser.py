@@ -112,6 +112,7 @@ COMMANDS = [
     "batch",
     "sweep",
     "variations",
+    "enlarge",
     "rerun",
     "compare",
     "features",

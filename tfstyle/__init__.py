@@ -29,6 +29,7 @@ _HOMES = {
     "write": "images",
     "stylize": "api",
     "stylize_fast": "one_pass",
+    "enlarge": "enlarging",
     "clear_cache": "api",
     "sweep": "sweeps",
     "rerun": "reruns",
@@ -74,6 +75,7 @@ _MODULES = (
     "records",
     "training",
     "one_pass",
+    "enlarging",
     "api",
     "sweeps",
     "batch",
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from tfstyle import callbacks as callbacks
     from tfstyle import checkpoint as checkpoint
     from tfstyle import color as color
+    from tfstyle import enlarging as enlarging
     from tfstyle import environment as environment
     from tfstyle import errors as errors
     from tfstyle import feedforward as feedforward
@@ -118,6 +121,7 @@ if TYPE_CHECKING:
     from tfstyle import weights as weights
     from tfstyle.api import clear_cache as clear_cache
     from tfstyle.api import stylize as stylize
+    from tfstyle.enlarging import enlarge as enlarge
     from tfstyle.errors import BatchError as BatchError
     from tfstyle.errors import DivergedError as DivergedError
     from tfstyle.errors import InputError as InputError

@@ -322,7 +322,8 @@ class Transfer:
             image: the image so far; None is the content image.
             regions: those of the images; None finds them if the loss needs them.
             shares: as for `targets.make_targets`; None shares equally.
-            tile: length of a tile in pixels, as for `tiling.Tiling`; None computes the images as a whole.
+            tile: length of a tile in pixels; None computes the images as a whole.
+            bands: as for `tiling.Tiling.make_objective`.
             devices: as for `steps`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The command `tfstyle fast`: stylizes a picture in one pass."""
+"""The commands `tfstyle fast`, which stylizes a picture in one pass, and `enlarge`."""
 
 from __future__ import annotations
 
@@ -58,3 +58,29 @@ def run(options: argparse.Namespace) -> None:
             overwrite=options.overwrite,
         )
     events.result(options, Path(output), content=str(content))
+
+
+def enlarge(options: argparse.Namespace) -> None:
+    """Enlarges a painted picture with detail from the painting; prints the path of the result."""
+    picture, painting = Path(options.picture), Path(options.painting)
+    images.parse_color(options.background)
+    encoding.check_quality(options.quality)
+    for path in (picture, painting):
+        decoding.probe(path, long_side=1)
+    output = result_path(options, picture, "large")
+    events.start(options, picture=str(picture), painting=str(painting), size=options.size)
+    with files.make_folder(Path(output).parent):
+        images.check_output(output, overwrite=options.overwrite)
+        with quiet_tensorflow(options.debug):
+            from tfstyle import enlarging
+        enlarging.enlarge(
+            picture,
+            painting,
+            size=options.size,
+            style_scale=options.style_scale,
+            output=output,
+            background=options.background,
+            quality=options.quality,
+            overwrite=options.overwrite,
+        )
+    events.result(options, Path(output), picture=str(picture))

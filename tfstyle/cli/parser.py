@@ -69,6 +69,7 @@ def make_parser() -> options.Parser:
         add_batch,
         add_sweep,
         add_variations,
+        _add_enlarge,
         _add_rerun,
         _add_compare,
         _add_features,
@@ -188,6 +189,32 @@ def _add_fast(commands: Any) -> None:
     help = "seed of the random style of a network from tfstyle train gan [0]"
     network.add_argument("--seed", type=int, metavar="N", help=help)
     options.add_messages(fast)
+
+
+def _add_enlarge(commands: Any) -> None:
+    enlarge = options.add_command(
+        commands,
+        "enlarge",
+        "PICTURE PAINTING",
+        "tfstyle enlarge photo.painting.png painting.jpg --size 4096",
+        help="enlarge a result for print, with bristles and canvas from the painting",
+        run="fast.enlarge",
+        epilog=options.EVENTS,
+    )
+    pictures = enlarge.add_argument_group("pictures")
+    pictures.add_argument("picture", metavar="PICTURE", help="a result of stylize or fast")
+    pictures.add_argument("painting", metavar="PAINTING", help="a scan of the painting, larger than PICTURE needed it")
+    common = enlarge.add_argument_group("common options")
+    options.add_output(common, "FILE", "the result, or a folder for it [PICTURE.large.png]")
+    help = "long side in pixels [as large as PAINTING has detail for, at most 4 times PICTURE]"
+    common.add_argument("--size", type=int, default=0, metavar="N", help=help)
+    help = "--style-scale of the run [as PICTURE records it, or 1]"
+    common.add_argument("--style-scale", type=float, metavar="X", help=help)
+    files = enlarge.add_argument_group("files")
+    options.add_overwrite(files, "replace an existing file")
+    options.add_quality(files)
+    options.add_background(files)
+    options.add_messages(enlarge)
 
 
 def _add_rerun(commands: Any) -> None:
