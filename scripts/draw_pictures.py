@@ -8,6 +8,7 @@
     python scripts/draw_pictures.py strength docs/pictures/strength.jpg --width 240
     python scripts/draw_pictures.py strokes docs/pictures/strokes.jpg
     python scripts/draw_pictures.py batch docs/pictures/batch.jpg --width 200
+    python scripts/draw_pictures.py print docs/pictures/print.jpg --width 400
 
 Pictures are kept in --folder and not computed again.
 """
@@ -195,6 +196,19 @@ def draw_batch(options):
     return plots.draw_grid(found, [".".join(job) for job in jobs], columns=len(PAINTINGS))
 
 
+def draw_print(options):
+    """Draws the middle of two pictures, enlarged without and with the detail of the painting."""
+    found = []
+    for photograph, painting in PAIRS:
+        image = stylize(photograph, painting, "balanced", {}, options)[0]
+        detailed = tfstyle.enlarge(image, images.SAMPLES / f"{painting}.jpg")
+        _, height, width, _ = detailed.shape
+        top, left = (max(0, side - of) // 2 for side, of in ((height, options.width * 2 // 3), (width, options.width)))
+        for large in (images.resize(image, height, width), detailed):
+            found.append(large[:, top : height - top, left : width - left])
+    return plots.draw_grid(found, ["enlarged", "tfstyle enlarge"] * len(PAIRS), columns=2)
+
+
 SHEETS = {
     "row": draw_row,
     "mechanisms": draw_mechanisms,
@@ -204,6 +218,7 @@ SHEETS = {
     "strength": draw_strength,
     "strokes": draw_strokes,
     "batch": draw_batch,
+    "print": draw_print,
 }
 
 

@@ -89,6 +89,7 @@ SMALLER = {
     "export": "",
     "doctor": "",
     "inspect": "",
+    "enlarge": "--size 60",
     "rerun": "",
     "recipes": "",
     "regions": "",

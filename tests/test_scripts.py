@@ -223,6 +223,7 @@ def test_a_benchmark_times_one_pass_of_this_checkout_and_another(benchmark, tmp_
     [
         ("row", 1),
         ("masks", 3),
+        ("print", 2),
         *(
             pytest.param(*sheet, marks=pytest.mark.slow)
             for sheet in (("mechanisms", 18), ("paintings", 10), ("strength", 5), ("strokes", 6), ("batch", 12))
