@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -11,7 +13,43 @@ from tfstyle.cli.stops import interrupt_on_signals
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signals here")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)]
+
+
+class Finalized:
+    """Receives a signal when it is no longer used."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def __del__(self):
+        """Python ignores what is raised here."""
+        self.send()
+
+    def send(self):
+        os.kill(os.getpid(), self._number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("how", ["__del__", "weakref.finalize"])
+def test_a_signal_in_a_finalizer_interrupts_after_it(number, how):
+    def receive():
+        if how == "__del__":
+            Finalized(number)
+        else:
+            weakref.finalize(frozenset([1]), os.kill, os.getpid(), number)
+        time.sleep(10)
+
+    given = signal.signal(number, signal.SIG_DFL)
+    try:
+        with interrupt_on_signals() as stops, pytest.raises(KeyboardInterrupt):
+            receive()
+        assert stops.signal == number
+    finally:
+        signal.signal(number, given)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_an_interrupt_and_is_remembered(number):
     given = signal.signal(number, signal.SIG_DFL)  # Whoever runs the tests may ignore it, as nohup does.
     try:
