@@ -13,10 +13,10 @@ import tensorflow as tf
 from conftest import NOT_THE_FILES_FAULT, LeapAt, image, mini_recipe
 
 import tfstyle
-from tfstyle import checkpoint, images, states
+from tfstyle import api, checkpoint, images, planning, states
 from tfstyle.callbacks import History
 from tfstyle.errors import OutputError, UsageError, WeightsError
-from tfstyle.recipes import LBFGS, SGD, Adam
+from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
 from tfstyle.reruns import rerun
 from tfstyle.styles import Style
 
@@ -100,6 +100,25 @@ def test_stylize_goes_on_with_its_history(pair, tmp_path):
     assert [row["step"] for row in parts.rows] == [1, 2, 3]
     again = tfstyle.stylize(*pair, checkpoint=tmp_path / "c", resume=True)  # A run that has ended.
     np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.usefixtures("mini_network")
+def test_a_run_that_saved_memory_goes_on_so_where_more_is_free(pair, tmp_path, monkeypatch):
+    def needed(recipe, *sizes, tile=None, bands=1):
+        return 1000 if recipe.optimizer.history_precision == "bfloat16" else 3000
+
+    for module in (api, planning):
+        monkeypatch.setattr(module, "memory_needed", needed)
+    recipe = get_recipe("default", optimizer=LBFGS(history=12))
+    options = {"recipe": recipe, "checkpoint": tmp_path / "c"}
+    expected = tfstyle.stylize(*pair, recipe=recipe, memory=2000)
+    with pytest.raises(CrashError):
+        tfstyle.stylize(*pair, memory=2000, callbacks=[crash_at(2)], **options)
+    result = tfstyle.stylize(*pair, memory=10_000, resume=True, **options)
+    np.testing.assert_array_equal(result, expected)
+    other = get_recipe("default", optimizer=LBFGS(history=7))
+    with pytest.raises(UsageError, match=r"was made with history 12, not 7; resume with history 12"):
+        tfstyle.stylize(*pair, recipe=other, checkpoint=tmp_path / "c", resume=True)
 
 
 CONTROLS = {

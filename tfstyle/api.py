@@ -25,7 +25,7 @@ from tfstyle.fields import parse_bytes
 from tfstyle.masks import read_mask, read_masks
 from tfstyle.memory import memory_needed
 from tfstyle.pictures.decoding import Picture
-from tfstyle.planning import Level, plan_lightest
+from tfstyle.planning import Level, lighter, plan_lightest, plan_run
 from tfstyle.recipes.catalog import get_recipe
 from tfstyle.recipes.parts import STARTS, StyleSize
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
@@ -132,7 +132,9 @@ def stylize(
     protected = find_protected(protect, content_picture.image)
     masked = read_masks(styles, content_sides, protect=protected, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
-    chosen, levels, limit = _plan(chosen, content_sides, *(size for _, size in read), limit=limit, devices=devices)
+    begun = checkpoints.find_variant(folder, lighter(chosen)) if folder is not None and resume else None
+    plan = functools.partial(_plan, begun or chosen, lightest=begun is None, limit=limit, devices=devices)
+    chosen, levels, limit = plan(content_sides, *(size for _, size in read))
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
@@ -318,9 +320,14 @@ def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
 
 
 def _plan(
-    recipe: Recipe, result: tuple[int, int], *styles: tuple[int, int], limit: int | None, devices: Devices
+    recipe: Recipe,
+    result: tuple[int, int],
+    *styles: tuple[int, int],
+    lightest: bool,
+    limit: int | None,
+    devices: Devices,
 ) -> tuple[Recipe, list[Level], int | None]:
-    """Plans a run like `plan_lightest`; returns the recipe, the levels and the limit.
+    """Plans a run like `plan_lightest`, or one that has begun as it is; returns the recipe, the levels and the limit.
 
     If no limit is given, it is what is free, and of several workers the least.
     """
@@ -333,4 +340,6 @@ def _plan(
     if devices.workers > 1:
         known = [each for each in devices.gather(limit or 0) if each]
         limit = int(min(known)) if known else None
+    if not lightest:
+        return recipe, plan_run(recipe, result, *styles, limit=limit), limit
     return *plan_lightest(recipe, result, *styles, limit=limit), limit

@@ -6,6 +6,7 @@ of the newest only when it is complete.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -149,6 +150,15 @@ def holds_one(folder: Path) -> bool:
     return any((folder / name).exists() for name in (NEWEST, BEFORE))
 
 
+def find_variant(folder: Path, variants: Iterable[Recipe]) -> Recipe | None:
+    """Returns which of the recipes `planning.lighter` a folder's checkpoint is of; None if of none, or damaged."""
+    for path in (folder / NEWEST, folder / BEFORE):
+        with contextlib.suppress(Exception):  # Whatever zipfile, json and NumPy raise; `restore` reports it.
+            recorded = states.read_facts(path)["recipe"]["optimizer"]
+            return next(each for each in variants if json.loads(json.dumps(each.record()))["optimizer"] == recorded)
+    return None
+
+
 def restore(folder: Path, specs: RunState, *, fixed: Mapping[str, Any], settings: Mapping[str, str]) -> Saved:
     """Reads the newest checkpoint of a folder, or the one before if the newest is damaged, which is logged.
 
@@ -167,13 +177,15 @@ def restore(folder: Path, specs: RunState, *, fixed: Mapping[str, Any], settings
     for path in (folder / NEWEST, folder / BEFORE):
         try:
             facts, arrays = states.read(path, room=path.stat().st_size if path.is_file() else 0)
+            _check_same(path, facts, {**fixed, "settings": settings})
             saved = _saved(facts, arrays, specs)
+        except UsageError:
+            raise
         except Exception as error:  # Whatever zipfile, json and NumPy raise for a damaged file.
             if failure := containers.translate_error(path, error):
                 raise failure from error
             causes.append(f"{path.name}: {error if isinstance(error, WeightsError) else type(error).__name__}")
             continue
-        _check_same(path, facts, {**fixed, "settings": settings})
         if causes and (folder / NEWEST).exists():
             os.replace(folder / NEWEST, folder / DAMAGED)  # Otherwise it would take the place of the one before.
             _log.warning("the newest checkpoint is damaged (%s); the run goes on from the one before.", causes[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfstyle import containers, files
+from tfstyle.errors import WeightsError
 from tfstyle.limits import MAX_OPTIONS_BYTES
 
 _FACTS = "fixed"  # The name in the states of all versions.
@@ -50,6 +52,19 @@ def read(path: Path, *, room: int) -> tuple[dict[str, Any], dict[str, np.ndarray
     members = containers.unzip(containers.read_bytes(path, room + MAX_OPTIONS_BYTES))
     arrays = {name.removesuffix(".npy"): _read_array(content) for name, content in members.items()}
     return dict(json.loads(arrays.pop(_FACTS).item())), arrays
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Reads the facts of a state alone.
+
+    Raises:
+        Exception: of any kind that zipfile, json and NumPy raise for a damaged file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(f"{_FACTS}.npy")
+        if member.file_size > MAX_OPTIONS_BYTES:
+            raise WeightsError(f"{path}: is damaged.")
+        return dict(json.loads(_read_array(archive.read(member)).item()))
 
 
 def _read_array(content: bytes) -> np.ndarray:
