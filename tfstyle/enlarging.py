@@ -30,7 +30,7 @@ LARGEST_SCALE = 10.0
 """Limit of the size of the strokes, as for `recipes.StyleSize`."""
 
 _BAND = 1 << 18
-_BYTES_PER_PIXEL, _BYTES_PER_PLACE = 60, 1200
+_BYTES_PER_PIXEL, _BYTES_PER_PLACE = 45, 850
 
 
 def enlarge(
