@@ -218,7 +218,8 @@ def test_what_fails_is_named_and_what_kills_three_workers_is_given_up(cluster, t
     assert outcomes["deadly"].message == "3 workers were lost while they made it."
     assert outcomes["missing"].message.startswith(f"{every[-1].content}: no such file")
     assert_all_done([outcomes[name] for name in names(4)], every[2:6])
-    assert len(starts(told)["deadly"]) == 3
+    # The picture that a worker made just before may not have been returned when it dies; then that one counts as lost.
+    assert len(set(starts(told)["deadly"])) >= 3
 
 
 def test_a_node_with_another_version_is_passed_over_in_one_line(

@@ -132,8 +132,7 @@ def stylize(
     protected = find_protected(protect, content_picture.image)
     masked = read_masks(styles, content_sides, protect=protected, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
-    begun = checkpoints.find_variant(folder, lighter(chosen)) if folder is not None and resume else None
-    plan = functools.partial(_plan, begun or chosen, lightest=begun is None, limit=limit, devices=devices)
+    plan = functools.partial(_plan, chosen, resumed=folder if resume else None, limit=limit, devices=devices)
     chosen, levels, limit = plan(content_sides, *(size for _, size in read))
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
@@ -323,12 +322,13 @@ def _plan(
     recipe: Recipe,
     result: tuple[int, int],
     *styles: tuple[int, int],
-    lightest: bool,
+    resumed: Path | None,
     limit: int | None,
     devices: Devices,
 ) -> tuple[Recipe, list[Level], int | None]:
-    """Plans a run like `plan_lightest`, or one that has begun as it is; returns the recipe, the levels and the limit.
+    """Plans a run like `plan_lightest`; returns the recipe, the levels and the limit.
 
+    One that is resumed from a folder keeps the variant of the recipe that it began with.
     If no limit is given, it is what is free, and of several workers the least.
     """
     if limit is None:
@@ -340,6 +340,7 @@ def _plan(
     if devices.workers > 1:
         known = [each for each in devices.gather(limit or 0) if each]
         limit = int(min(known)) if known else None
-    if not lightest:
-        return recipe, plan_run(recipe, result, *styles, limit=limit), limit
+    begun = None if resumed is None else checkpoints.find_variant(resumed, lighter(recipe))
+    if begun is not None:
+        return begun, plan_run(begun, result, *styles, limit=limit), limit
     return *plan_lightest(recipe, result, *styles, limit=limit), limit

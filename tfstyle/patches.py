@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -111,27 +111,41 @@ def _settle(queries: np.ndarray, keys: np.ndarray, offsets: np.ndarray) -> np.nd
     where = np.moveaxis(np.indices((height, width), np.int32), 0, -1)
     places, costs = _choose(queries.reshape(-1, dimensions), keys, [(where + offsets).reshape(-1, 2)])
     places, penalty = places.reshape(where.shape), _PENALTY * np.median(costs)
+    halves = [np.nonzero(where.sum(-1) % 2 == half) for half in (0, 1)]
     for sweep in range(_SWEEPS):
         reach = 4 if sweep < _SWEEPS // 2 else 1
-        for half in (0, 1):
-            rows, columns = np.nonzero(where.sum(-1) % 2 == half)
-            here, now = where[rows, columns], places[rows, columns]
+        for half in halves:
+            places[half] = _improve(queries, keys, places - where, half, reach=reach, penalty=penalty)
+    return places
 
-            def offset_at(row: int, column: int, rows: np.ndarray = rows, columns: np.ndarray = columns) -> np.ndarray:
-                near = np.clip(rows + row, 0, height - 1), np.clip(columns + column, 0, width - 1)
-                found: np.ndarray = places[near] - where[near]
-                return found
 
-            around = [offset_at(*step) for step in _AROUND]
+def _improve(
+    queries: np.ndarray,
+    keys: np.ndarray,
+    offsets: np.ndarray,
+    some: tuple[np.ndarray, ...],
+    *,
+    reach: int,
+    penalty: float,
+) -> np.ndarray:
+    """Returns better places of some queries, given by rows and columns: near its own, or with a neighbor's offset."""
+    here = np.stack(some, axis=-1).astype(np.int32)
+    last = np.array(offsets.shape[:2]) - 1
 
-            def price(
-                candidates: np.ndarray, here: np.ndarray = here, around: Sequence[np.ndarray] = around
-            ) -> np.ndarray:
-                others = [np.any(candidates - here != offset, axis=-1) for offset in around]
-                total: np.ndarray = penalty * np.sum(others, axis=0)
-                return total
+    def offset_at(step: tuple[int, int], reach: int = 1) -> np.ndarray:
+        rows, columns = np.clip(here + reach * np.array(step), 0, last).T
+        found: np.ndarray = offsets[rows, columns]
+        return found
 
-            tried = [here + offset_at(reach * row, reach * column) for row, column in _AROUND]
-            moved = [now + np.array(step, np.int32) for step in _AROUND[:4]]
-            places[rows, columns], _ = _choose(queries[rows, columns], keys, [now, *tried, *moved], price)
+    around = [offset_at(step) for step in _AROUND]
+
+    def price(candidates: np.ndarray) -> np.ndarray:
+        others = [np.any(candidates - here != offset, axis=-1) for offset in around]
+        total: np.ndarray = penalty * np.sum(others, axis=0)
+        return total
+
+    now = here + offsets[some]
+    tried = [here + offset_at(step, reach) for step in _AROUND]
+    moved = [now + np.array(step, np.int32) for step in _AROUND[:4]]
+    places, _ = _choose(queries[some], keys, [now, *tried, *moved], price)
     return places
