@@ -30,7 +30,10 @@ class Stops:
         self.signal = number
         if not _is_ignored(frame):
             raise KeyboardInterrupt
-        self._retry = threading.Timer(_DELAY, signal.raise_signal, [number])
+        if hasattr(signal, "pthread_kill"):  # Not on Windows. To this thread, so that its waiting ends as well.
+            self._retry = threading.Timer(_DELAY, signal.pthread_kill, [threading.get_ident(), number])
+        else:
+            self._retry = threading.Timer(_DELAY, signal.raise_signal, [number])
         self._retry.daemon = True
         self._retry.start()
 
