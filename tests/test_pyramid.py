@@ -44,6 +44,13 @@ def test_more_levels_repeat_the_last_number_and_fewer_drop_the_first(levels, exp
     assert Pyramid(scale_steps=STEPS).level_steps(levels) == expected
 
 
+@pytest.mark.parametrize(
+    ("levels", "expected"), [(2, (60, 25)), (3, (100, 60, 25)), (4, (100, 60, 25, 9)), (5, (100, 60, 25, 9, 9))]
+)
+def test_further_levels_take_the_further_steps(levels, expected):
+    assert Pyramid(scale_steps=STEPS, further_steps=9).level_steps(levels) == expected
+
+
 @pytest.mark.parametrize(("levels", "expected"), [(1, (80,)), (2, (80, 25)), (3, (100, 60, 25))])
 def test_the_coarsest_level_takes_at_least_the_first_steps(levels, expected):
     assert Pyramid(scale_steps=STEPS, first_steps=80).level_steps(levels) == expected

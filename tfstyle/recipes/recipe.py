@@ -199,6 +199,7 @@ class Overrides(TypedDict, total=False):
     scale_start: int
     scale_factor: float
     scale_steps: tuple[int, ...] | list[int]
+    further_steps: int
     first_steps: int
     add_detail: bool
     warm_start: bool
