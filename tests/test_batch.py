@@ -1,6 +1,7 @@
 """Batches: which pictures are found, how results are named, what is made, read ahead, and reported."""
 
 import csv
+import os
 import threading
 from pathlib import Path
 
@@ -98,10 +99,11 @@ def test_pairs_are_read_beside_their_file(folder):
     ("text", "message"),
     [
         ("content,style\nphotos/a.jpg,art/none.jpg\n", "line 2 names .*none.jpg, which is no file"),
-        ("photo,style\nphotos/a.jpg,art/x.jpg\n", "line 2 has no content or no style"),
+        ("photo,style\nphotos/a.jpg,art/x.jpg\n", "should name the columns content and style, not 'photo', 'style'"),
+        ("content;style\nphotos/a.jpg;art/x.jpg\n", "should name the columns content and style, not 'content;style'"),
         ("content,style\nphotos/a.jpg\n", "line 2 has no content or no style"),
         ("content,style\n", "holds no pairs"),
-        ("", "holds no pairs"),
+        ("", "should name the columns content and style, not none"),
         (None, "is no CSV file that can be read"),
     ],
 )
@@ -111,6 +113,38 @@ def test_tables_that_name_no_pairs_are_refused(text, message, folder):
         table.write_text(text)
     with pytest.raises(InputError, match=message):
         batch.read_pairs(table)
+
+
+def test_a_table_that_is_no_file_is_not_waited_for(folder):
+    os.mkfifo(folder / "pairs.csv")
+    with pytest.raises(InputError, match=r"is no CSV file that can be read .no file of at most 64 MB"):
+        batch.read_pairs(folder / "pairs.csv")
+
+
+def test_table_and_page_of_a_batch_replace_nothing_else(folder):
+    batch.write_table(folder / "results.csv", [])
+    batch.write_index(folder / "index.html", [])
+    batch.check_reports(folder, None)
+    for name, text in (("results.csv", "content,style,note\n"), ("index.html", "<h1>my home page</h1>")):
+        ours = (folder / name).read_bytes()
+        (folder / name).write_text(text)
+        with pytest.raises(OutputError, match=f"{name}: exists, and is not from a batch; rename it"):
+            batch.check_reports(folder, None)
+        batch.check_reports(folder, None, overwrite=True)
+        (folder / name).write_bytes(ours)
+    with pytest.raises(OutputError, match=r"results\.csv: is read and would be replaced"):
+        batch.check_reports(folder, None, pairs=folder / "results.csv", overwrite=True)
+    (folder / "index.html").unlink()
+    (folder / "index.html").mkdir()
+    with pytest.raises(OutputError, match=r"index\.html: is a folder"):
+        batch.check_reports(folder, None, overwrite=True)
+
+
+def test_long_names_do_not_collide(folder):
+    contents = [(folder / f"{'a' * 250}.png", Path())]
+    jobs = batch.plan_jobs(contents, [Style(f"{name}.png") for name in ("x", "y", "x")], folder)
+    assert len({job.output for job in jobs}) == 3
+    assert max(len(job.output.name) for job in jobs) == 255
 
 
 def jobs_of(folder, count=4):
@@ -161,6 +195,19 @@ def test_a_full_disk_ends_the_batch(tmp_path):
     found = []
     with pytest.raises(OutputError, match="no space left"):
         found.extend(batch.run(jobs_of(tmp_path), lambda job, read: None, write=write))
+
+
+def test_what_is_made_while_the_last_one_cannot_be_written_is_written(tmp_path):
+    written = []
+
+    def write(job, made):
+        if job.content.stem == "0":
+            raise OutputError("cannot be written")
+        written.append(job.content.stem)
+
+    with pytest.raises(OutputError):
+        list(batch.run(jobs_of(tmp_path), lambda job, read: job, write=write))
+    assert written == ["1"]
 
 
 def test_the_next_picture_is_read_and_the_last_one_written_meanwhile(tmp_path):

@@ -65,6 +65,43 @@ def test_a_batch_goes_on_where_it_was_stopped(night, tmp_path, capsys, monkeypat
     assert not list((tmp_path / "out").glob("*unfinished*"))
 
 
+def test_a_file_that_appears_during_the_run_is_left_alone(night, tmp_path, capsys, monkeypatch):
+    stylize, theirs = api.stylize, tmp_path / "out" / "a.x.png"
+
+    def disturbed(*given, **options):
+        theirs.write_bytes(b"precious")
+        return stylize(*given, **options)
+
+    monkeypatch.setattr(api, "stylize", disturbed)
+    assert_one_line(capsys, cli.main([*night, "-q"]), 4, "a.x.png: has appeared meanwhile and was left alone; saved as")
+    assert theirs.read_bytes() == b"precious"
+    assert images.read(tmp_path / "out" / "a.x-2.png").image.std() > 0.0
+
+
+def test_a_result_is_written_through_a_link(night, tmp_path):
+    (tmp_path / "out").mkdir()
+    target, link = tmp_path / "target.png", tmp_path / "out" / "a.x.png"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    assert cli.main([*night, "-q", "--overwrite"]) == 0
+    assert link.is_symlink()
+    assert images.read(target).image.std() > 0.0
+
+
+@pytest.mark.parametrize("fast", [(), ("--fast", "--size", "40")])
+def test_results_that_could_not_be_written_are_found_before_the_first(fast, night, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tfstyle.cli.batch.quiet_tensorflow", None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trip").write_text("no folder")
+    assert_one_line(capsys, cli.main([*night, *fast]), 4, "trip: is no folder, but results would be in it")
+    (tmp_path / "out" / "trip").unlink()
+    (tmp_path / "out" / "a.x.png").mkdir()
+    assert_one_line(capsys, cli.main([*night, *fast, "--overwrite"]), 4, "a.x.png: is a folder")
+    (tmp_path / "out" / "a.x.png").rmdir()
+    (tmp_path / "out" / "index.html").write_text("<h1>my home page</h1>")
+    assert_one_line(capsys, cli.main([*night, *fast]), 4, "index.html: exists, and is not from a batch")
+
+
 @pytest.mark.parametrize("fast", [(), ("--fast", "--size", "40")])
 def test_what_fails_is_named_and_the_exit_code_is_8(fast, night, tmp_path, capsys):
     damaged = tmp_path / "photos" / "c.png"

@@ -98,6 +98,14 @@ def test_masks_share_what_they_select_twice_and_the_rest_is_for_the_others():
     assert masks.unite(masks.read_masks([Style("a"), Style("b")], (40, 60), feather=0.1)) is None
 
 
+@pytest.mark.parametrize("size", [(64, 43), (107, 160)])
+def test_nowhere_is_less_than_nothing_selected(size):
+    protected = np.ones((*size, 1), np.float32)
+    (style,) = masks.read_masks([Style("x.jpg", mask="left")], size, protect=protected, feather=0.01)
+    assert float(tf.reduce_min(style.mask)) >= 0.0
+    assert float(tf.reduce_max(style.mask)) < 1e-6
+
+
 def test_a_feather_is_a_fraction_of_the_long_side():
     (style,) = masks.read_masks([Style("a", mask=half())], (40, 60), feather=0.05)
     row = np.asarray(style.mask)[0, 20, :, 0]

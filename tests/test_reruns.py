@@ -57,9 +57,7 @@ def test_the_pictures_are_looked_for_or_given(made, pair, tmp_path, monkeypatch)
     moved = tmp_path / "moved"
     moved.mkdir()
     shutil.copy(made, moved)
-    with pytest.raises(
-        InputError, match=r"the content of .*out.png was photo.jpg, which is not .*moved.photo.jpg; give"
-    ):
+    with pytest.raises(InputError, match=r"the content of .*out.png was photo.jpg, which is not beside it; give"):
         rerun(moved / "out.png")
     assert rerun(moved / "out.png", content=pair[0], style=pair[1]).same
     with pytest.raises(InputError, match=r"painting.png: is not the content of .*, or has changed since"):
@@ -81,7 +79,7 @@ def changed(path, **values):
 
 
 def test_a_record_that_was_changed_is_refused_in_one_line(made):
-    recipe = records.read(made)["recipe"]
+    recipe, inputs, options = (records.read(made)[part] for part in ("recipe", "inputs", "options"))
     for values, error, message in (
         ({"inputs": {}}, InputError, "record is incomplete"),
         ({"inputs": {"content": 3, "style": 3}}, InputError, "record is incomplete"),
@@ -89,6 +87,19 @@ def test_a_record_that_was_changed_is_refused_in_one_line(made):
         ({"recipe": recipe | {"optimizer": {"class": "os.system"}}}, UsageError, "optimizer or terms of your own"),
         ({"recipe": recipe | {"loss": recipe["loss"] | {"statistic": "os.system"}}}, UsageError, "statistic"),
         ({"options": {}}, InputError, "record is incomplete"),
+        ({"options": options | {"feather": "x"}}, UsageError, "`feather` should be 0 to 0.5, not 'x'"),
+        ({"options": options | {"protect": "/etc/passwd"}}, InputError, "as protect that is not among its inputs"),
+        (
+            {"options": options | {"styles": [{"mask": "/etc/passwd"}]}},
+            InputError,
+            "as mask that is not among its inputs",
+        ),
+        ({"inputs": inputs | {"content": {"name": "x" * 5000, "sha256": ""}}}, InputError, "which is not beside it"),
+        (
+            {"recipe": recipe | {"start": recipe["start"] | {"init": "/etc/passwd.png"}}},
+            InputError,
+            "as init that is not among its inputs",
+        ),
         ({"recipe": recipe | {"pyramid": recipe["pyramid"] | {"size": -3}}}, UsageError, "size"),
     ):
         with pytest.raises(error, match=message) as caught:
@@ -106,6 +117,11 @@ def test_another_version_of_the_pixels_is_told(made, tmp_path, capsys):
     assert cli.main(["rerun", str(made), "--json"]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (last["event"], last["same"], last["output"]) == ("result", True, str(tmp_path / "out.rerun-2.png"))
+
+
+def test_more_paintings_than_the_record_has_are_refused(made, pair, capsys):
+    assert cli.main(["rerun", str(made), str(pair[0]), str(pair[1]), str(pair[1])]) == 2
+    assert "its record has no style 2; give as many style images as it has." in capsys.readouterr().err
 
 
 def test_one_picture_alone_is_refused(made, capsys):

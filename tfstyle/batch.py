@@ -28,6 +28,8 @@ THUMBNAIL = 200
 """Long side in pixels of the pictures in the index."""
 
 _COLUMNS = ("content", "style", "output", "status", "seconds", "message")
+_HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>tfstyle</title>'
+_LONGEST_TABLE = 1 << 26
 
 
 class Job(NamedTuple):
@@ -101,14 +103,20 @@ def read_pairs(path: Path) -> list[tuple[Path, Style]]:
         InputError: if the file cannot be read, lacks a column, or names a missing picture.
     """
     try:
+        if not path.is_file() or path.stat().st_size > _LONGEST_TABLE:  # A pipe would never end.
+            raise OSError(f"no file of at most {_LONGEST_TABLE >> 20} MB")
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or []
     except (OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{path}: is no CSV file that can be read ({error}).") from None
+    if not {"content", "style"} <= set(columns):
+        named = ", ".join(map(repr, columns)) or "none"
+        raise InputError(f"{path}: its first line should name the columns content and style, not {named[:80]}.")
     pairs = []
     for number, row in enumerate(rows, 2):
         if not row.get("content") or not row.get("style"):
-            raise InputError(f"{path}: line {number} has no content or no style; name both columns in the first line.")
+            raise InputError(f"{path}: line {number} has no content or no style.")
         style = parse_style(str(row["style"]))
         beside = {
             name: path.parent / given
@@ -155,14 +163,12 @@ def _name_jobs(triples: list[tuple[Path, Path, Style | None]], folder: Path, suf
     paintings = [Path(style.picture) if style else model for *_, style in triples]
     stems = [f"{path.stem}.{painting.stem}" for (path, *_), painting in zip(triples, paintings, strict=True)]
     short = Counter((inside, stem) for (_, inside, _), stem in zip(triples, stems, strict=True))
-    taken: Counter[Path] = Counter()
+    taken: set[Path] = set()
     jobs = []
     for (path, inside, style), painting, stem in zip(triples, paintings, stems, strict=True):
         name = stem if short[inside, stem] == 1 else f"{path.name}.{painting.name}"
-        output = folder / inside / files.shorten_name(name, suffix)
-        taken[output] += 1
-        if taken[output] > 1:
-            output = output.with_name(files.shorten_name(f"{name}-{taken[output]}", suffix))
+        output = next(path for path in files.number_names(folder / inside / f"{name}{suffix}") if path not in taken)
+        taken.add(output)
         jobs.append(Job(path, style, output))
     return jobs
 
@@ -224,13 +230,13 @@ def run(
                 made = make(job, current.result() if current else None)
             except BaseException as error:
                 failure = error
-            if last is not None:
-                yield _finished(*last)
-                last = None
             seconds = time.perf_counter() - began
+            before, last = last, (job, writer.submit(write, job, made), seconds) if failure is None else None
+            if before is not None:  # Only now: what follows may end the batch, and what is made is to be written.
+                yield _finished(*before)
             if failure is None:
-                last = (job, writer.submit(write, job, made), seconds)
-            elif isinstance(failure, TfstyleError) and not isinstance(failure, OutputError):
+                continue
+            if isinstance(failure, TfstyleError) and not isinstance(failure, OutputError):
                 yield Outcome(job, "failed", seconds, str(failure))
             else:
                 raise failure
@@ -267,6 +273,31 @@ def report_path(folder: Path, name: str, shard: str | None) -> Path:
     return path if shard is None else path.with_stem(f"{path.stem}-{shard.replace('/', '-of-')}")
 
 
+def check_reports(folder: Path, shard: str | None, *, pairs: Path | None = None, overwrite: bool = False) -> None:
+    """Checks that table and page of a batch replace nothing but those of an earlier one.
+
+    Args:
+        folder, shard: as for `report_path`.
+        pairs: the file of the pairs.
+        overwrite: whether other files may be replaced.
+
+    Raises:
+        OutputError: if one would replace the file of the pairs, another file, or what is no file.
+    """
+    for name, begin in ((TABLE, ",".join(_COLUMNS)), (INDEX, _HEAD)):
+        path = report_path(folder, name, shard)
+        if not os.path.lexists(path):
+            continue
+        files.check_file(path, (path.suffix,), overwrite=True)
+        if pairs is not None and path.exists() and path.samefile(pairs):
+            raise OutputError(f"{path}: is read and would be replaced; choose another folder for the results.")
+        if not overwrite and path.exists():
+            with path.open("rb") as file:
+                own = file.read(len(begin)) == begin.encode()
+            if not own:
+                raise OutputError(f"{path}: exists, and is not from a batch; rename it, or use --overwrite.")
+
+
 def write_index(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Writes a page with a thumbnail of each result, which opens from disk, and replaces that of an earlier run."""
     figures = []
@@ -289,7 +320,7 @@ def write_index(path: Path, outcomes: Sequence[Outcome]) -> None:
         caption = "<br>".join([name, *([html.escape(note)] if note else [])])
         figures.append(f"<figure>{picture}<figcaption>{caption}</figcaption></figure>")
     style = "body{font:14px sans-serif}figure{display:inline-block;width:220px;margin:8px;vertical-align:top}"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>tfstyle</title><style>{style}</style>'
+    head = f"{_HEAD}<style>{style}</style>"
     files.save_result(path, "\n".join([head, *figures, "</html>"]).encode(errors="surrogateescape"), overwrite=True)
 
 

@@ -262,6 +262,8 @@ def _check_same(path: Path, facts: Mapping[str, Any], fixed: Mapping[str, Any]) 
         part, _, field = name.rpartition(".")
         if part == "pictures":
             raise UsageError(f"{path}: was made with another {field} image; resume with the same pictures and size.")
+        if field in ("drawn_regions", "styles"):
+            raise UsageError(f"{path}: was made with other masks or weights of the style images; resume with those.")
         found, given = reprlib.repr(was), reprlib.repr(value)
         raise UsageError(f"{path}: was made with {field} {found}, not {given}; resume with {field} {found}.")
 

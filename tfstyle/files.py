@@ -100,6 +100,31 @@ def make_folder(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def make_folders(folder: Path) -> None:
+    """Makes a folder and those above it, where they are missing.
+
+    Raises:
+        OutputError: if one cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+
+
+def check_folders(folder: Path) -> None:
+    """Checks that a folder is there, or could be made with those above it.
+
+    Raises:
+        OutputError: if something else is in its place or in that of one above it, or it is not writable.
+    """
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not os.path.isdir(there):
+        raise OutputError(f"{there}: is no folder, but results would be in it; choose another folder.")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there}: the folder is not writable; choose another.")
+
+
 def make_free_folder(folder: Path) -> Path:
     """Makes a folder under the first free name of FOLDER, FOLDER-2, FOLDER-3, ….
 

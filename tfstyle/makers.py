@@ -6,6 +6,7 @@ and returns the functions that do it there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfstyle import batch, files, images, records
+from tfstyle.errors import OutputError
 from tfstyle.pictures.decoding import Picture
-from tfstyle.recipes.parts import STARTS
+from tfstyle.recipes.parts import BUILT_IN, STARTS
 from tfstyle.recipes.recipe import Recipe, replace
 
 UNFINISHED = ".unfinished"
@@ -44,7 +46,7 @@ class RecipeWork:
     Attributes:
         recipe: the recipe.
         overrides: fields that `api.stylize` replaces.
-        memory, background, quality: as for `api.stylize`.
+        memory, background, quality, overwrite: as for `api.stylize`.
     """
 
     recipe: Recipe
@@ -52,11 +54,12 @@ class RecipeWork:
     memory: str | None = None
     background: str = "white"
     quality: int = 95
+    overwrite: bool = False
 
     def files(self) -> dict[str, str]:
         """Returns the files that every picture needs, by the fields of the recipe that name them."""
         named = {"weights": self.recipe.network.weights, "init": self.recipe.start.init}
-        words = {"embedded", "imagenet", *STARTS}
+        words = {*BUILT_IN, *STARTS}
         return {name: path for name, path in named.items() if path not in words}
 
     def moved(self, places: Mapping[str, str]) -> RecipeWork:
@@ -74,8 +77,9 @@ class RecipeWork:
             return dataclasses.replace(picture, source=records.identify(job.content))  # As in that of a single run.
 
         def make(job: batch.Job, content: Picture) -> None:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = job.output.with_name(files.shorten_name(f"{job.output.stem}{UNFINISHED}", job.output.suffix))
+            files.make_folders(job.output.parent)
+            name = files.shorten_name(job.output.stem, f"{UNFINISHED}{job.output.suffix}")
+            unfinished = job.output.with_name(name)  # Of this batch, or of one that broke off.
             api.stylize(
                 content,
                 job.style,
@@ -87,7 +91,8 @@ class RecipeWork:
                 overwrite=True,
                 **self.overrides,
             )
-            os.replace(unfinished, job.output)
+            files.save_result(job.output, unfinished.read_bytes(), overwrite=self.overwrite)
+            unfinished.unlink()
 
         return Maker(read, make, lambda job, made: None)
 
@@ -137,7 +142,8 @@ class FastWork:
             return one_pass.stylize_fast(content, styles, model=network, **self.options)
 
         def write(job: batch.Job, image: Any) -> None:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OutputError):  # The picture is then written elsewhere.
+                files.make_folders(job.output.parent)
             images.write_result(image, job.output, quality=self.quality, overwrite=self.overwrite)
 
         return Maker(read, make, write)

@@ -132,7 +132,8 @@ def unprotected(protect: Any, size: tuple[int, int], *, feather: float) -> tf.Te
 
 
 def _read_soft(source: Any, size: tuple[int, int], feather: float, **areas: Any) -> tf.Tensor:
-    return blur(read_mask(source, size, **areas), sigma=max(feather * max(size), 1e-3))
+    soft = blur(read_mask(source, size, **areas), sigma=max(feather * max(size), 1e-3))
+    return tf.clip_by_value(soft, 0.0, 1.0)  # By rounding it may be above 1, and what it leaves below 0.
 
 
 def unite(styles: Sequence[Style]) -> Drawn | None:

@@ -12,10 +12,11 @@ import numpy as np
 from tfstyle import api, images, records
 from tfstyle.callbacks import Callback
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, TfstyleError
+from tfstyle.errors import InputError, TfstyleError, UsageError
 from tfstyle.pictures import encoding
-from tfstyle.recipes.recipe import recipe_from_record
-from tfstyle.styles import Style, as_styles, name_pictures, name_styles
+from tfstyle.recipes.parts import BUILT_IN, STARTS
+from tfstyle.recipes.recipe import Recipe, recipe_from_record
+from tfstyle.styles import RAMPS, Style, as_styles, name_pictures, name_styles
 
 
 class Rerun(NamedTuple):
@@ -62,6 +63,8 @@ def rerun(
     record = records.read(path)
     try:
         given = {} if style is None else name_pictures(as_styles(style))
+        if unknown := given.keys() - record["inputs"]:
+            raise UsageError(f"{path}: its record has no {sorted(unknown)[0]}; give as many style images as it has.")
         arguments = _arguments(record, path, {"content": content, **given})
         step, pixels = record["step"], record["pixels"]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -82,6 +85,7 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
             described[part] = {**described[part], name: str(inputs[name])}
     recipe = recipe_from_record(described)
     parts = record["options"].get("styles", [{}])
+    _check_words(path, recipe, record["options"], parts, inputs)
     return {
         "content": inputs["content"],
         "style": [
@@ -99,6 +103,25 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
     }
 
 
+def _check_words(
+    path: Path,
+    recipe: Recipe,
+    options: Mapping[str, Any],
+    parts: Iterable[Mapping[str, Any]],
+    inputs: Mapping[str, Path],
+) -> None:
+    """Raises `InputError` if a record from elsewhere names files that are not among its inputs, with their hashes."""
+    given = [
+        ("init", recipe.start.init, STARTS),
+        ("weights", recipe.network.weights, BUILT_IN),
+        ("protect", options.get("protect"), (None, "faces", *RAMPS)),
+        *((name, part.get(name), (None, *RAMPS)) for part in parts for name in ("mask", "style_mask")),
+    ]
+    for name, value, words in given:
+        if name not in inputs and value not in words:
+            raise InputError(f"{path}: its record names a file as {name} that is not among its inputs.")
+
+
 def _find(path: Path, kind: str, file: Mapping[str, str], given: Any) -> Path:
     """Returns the path of a file that a record names.
 
@@ -109,9 +132,11 @@ def _find(path: Path, kind: str, file: Mapping[str, str], given: Any) -> Path:
     if given is None and not name:
         raise InputError(f"{what} was not read from a file; save it and give its path.")
     named = [Path(given)] if given is not None else [folder / name for folder in (path.parent, Path(), images.SAMPLES)]
-    there = [candidate for candidate in named if candidate.is_file()]
+    there = [candidate for candidate in named if os.path.isfile(candidate)]
+    if not there and given is None:
+        raise InputError(f"{what} was {name[:80]}, which is not beside it; give CONTENT and STYLE.")
     if not there:
-        raise InputError(f"{what} was {name or 'no file'}, which is not {named[0]}; give CONTENT and STYLE.")
+        raise InputError(f"{given}: no such file; it should be {what}.")
     for candidate in there:
         if records.fingerprint(candidate) == file["sha256"]:
             return candidate

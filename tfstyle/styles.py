@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -145,10 +146,10 @@ def check_one_pass(styles: Sequence[Style]) -> None:
         raise UsageError("one pass has no loss: leave out `layers` and `style_mask` of a style image.")
 
 
-def check_feather(feather: float) -> None:
+def check_feather(feather: Any) -> None:
     """Raises UsageError if masks cannot be blurred by a fraction of the long side."""
-    if not 0.0 <= feather <= 0.5:
-        raise UsageError(f"`feather` should be 0 to 0.5, not {feather:g}.")
+    if not isinstance(feather, (int, float)) or not 0.0 <= feather <= 0.5:
+        raise UsageError(f"`feather` should be 0 to 0.5, not {reprlib.repr(feather)}.")
 
 
 def divide_weight(styles: Sequence[Style], layer: str | None = None) -> list[float]:

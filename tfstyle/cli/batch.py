@@ -102,11 +102,18 @@ def _check(options: argparse.Namespace, recipe: Recipe, jobs: Sequence[Job], *, 
             decoding.probe(Path(path), long_side=1)
     if options.ray is not None:
         driver.check(options.ray)
+    folder = Path(options.output)
+    pairs = None if options.pairs is None else Path(options.pairs)
+    batch.check_reports(folder, options.shard, pairs=pairs, overwrite=options.overwrite)
     there = [job.output for job in jobs if job.output.exists()]
     if there and not (options.skip_existing or options.overwrite):
         raise OutputError(
             f"{there[0]}: exists, and {len(there) - 1} more; use --skip-existing to go on, or --overwrite."
         )
+    for within in {job.output.parent: None for job in jobs}:
+        files.check_folders(within)
+    for path in there if options.overwrite and not options.skip_existing else ():
+        files.check_file(path, (path.suffix,), overwrite=True)
 
 
 def _describe_work(options: argparse.Namespace, recipe: Recipe, overrides: Any) -> RecipeWork | FastWork:
@@ -118,6 +125,7 @@ def _describe_work(options: argparse.Namespace, recipe: Recipe, overrides: Any) 
             memory=options.memory,
             background=options.background,
             quality=options.quality,
+            overwrite=options.overwrite,
         )
     chosen = {name: getattr(options, name) for name in _FAST_FIELDS if name in vars(options)}
     return FastWork(

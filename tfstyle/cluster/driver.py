@@ -18,7 +18,7 @@ from tfstyle.batch import Outcome
 from tfstyle.cluster import engine
 from tfstyle.cluster.painter import Delivery
 from tfstyle.cluster.queue import PATIENCE, Note
-from tfstyle.errors import SetupError, UsageError, WorkerError
+from tfstyle.errors import OutputError, SetupError, UsageError, WorkerError
 from tfstyle.makers import FastWork, RecipeWork
 
 CONNECT = 15.0
@@ -100,7 +100,8 @@ def _write(job: batch.Job, delivery: Delivery, *, overwrite: bool) -> Outcome:
     for level, line in delivery.notes:
         _log.log(level, "%s", line)
     for name, data in delivery.files.items():
-        job.output.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OutputError):  # It is then written elsewhere.
+            files.make_folders(job.output.parent)
         path = job.output.with_name(name)
         files.save_result(path, data, overwrite=overwrite or path != job.output)
     return Outcome(job, "failed" if delivery.failure else "done", delivery.seconds, delivery.failure)

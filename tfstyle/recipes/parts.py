@@ -13,6 +13,9 @@ from pathlib import PurePath
 from tfstyle.errors import UsageError, unknown_name
 from tfstyle.fields import LARGEST_SEED, CheckedFields, check_fields, field, option
 
+BUILT_IN = ("embedded", "imagenet")
+"""Weights that are no file of yours."""
+
 STARTS = ("content", "noise", "adain")
 """Names of start images; any other value is the path of a picture."""
 
