@@ -51,10 +51,20 @@ def test_the_token_comes_as_a_header_in_the_address_or_as_a_cookie(client):
     cookie = redirected.headers["set-cookie"]
     assert "tfstyle_token=secret" in cookie
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert client.get("/v1").status_code == 200
     client.cookies.clear()
     assert client.get("/v1").status_code == 401
+
+
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "flag", "a@b=1", "u=Zo\xeb Smith", "other=hello world"])
+def test_the_token_is_found_among_cookies_of_others(client, other):
+    cookies = f"{other}; tfstyle_token=secret; x=1".encode("latin-1")
+    assert client.get("/v1", headers={"cookie": cookies}).status_code == 200
+
+
+def test_a_token_that_no_cookie_holds_is_no_error(client):
+    assert client.get("/?token=%E6%97%A5&token=secret").status_code in (200, 303, 401)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "]"])

@@ -89,7 +89,7 @@ def test_jobs_are_made_one_after_another_in_their_order(queue, work):
 def test_a_listener_hears_every_change_and_sees_the_image(queue, work):
     heard = []
     job = add(queue)
-    with job.listen(lambda: heard.append((job.state, job.facts.get("step"), job.previews))):
+    with job.listen(lambda: heard.append((job.state, job.facts.get("step")))):
         for index in range(1, 5):
             work.go(1)
             wait_for(lambda index=index: job.facts.get("step") == index)
@@ -174,6 +174,26 @@ def test_a_job_that_is_deleted_leaves_nothing(queue, work, tmp_path):
     work.go(1)
     wait_for(lambda: not list(tmp_path.iterdir()))
     assert queue.ended == []
+
+
+def test_what_was_deleted_while_it_ran_does_not_come_back(queue, work, tmp_path):
+    job = add(queue)
+    wait_for(lambda: job.state == jobs.RUNNING)
+    queue.remove(job)
+    assert job.folder.exists()
+    assert Queue(tmp_path).jobs == {}  # As if this server had been killed.
+
+
+def test_a_stopped_job_goes_on_once_and_a_deleted_one_never(queue, work):
+    running, job = add(queue), add(queue)
+    wait_for(lambda: running.state == jobs.RUNNING)
+    queue.stop(job, "you stopped it")
+    assert [queue.resume(job), queue.resume(job)] == [True, False]
+    assert queue.length == 1
+    queue.stop(job, "you stopped it")
+    queue.remove(job)
+    assert not queue.resume(job)
+    assert queue.length == 0
 
 
 def test_a_later_server_finds_what_was_done_and_offers_the_rest(work, tmp_path, caplog):

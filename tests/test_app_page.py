@@ -211,6 +211,24 @@ def test_a_closed_page_frees_the_machine_and_finds_its_run_again(visit, server):
     see(again, "you stopped it")
 
 
+def test_a_run_goes_on_while_another_picture_is_looked_at(visit):
+    page = visit()
+    choose(page)
+    paint(page)
+    see(page, "Done")
+    page.get_by_text("Best", exact=True).click()
+    page.select_option("#size", "384")
+    paint(page)
+    see(page, "Step ")
+    page.locator("#gallery li button").last.click()
+    see(page, "Done")
+    time.sleep(6)
+    page.locator("#gallery li button").first.click()
+    see(page, "Step ")
+    page.get_by_role("button", name="Stop").click()
+    see(page, "you stopped it")
+
+
 def test_a_server_that_begins_again_offers_the_unfinished_run(browser, tmp_path):
     context = browser.new_context()
     page = context.new_page()

@@ -118,6 +118,8 @@ def test_files_of_one_name_are_told_apart(client, uploads):
         ({"weights": ["-1"]}, "", "weight should be"),
         ({"mask_names": ["left", "right"]}, "", "1 paintings have 2 masks"),
         ({"weights": ["nan"]}, "", "weight should be"),
+        ({"weights": ["1e300"]}, "", "weight should be"),
+        ({"style_weight": "1e300"}, "", "style_weight: input should be less than or equal to 1000000"),
         ({"colr": "content"}, "", "colr: extra inputs are not permitted"),
         ({"init": "/etc/passwd"}, "", "init: extra inputs are not permitted"),
         ({"weights_file": "x"}, "", "weights_file: extra"),

@@ -79,6 +79,18 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_picture(folder, small_recipe
     assert (folder / TASK.result).read_bytes() == whole
 
 
+def test_the_names_of_result_and_record_are_no_longer_than_a_file_system_allows():
+    name = tasks.clean_name("夜" * 83 + ".png", "photo")
+    task = Task(content=name, paintings=tuple(Painting(picture=f"{number}{name}") for number in range(5)))
+    assert len(f"{task.result.removesuffix('.png')}.json".encode()) <= 255
+    assert task.result not in (name, *(painting.picture for painting in task.paintings))
+
+
+def test_the_command_holds_the_whole_weight():
+    words = [Painting(picture="p.png", weight=weight).as_word() for weight in (0.123456789, 2.0, 1.0)]
+    assert words == ["p.png:weight=0.123456789", "p.png:weight=2", "p.png"]
+
+
 def test_the_command_names_what_differs_from_the_usual():
     task = Task(content="a b.jpg", paintings=(Painting(picture="p.png"),), recipe="draft", fields={"style_scale": 2.0})
     assert task.command() == "tfstyle stylize 'a b.jpg' p.png --recipe draft --style-scale 2.0"
@@ -135,6 +147,8 @@ def test_what_cannot_be_made_is_refused_before_it_begins(changes, error, message
         ("\x00\n\x1b[31m.png", "31m.png"),
         ("夜.png", "夜.png"),
         ("x" * 500 + ".jpeg", "x" * 100 + ".jpeg"),
+        ("夜" * 83 + "ab.png", "夜" * 33 + ".png"),
+        ("夜" * 50, "夜" * 33),
         ("a.png/", "photo"),
     ],
 )

@@ -8,11 +8,11 @@ import hmac
 import json
 import time
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 
 TOKEN_COOKIE = "tfstyle_token"
 """The cookie that holds the token in a browser."""
@@ -104,12 +104,7 @@ class Guard:
         """Returns whether a request holds the token."""
         given = [headers.get("authorization", "").removeprefix("Bearer ")]
         given += parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        cookies = SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except CookieError:
-            cookies.clear()
-        given += [cookies[TOKEN_COOKIE].value] if TOKEN_COOKIE in cookies else []
+        given.append(cookie_parser(headers.get("cookie", "")).get(TOKEN_COOKIE, ""))
         return any(hmac.compare_digest(word.encode(), self._token.encode()) for word in given)
 
     async def _drain(self, receive: Any) -> None:

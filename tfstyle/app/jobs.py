@@ -62,7 +62,6 @@ class Job:
         facts: step, steps, level, levels, width, height, seconds and loss, once it has begun.
         curve: a row [step, level, loss] for each step.
         preview: a JPEG of the image so far.
-        previews: how many there have been.
         stopping: why the run is to end after this step; "" if it is not.
         unwatched_since: when the last listener left, on the monotonic clock; None while there is one.
         listeners: called, in any thread, after each change.
@@ -80,7 +79,6 @@ class Job:
     facts: dict[str, Any] = field(default_factory=dict)
     curve: list[tuple[int, int, float]] = field(default_factory=list)
     preview: bytes = b""
-    previews: int = 0
     stopping: str = ""
     unwatched_since: float | None = None
     listeners: set[Callable[[], Any]] = field(default_factory=set)
@@ -133,12 +131,12 @@ class Job:
         curve = [(int(step), int(level), float(loss)) for step, level, loss in kept["curve"]]
         job = cls(**{**kept, "task": Task.from_record(kept["task"]), "folder": folder, "curve": curve})
         if (folder / PREVIEW).is_file():
-            job.preview, job.previews = (folder / PREVIEW).read_bytes(), 1
+            job.preview = (folder / PREVIEW).read_bytes()
         return job
 
 
 _UPLOADING = "uploading"
-"""State of a folder that is no job yet."""
+"""State of a folder that is no job yet, or no longer."""
 
 _KEPT = ("key", "visitor", "attended", "created", "state", "message", "progress", "facts", "curve")
 
@@ -218,15 +216,26 @@ class Queue:
     def add(self, job: Job) -> None:
         """Puts a job at the end of the queue."""
         with self._changed:
-            if job.key not in self.jobs:
-                job.created = time.time()  # In the order of the queue.
-            job.state, job.message, job.stopping = QUEUED, "", ""
-            job.unwatched_since = None if job.listeners else time.monotonic() + _SECONDS_TO_BEGIN
+            job.created = time.time()  # In the order of the queue.
             self.jobs[job.key] = job
-            self._waiting.append(job)
-            job.save()
-            self._changed.notify_all()
+            self._append(job)
         job.tell()
+
+    def resume(self, job: Job) -> bool:
+        """Puts a stopped job at the end of the queue again; returns whether it could go on."""
+        with self._changed:
+            if self.jobs.get(job.key) is not job or not job.can_go_on:
+                return False
+            self._append(job)
+        job.tell()
+        return True
+
+    def _append(self, job: Job) -> None:
+        job.state, job.message, job.stopping = QUEUED, "", ""
+        job.unwatched_since = None if job.listeners else time.monotonic() + _SECONDS_TO_BEGIN
+        self._waiting.append(job)
+        job.save()
+        self._changed.notify_all()
 
     def place(self, job: Job) -> int:
         """Returns how many jobs come before a waiting one, with the one that runs; 0 for one that does not wait."""
@@ -264,8 +273,11 @@ class Queue:
         with self._changed:
             self.jobs.pop(job.key, None)
             running = job is self._running
-        if not running:  # Else the thread deletes them.
+        if not running:
             shutil.rmtree(job.folder, ignore_errors=True)
+            return
+        with contextlib.suppress(OSError):  # The thread deletes them; a server that is killed before, when it starts.
+            (job.folder / STATE).write_text(json.dumps({"state": _UPLOADING}), encoding="utf-8")
 
     def _tell_waiting(self) -> None:
         for job in self._waiting:
@@ -368,7 +380,6 @@ class Observer:
 def show(job: Job, image: Any) -> None:
     """Makes an image the preview of a job."""
     job.preview = encode_small(image, PREVIEW_SIDE)
-    job.previews += 1
 
 
 def encode_small(image: Any, long_side: int) -> bytes:

@@ -103,8 +103,10 @@ router = APIRouter(responses={code: {"model": Problem} for code in (400, 401, 40
 @router.get("/", include_in_schema=False)
 def send_page(request: Request, visitor: Visitor = "") -> Response:
     """Sends the page; a token in its address becomes a cookie."""
-    options: dict[str, Any] = {"httponly": True, "samesite": "strict", "max_age": _YEAR}
-    if token := request.query_params.get("token", ""):
+    # Not "strict": a browser that follows a link from elsewhere would come without its cookies, as a new visitor.
+    options: dict[str, Any] = {"httponly": True, "samesite": "lax", "max_age": _YEAR}
+    token = request.query_params.get("token", "")
+    if token and token.isascii() and token.isprintable():
         redirected = RedirectResponse("/", 303)
         redirected.set_cookie(TOKEN_COOKIE, token, **options)
         return redirected
@@ -225,9 +227,8 @@ def stop_job(job: Known, service: Serving) -> JobState:
 @router.post("/v1/jobs/{key}/resume", summary="Lets a stopped job go on, after those that wait")
 def resume_job(job: Known, service: Serving) -> JobState:
     """Puts a stopped job into the queue again."""
-    if not job.can_go_on:
+    if not service.queue.resume(job):
         raise HTTPException(409, f"a picture that is {job.state} cannot go on; only a stopped run can.")
-    service.queue.add(job)
     return JobState(**describe(job, service.queue))
 
 

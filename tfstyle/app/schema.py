@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import Any, Literal
 
 from fastapi import UploadFile
@@ -129,6 +130,6 @@ def describe(job: Job, queue: Queue) -> dict[str, Any]:
         "name": job.task.result,
         "command": job.task.command(),
         "can_go_on": job.can_go_on,
-        "preview": f"{address}/preview?v={job.previews}" if job.preview else None,
+        "preview": f"{address}/preview?v={zlib.crc32(job.preview):x}" if job.preview else None,
         "result": f"{address}/result" if job.result else None,
     }

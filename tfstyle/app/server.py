@@ -177,5 +177,6 @@ def serve(
     hosts = {host, *_LOOPBACK} if is_loopback(host) else ()
     guarded = Guard(app, hosts=hosts, token=token, largest=limits.upload)
     config = uvicorn.Config(guarded, log_level="warning", access_log=False, timeout_keep_alive=10, lifespan="on")
+    config.timeout_graceful_shutdown = 5  # A client that does not read would keep the server.
     server = _Server(config, queue, abort)
     server.run(sockets=[listener])

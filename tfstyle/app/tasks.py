@@ -6,6 +6,7 @@ Files have names within the job's folder. Only `make` loads TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Painting:
 
     def as_word(self) -> str:
         """Returns the word of the command line."""
-        facts = ([f"weight={self.weight:g}"] if self.weight != 1.0 else []) + (
+        facts = ([f"weight={repr(self.weight).removesuffix('.0')}"] if self.weight != 1.0 else []) + (
             [f"mask={self.mask}"] if self.mask else []
         )
         return f"{self.picture}:{','.join(facts)}" if facts else self.picture
@@ -91,7 +92,8 @@ class Task:
     def result(self) -> str:
         """Name of the result's file."""
         names = "+".join(Path(painting.picture).stem for painting in self.paintings) or self.model or "fast"
-        return files.shorten_name(f"{Path(self.content).stem}.{names}", ".png")
+        stem = f"{Path(self.content).stem}.{names}"
+        return files.shorten_name(stem, ".json").removesuffix(".json") + ".png"  # The record has the same stem.
 
     @property
     def side(self) -> int:
@@ -207,6 +209,10 @@ class Task:
         return cls(**{**record, "paintings": paintings})
 
 
+_LONGEST_STEM = 100
+"""Longest name of an uploaded file without its suffix, in bytes; results are named by two of them or more."""
+
+
 def clean_name(name: str | None, default: str) -> str:
     """Returns the name of an uploaded file as one that is safe in a folder and on a command line.
 
@@ -219,7 +225,8 @@ def clean_name(name: str | None, default: str) -> str:
     stem, dot, suffix = kept.rpartition(".")
     if not any(letter.isalnum() for letter in kept):
         return default
-    return files.shorten_name(stem[:100], f".{suffix[:10].lower()}") if dot else kept[:100]
+    short = os.fsencode(stem if dot else kept)[:_LONGEST_STEM].decode(errors="ignore")
+    return f"{short}.{suffix[:10].lower()}" if dot else short
 
 
 def find_samples(gallery: Path | None = None) -> dict[str, Path]:

@@ -34,6 +34,8 @@ def receive(form: Any, folder: Path, samples: Mapping[str, Path]) -> Task:
         raise UsageError("give a photograph: `content`, or the sample `content_name`.")
     if not pictures and not (form.fast or form.model):
         raise UsageError("give a painting: `styles`, or samples as `style_names`.")
+    if (form.masks and form.mask_names) or (form.protect is not None and form.protect_name is not None):
+        raise UsageError("masks are given twice: as files, and by name; leave one out.")
     masks: Sequence[str | None] = form.mask_names or [kept.upload(mask, "mask.png") for mask in form.masks]
     for name, given in (("masks", masks), ("weights", form.weights)):
         if given and len(given) != len(pictures):

@@ -13,6 +13,7 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from tfstyle import atomic, files
 from tfstyle.cli import events, streams
@@ -43,12 +44,14 @@ def run(options: argparse.Namespace) -> None:
     if gallery is not None and not gallery.is_dir():
         raise InputError(f"{gallery}: is no folder; name one with pictures of paintings.")
     open_to_all, token = not server.is_loopback(options.host), options.token or ""
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError("`token` should be letters, digits and signs of ASCII; a browser sends no others.")
     if open_to_all and not token:
         token = secrets.token_urlsafe(16)
     folder = Path(options.output)
     with files.make_folder(folder), _lock(folder):
         listener = server.listen(options.host, options.port)
-        url = _address(listener, options.host) + (f"?token={token}" if token else "")
+        url = _address(listener, options.host) + (f"?token={quote(token, safe='')}" if token else "")
         if open_to_all:
             _log.warning("anyone who knows the address below can use this machine; the connection is not encrypted.")
 

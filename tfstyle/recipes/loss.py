@@ -224,6 +224,10 @@ how much slower the opacity changes near 0. Fitted so that the content error ris
 (`scripts/measure_strength.py`); with smaller factors a texture appears in even areas, or does not, by chance."""
 
 
+MAX_WEIGHT = 1e30
+"""Largest factor of a loss term; float32 ends at 3e38."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TermWeights(CheckedFields):
     """Factors of the loss terms; a term whose factor is 0 is left out.
@@ -232,12 +236,19 @@ class TermWeights(CheckedFields):
     and total variation by 10^(−2.1 ((1 − strength) / 0.6)^1.2), down to strength 0.4.
     """
 
-    content_weight: float = option(1.0, "weight of the content loss: how closely to follow the photograph", low=0.0)
-    style_weight: float = option(1.0, "weight of the style loss", low=0.0)
-    neighbor_weight: float = option(
-        0.0, "weight of the nearest-neighbor loss, in the recipes balanced, draft, best and nnst", low=0.0
+    content_weight: float = option(
+        1.0, "weight of the content loss: how closely to follow the photograph", low=0.0, high=MAX_WEIGHT
     )
-    tv_weight: float = option(0.0, "weight of the total variation loss: how smooth the result is", low=0.0)
+    style_weight: float = option(1.0, "weight of the style loss", low=0.0, high=MAX_WEIGHT)
+    neighbor_weight: float = option(
+        0.0,
+        "weight of the nearest-neighbor loss, in the recipes balanced, draft, best and nnst",
+        low=0.0,
+        high=MAX_WEIGHT,
+    )
+    tv_weight: float = option(
+        0.0, "weight of the total variation loss: how smooth the result is", low=0.0, high=MAX_WEIGHT
+    )
     strength: float = option(1.0, "strength of the style: 0 is the photograph, 1 the whole style", low=0.0, high=1.0)
 
     def keeps_content(self) -> bool:

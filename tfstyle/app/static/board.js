@@ -26,6 +26,7 @@ export class Board {
   }
 
   show(address) {
+    this.clear(); // Also of a picture that the browser cannot show.
     if (address) this.image.src = address;
     else this.image.removeAttribute("src");
   }

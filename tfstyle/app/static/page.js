@@ -158,8 +158,15 @@ async function paint() {
 
 // ---- The picture
 
+const streams = new Map(); // Id → events of each job that is not over: one that nobody follows is stopped.
+
+function forget(id) {
+  streams.get(id)?.close();
+  streams.delete(id);
+}
+
 function follow(job) {
-  events?.close();
+  streams.get(job.id)?.close();
   curve = [];
   find("#spoken").textContent = "";
   find("#after").removeAttribute("src");
@@ -167,21 +174,29 @@ function follow(job) {
   show(job);
   events = new EventSource(`/v1/jobs/${job.id}/events`);
   const stream = events;
+  streams.delete(job.id);
+  streams.set(job.id, stream);
+  if (streams.size > 4) forget(streams.keys().next().value); // A browser has six connections to a server.
   events.onmessage = (event) => {
     const news = JSON.parse(event.data);
+    if (isOver(news)) forget(news.id);
+    if (stream !== events) { // Another picture is shown.
+      if (isOver(news)) showGallery();
+      return;
+    }
     addToCurve(news.curve);
     show(news);
     if (!isOver(news)) {
       working = news.id;
       return;
     }
-    stream.close();
     if (news.message === "the page was closed" && working === news.id) attempt(resume); // It was only out of reach.
     else showGallery();
     working = null;
   };
-  events.onopen = () => { curve = []; }; // Every stream begins with the whole curve.
+  events.onopen = () => { if (stream === events) curve = []; }; // Every stream begins with the whole curve.
   events.onerror = () => {
+    if (stream !== events) return;
     if (stream.readyState === EventSource.CLOSED) reconnect(job.id, stream);
     else find("#state").textContent = "The server does not answer; waiting for it.";
   };
