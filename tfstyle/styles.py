@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tfstyle import images
 from tfstyle.errors import InputError, UsageError
 from tfstyle.fields import CheckedFields, field
-from tfstyle.recipes.loss import MAX_WEIGHT, Loss
+from tfstyle.recipes.loss import MAX_TERM_WEIGHT, Loss
 from tfstyle.recipes.recipe import Recipe
 from tfstyle.recipes.recipe import replace as replace_fields
 from tfstyle.vgg19 import VGG19_BLOCKS, layer_names
@@ -42,7 +42,7 @@ class Style(CheckedFields):
 
     picture: Any
     _: KW_ONLY
-    weight: float = field(1.0, low=0.0, high=MAX_WEIGHT)
+    weight: float = field(1.0, low=0.0, high=MAX_TERM_WEIGHT)
     scale: float = field(1.0, low=0.1, high=10.0)
     mask: Any = None
     style_mask: Any = None

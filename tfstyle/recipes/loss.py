@@ -224,8 +224,8 @@ how much slower the opacity changes near 0. Fitted so that the content error ris
 (`scripts/measure_strength.py`); with smaller factors a texture appears in even areas, or does not, by chance."""
 
 
-MAX_WEIGHT = 1e30
-"""Largest factor of a loss term; float32 ends at 3e38."""
+MAX_TERM_WEIGHT = 3.4e38
+"""Largest weight of a loss term, near the end of float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,17 +237,17 @@ class TermWeights(CheckedFields):
     """
 
     content_weight: float = option(
-        1.0, "weight of the content loss: how closely to follow the photograph", low=0.0, high=MAX_WEIGHT
+        1.0, "weight of the content loss: how closely to follow the photograph", low=0.0, high=MAX_TERM_WEIGHT
     )
-    style_weight: float = option(1.0, "weight of the style loss", low=0.0, high=MAX_WEIGHT)
+    style_weight: float = option(1.0, "weight of the style loss", low=0.0, high=MAX_TERM_WEIGHT)
     neighbor_weight: float = option(
         0.0,
         "weight of the nearest-neighbor loss, in the recipes balanced, draft, best and nnst",
         low=0.0,
-        high=MAX_WEIGHT,
+        high=MAX_TERM_WEIGHT,
     )
     tv_weight: float = option(
-        0.0, "weight of the total variation loss: how smooth the result is", low=0.0, high=MAX_WEIGHT
+        0.0, "weight of the total variation loss: how smooth the result is", low=0.0, high=MAX_TERM_WEIGHT
     )
     strength: float = option(1.0, "strength of the style: 0 is the photograph, 1 the whole style", low=0.0, high=1.0)
 
