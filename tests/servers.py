@@ -16,6 +16,7 @@ import prometheus_client
 import uvicorn
 
 from tfstyle.app import tasks
+from tfstyle.app.connections import Connection
 from tfstyle.app.guard import Guard
 from tfstyle.app.jobs import Queue
 from tfstyle.app.routes import Limits, Service
@@ -41,7 +42,7 @@ def serve_in_thread(folder, *, limits=None, **guarded):
         registry=prometheus_client.CollectorRegistry(),
     )
     app = Guard(make_app(service), **{"largest": service.limits.upload, **guarded})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, http=Connection, log_level="error", lifespan="off"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

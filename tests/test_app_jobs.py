@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_jobs_are_made_one_after_another_in_their_order(queue, work):
     wait_for(lambda: every[0].state == jobs.RUNNING)
     assert [queue.place(job) for job in every] == [0, 1, 2]
     work.go(12)
-    wait_for(lambda: every[2].state == jobs.DONE)
+    wait_for(lambda: len(queue.ended) == 3)
     assert work.made == queue.ended == [job.key for job in every]
     assert [job.progress for job in every] == [1.0] * 3
     assert every[0].result.read_bytes() == b"4"
@@ -250,6 +251,17 @@ def test_where_nothing_can_be_kept_a_job_is_made_all_the_same(queue, work, monke
     work.go(4)
     wait_for(lambda: job.state == jobs.DONE)
     assert "No space left" in caplog.text
+
+
+def test_a_result_that_was_saved_elsewhere_is_for_the_operator_alone(queue, work, caplog):
+    error = errors.OutputError("out.png: cannot be written (No space left on device); saved as /home/me/out.png.")
+    error.saved = Path("/home/me/out.png")
+    work.failure = error
+    job = add(queue)
+    work.go(1)
+    wait_for(lambda: job.state == jobs.FAILED)
+    assert job.message == "the server could not keep the result in its folder; ask who runs it."
+    assert "saved as /home/me/out.png" in caplog.text
 
 
 def test_the_steps_after_a_checkpoint_are_noted_once(tmp_path):

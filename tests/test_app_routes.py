@@ -119,7 +119,7 @@ def test_files_of_one_name_are_told_apart(client, uploads):
         ({"mask_names": ["left", "right"]}, "", "1 paintings have 2 masks"),
         ({"weights": ["nan"]}, "", "weight should be"),
         ({"weights": ["1e300"]}, "", "weight should be"),
-        ({"style_weight": "1e300"}, "", "style_weight: input should be less than or equal to 1000000"),
+        ({"style_weight": "1e300"}, "", "style_weight: input should be less than or equal to 34"),
         ({"colr": "content"}, "", "colr: extra inputs are not permitted"),
         ({"init": "/etc/passwd"}, "", "init: extra inputs are not permitted"),
         ({"weights_file": "x"}, "", "weights_file: extra"),
@@ -209,6 +209,24 @@ def test_a_full_disk_is_no_input_error(client, uploads, monkeypatch, tmp_path):
     assert answer.status_code == 507
     assert answer.json()["message"] == "photo.png: cannot be kept (No space left on device); make room."
     assert not list((tmp_path / "kept").iterdir())
+
+
+def test_a_full_temporary_folder_is_no_input_error(client, uploads, monkeypatch):
+    def fail(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", fail)
+    answer = client.post("/v1/jobs", files=uploads)
+    assert answer.status_code == 507
+    assert answer.json()["message"] == "the server has no room for the pictures; try again later."
+
+
+def test_the_photograph_is_reduced_once(client, uploads, monkeypatch):
+    job = client.post("/v1/jobs", files=uploads).json()
+    first = client.get(f"/v1/jobs/{job['id']}/content")
+    assert first.headers["content-type"] == "image/jpeg"
+    monkeypatch.setattr(routes.images, "read", None)
+    assert client.get(f"/v1/jobs/{job['id']}/content").content == first.content
 
 
 def test_many_uploads_at_once_are_made_in_their_order(served, uploads):

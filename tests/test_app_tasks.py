@@ -109,6 +109,11 @@ def test_a_task_is_the_same_after_it_was_recorded(changes):
         ({"fields": {"weights": "/etc/passwd"}}, UsageError, "`weights` is no option of a recipe"),
         ({"fields": {"init": "/etc/passwd"}}, UsageError, "`init` is no option of a recipe"),
         ({"fields": {"size": 513}}, UsageError, "`size` should be at most 512 here, not 513"),
+        (
+            {"fields": {"size": 400, "style_scale": 3.0}},
+            UsageError,
+            "`style_scale` should be at most 2.56 at",
+        ),
         ({"fields": {"size": 48, "steps": 10**9}}, UsageError, "`steps` should be at most 10000 here, not 1000000000"),
         ({"fields": {"size": 0}, "fast": True}, UsageError, "at most 64 here, not 90"),
         ({"fields": {"style_weight": 2.0}, "fast": True}, UsageError, "`style_weight` is no option of one pass"),

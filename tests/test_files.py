@@ -61,8 +61,9 @@ def test_of_two_writers_of_one_name_one_gets_an_error(tmp_path):
 def test_a_result_whose_name_was_taken_is_saved_under_the_next(tmp_path):
     (tmp_path / "out.png").write_bytes(b"precious")
     (tmp_path / "out-2.png").symlink_to("nowhere")
-    with pytest.raises(OutputError, match=r"out\.png: has appeared meanwhile .*; saved as .*out-3\.png\.$"):
+    with pytest.raises(OutputError, match=r"out\.png: has appeared meanwhile .*; saved as .*out-3\.png\.$") as caught:
         files.save_result(tmp_path / "out.png", b"new")
+    assert caught.value.saved == tmp_path / "out-3.png"
     assert (tmp_path / "out.png").read_bytes() == b"precious"
     assert (tmp_path / "out-3.png").read_bytes() == b"new"
     assert names(tmp_path) == ["out-2.png", "out-3.png", "out.png"]

@@ -11,6 +11,7 @@ import difflib
 import errno
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 
@@ -37,9 +38,14 @@ class InputError(TfstyleError, ValueError):
 
 
 class OutputError(TfstyleError, OSError):
-    """A result cannot be written: because of its folder, name or format, or an existing file (exit code 4)."""
+    """A result cannot be written: because of its folder, name or format, or an existing file (exit code 4).
+
+    Attributes:
+        saved: the file in which it is instead; None if it is in none.
+    """
 
     exit_code = 4
+    saved: Path | None = None
 
 
 class DivergedError(TfstyleError, ArithmeticError):

@@ -196,7 +196,9 @@ def rescue(path: Path, data: bytes, reason: str) -> NoReturn:
             break
     else:
         raise OutputError(f"{reason}, nor in the working or the temporary folder; the result is lost.")
-    raise OutputError(f"{reason}; saved as {saved}.")
+    error = OutputError(f"{reason}; saved as {saved}.")
+    error.saved = saved
+    raise error
 
 
 class FreeName(os.PathLike):

@@ -322,6 +322,9 @@ class Queue:
             failure = as_tfstyle_error(error)
             if not isinstance(error, TfstyleError):
                 _log.error("a picture failed: %s", failure, exc_info=error)
+            if isinstance(error, OutputError) and error.saved is not None:
+                _log.error("%s", error)
+                return FAILED, "the server could not keep the result in its folder; ask who runs it."
             return FAILED, plain_message(failure, job.folder)
         return DONE, ""
 

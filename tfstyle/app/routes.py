@@ -6,6 +6,7 @@ import asyncio
 import functools
 import io
 import shutil
+import threading
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -255,9 +256,17 @@ def send_result(path: Finished) -> FileResponse:
 @router.get("/v1/jobs/{key}/content", summary="The photograph, of at most 1280 pixels", response_class=Response)
 def send_content(job: Known) -> Response:
     """Sends the content image as JPEG, upright, since browsers do not read all formats."""
-    picture = images.read(job.folder / job.task.content, long_side=_SHOWN_SIDE)
-    data = jobs.encode_small(picture.image, _SHOWN_SIDE)
+    with _reading:
+        data = _shrink(job.folder / job.task.content)
     return Response(data, media_type="image/jpeg", headers={"cache-control": _CACHED})
+
+
+_reading = threading.Lock()  # A large picture takes much memory until it is reduced.
+
+
+@functools.lru_cache(maxsize=64)
+def _shrink(path: Path) -> bytes:
+    return jobs.encode_small(images.read(path, long_side=_SHOWN_SIDE).image, _SHOWN_SIDE)
 
 
 @router.get(

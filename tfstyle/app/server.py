@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 import tfstyle
 from tfstyle.app import tasks
+from tfstyle.app.connections import Connection
 from tfstyle.app.guard import Guard
 from tfstyle.app.jobs import Job, Queue
 from tfstyle.app.routes import STATIC, Limits, Service, router
@@ -55,6 +56,8 @@ def _report_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, OSError):  # The form could not be kept while it was read.
+            return JSONResponse({"message": "the server has no room for the pictures; try again later."}, 507)
         return JSONResponse({"message": error.detail}, error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -176,7 +179,14 @@ def serve(
     app = make_app(service, lifespan=lifespan)
     hosts = {host, *_LOOPBACK} if is_loopback(host) else ()
     guarded = Guard(app, hosts=hosts, token=token, largest=limits.upload)
-    config = uvicorn.Config(guarded, log_level="warning", access_log=False, timeout_keep_alive=10, lifespan="on")
-    config.timeout_graceful_shutdown = 5  # A client that does not read would keep the server.
+    config = uvicorn.Config(
+        guarded,
+        http=Connection,
+        log_level="error",  # With warnings, a line for each damaged request.
+        access_log=False,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=5,  # A client that does not read would keep the server.
+        lifespan="on",
+    )
     server = _Server(config, queue, abort)
     server.run(sockets=[listener])

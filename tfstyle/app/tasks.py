@@ -134,6 +134,8 @@ class Task:
         side = self.side or max(decoding.probe(folder / self.content, long_side=1))
         if side > largest:
             raise UsageError(f"`size` should be at most {largest} here, not {side}.")
+        if (scale := self.fields.get("style_scale", 1.0)) * side > 2 * largest:
+            raise UsageError(f"`style_scale` should be at most {2 * largest / side:.3g} at this `size`, not {scale:g}.")
 
     def _check_fast(self, styles: list[Style]) -> None:
         """Raises UsageError if one pass of the network cannot be made so."""
