@@ -16,6 +16,7 @@ PARTS = {
         "api",
         "one_pass",
         "enlarging",
+        "details",
         "patches",
         "transfer",
         "preparation",

@@ -8,7 +8,7 @@ from conftest import SAMPLES
 
 import tfstyle
 from tfstyle import enlarging, environment, images
-from tfstyle.enlarging import add_scan_detail, enlarge
+from tfstyle.enlarging import enlarge
 from tfstyle.errors import InputError, MemoryLimitError, OutputError, UsageError
 
 
@@ -20,37 +20,6 @@ def scan():
 
 def error(a, b):
     return float(np.sqrt(np.mean(np.square(np.asarray(a) - np.asarray(b)))))
-
-
-def test_a_reduced_painting_gets_its_own_detail_back(scan):
-    reduced = images.resize(scan, 60, 90)
-    interpolated = error(images.resize(reduced, 120, 180), scan)
-    assert error(add_scan_detail(reduced, scan, used=90, factor=2.0), scan) < 0.15 * interpolated
-    assert interpolated > 0.03
-
-
-def test_a_painting_without_detail_only_enlarges(scan):
-    reduced, smooth = images.resize(scan, 60, 90), images.resize(images.resize(scan, 30, 45), 120, 180)
-    found = add_scan_detail(reduced, smooth, used=90, factor=2.0)
-    assert error(found, images.resize(reduced, 120, 180)) < 5e-3
-
-
-def test_shapes_and_colors_are_those_of_the_picture(scan):
-    other = images.resize(images.read(SAMPLES / "chelsea.jpg").image, 61, 90)
-    found = add_scan_detail(other, scan, used=90, factor=2.0)
-    assert found.shape == (1, 122, 180, 3)
-    interpolated = images.resize(other, 122, 180)
-    assert error(found, interpolated) > 0.01
-    assert error(images.resize(found, 61, 90), images.resize(interpolated, 61, 90)) < 0.02
-
-
-@pytest.mark.parametrize("factor", [1.5, 2.0, 2.7])
-def test_bands_have_no_borders(factor, scan, monkeypatch):
-    reduced = images.resize(scan, 43, 65)
-    whole = add_scan_detail(reduced, scan, used=65, factor=factor)
-    monkeypatch.setattr(enlarging, "_BAND", 1000)
-    np.testing.assert_array_equal(add_scan_detail(reduced, scan, used=65, factor=factor), whole)
-    assert whole.shape == (1, round(43 * factor), round(65 * factor), 3)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, (120, 180)), (150, (100, 150)), (200, (133, 200))])
@@ -67,9 +36,9 @@ def test_without_a_size_it_is_at_most_four_times_as_large(scan):
 
 def test_the_size_of_the_strokes_is_taken_from_the_record(scan, tmp_path, monkeypatch):
     used, paths = [], [tmp_path / "photo.png", tmp_path / "plain.png"]
-    add = enlarging.add_scan_detail
+    find = enlarging.find_detail
     monkeypatch.setattr(
-        enlarging, "add_scan_detail", lambda *a, **options: used.append(options["used"]) or add(*a, **options)
+        enlarging, "find_detail", lambda *a, **options: used.append(options["used"]) or find(*a, **options)
     )
     tfstyle.write(scan, tmp_path / "scan.png")
     photo = images.resize(scan, 40, 60)

@@ -75,3 +75,22 @@ def test_small_and_even_pictures_have_places_inside_the_painting(size, flat, rng
         assert places.shape == (*one.shape[:2], 2)
         assert places.min() >= 0
         assert np.all(places < other.shape[:2])
+
+
+def test_places_are_found_tile_by_tile(rng, monkeypatch):
+    painting = texture(rng, 60, 83)
+    image = painting[11:45, 20:77]
+    whole = patches.find_places(image, painting)
+    monkeypatch.setattr(patches, "TILE", 20)
+    np.testing.assert_array_equal(patches.find_places(image, painting)[2:-2, 2:-2], whole[2:-2, 2:-2])
+
+
+def test_places_that_are_not_allowed_are_avoided(rng):
+    painting = texture(rng, 60, 83)
+    allowed = np.zeros((60, 83), np.float32)
+    allowed[:, 30:] = 1.0
+    places = patches.find_places(painting[11:45, 2:40], painting, allowed=allowed)
+    assert places[..., 1].min() >= 30
+    inside = places[2:-2, 30:-2]
+    expected = np.moveaxis(np.indices((34, 38)), 0, -1)[2:-2, 30:-2] + np.array([11, 2])
+    np.testing.assert_array_equal(inside, expected)

@@ -147,7 +147,7 @@ def test_a_record_names_functions_and_objects_by_their_qualified_names():
     assert record["optimizer"] == {"class": f"{__name__}.Rate", "rate": 0.5}
     assert record["loss"]["total_variation"] == f"{__name__}.mean_square"
     assert record["loss"]["content_layers"] == {"block4_conv2": 1.0}
-    assert record["pyramid"]["scale_steps"] == [40, 20, 32]
+    assert record["pyramid"]["scale_steps"] == [40, 20, 12]
     assert record["color_transfer"] == {"color": "style", "color_strength": 1.0, "palette": 0.5}
     assert get_recipe("balanced", optimizer=Momentum()).record()["optimizer"] == f"{__name__}.Momentum"
     assert plain({"a": (1, None)}) == {"a": [1, None]}

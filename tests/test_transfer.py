@@ -11,10 +11,13 @@ import tensorflow as tf
 from conftest import LeapAt, image, mini_recipe, miniature
 
 from tfstyle import color, color_transfer, images, memory, planning, tiling, total_variation, transfer, wasserstein
+from tfstyle.details import find_detail
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
+from tfstyle.masks import read_mask, read_masks
 from tfstyle.memory import memory_needed
 from tfstyle.pixel_range import to_space
 from tfstyle.recipes import LBFGS, SGD, Adam, get_recipe
+from tfstyle.styles import Style
 from tfstyle.tensors import sides
 
 RECIPE = {"content_weight": 0.5, "style_weight": 2.0, "tv_weight": 3.0}
@@ -105,6 +108,42 @@ def test_the_photograph_reduced_and_given_its_detail_is_the_photograph(mini_tran
     first, second = mini_transfer(recipe).steps(content, image(rng, 68, 90))
     assert np.abs(images.resize(first.image, 68, 90) - content).mean() > 0.05
     np.testing.assert_allclose(second.image, content, atol=1e-4)
+
+
+def test_a_finer_scale_begins_with_the_paintings_detail_where_it_is_stronger(mini_transfer, rng):
+    options = {"learning_rate": 1e-7, "scale_start": 40, "scale_steps": (1, 1), "add_style_detail": True}
+    content, style, given = image(rng, 68, 90), image(rng, 100, 90), image(rng, 34, 45)
+    theirs = find_detail(given, style, size=(68, 90), used=50)
+    own = content - images.resize(images.resize(content, 34, 45), 68, 90)
+    is_theirs = np.sum(np.square(theirs), -1, keepdims=True) > np.sum(np.square(own), -1, keepdims=True)
+    for added, strength in (
+        ({}, theirs),
+        ({"add_detail": True}, np.where(is_theirs, theirs, own)),
+        ({"strength": 0.5}, 0.5 * theirs),
+        ({"style_weight": 0.0}, 0.0 * theirs),
+    ):
+        recipe = mini_recipe(**options, **added)
+        _, second = mini_transfer(recipe).steps(content, style, init=given)
+        expected = tf.clip_by_value(images.resize(given, 68, 90) + strength, 0.0, 1.0)
+        np.testing.assert_allclose(second.image, expected, atol=1e-4)
+
+
+def test_each_part_gets_the_detail_of_its_own_paintings(mini_transfer, rng):
+    options = {"learning_rate": 1e-7, "scale_start": 40, "scale_steps": (1, 1), "add_style_detail": True}
+    content, given = image(rng, 68, 90), image(rng, 34, 45)
+    paintings = [image(rng, 68, 90) for _ in range(3)]
+    styles = [
+        Style(paintings[0], mask="left"),
+        Style(paintings[1], mask="left", weight=3.0),
+        Style(paintings[2], mask="right"),
+    ]
+    recipe = mini_recipe(**options, drawn_regions=2)
+    transfer = mini_transfer(recipe)
+    _, second = transfer.steps(content, read_masks(styles, (68, 90), feather=0.0), init=given)
+    one, two, three = (find_detail(given, painting, size=(68, 90), used=45) for painting in paintings)
+    left = read_mask("left", (68, 90))
+    expected = images.resize(given, 68, 90) + left * (0.25 * one + 0.75 * two) + (1.0 - left) * three
+    np.testing.assert_allclose(second.image, tf.clip_by_value(expected, 0.0, 1.0), atol=1e-4)
 
 
 @pytest.mark.parametrize(("style", "scales"), [((72, 90), 2), ((72, 900), 2), ((40, 900), 1)])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfstyle import environment, images, records
+from tfstyle.details import find_detail
 from tfstyle.environment import tf
 from tfstyle.errors import InputError, MemoryLimitError, UsageError
 from tfstyle.limits import MAX_PIXELS
-from tfstyle.patches import find_places
 from tfstyle.tensors import sides
 
 _log = logging.getLogger("tfstyle")
@@ -29,8 +26,7 @@ LEAST_FACTOR = 1.1
 LARGEST_SCALE = 10.0
 """Limit of the size of the strokes, as for `recipes.StyleSize`."""
 
-_BAND = 1 << 18
-_BYTES_PER_PIXEL, _BYTES_PER_PLACE = 45, 850
+_BYTES_AT_LEAST, _BYTES_PER_PIXEL, _BYTES_PER_PLACE = 200_000_000, 60, 220
 
 
 def enlarge(
@@ -71,9 +67,7 @@ def enlarge(
         MemoryLimitError: if it would not fit in memory.
 
     References:
-        Texler, Fišer, Lukáč, Lu, Shechtman, Sýkora: Enhancing Neural Style Transfer using Patch-Based Synthesis
-        (Expressive 2019), for detail from the scan. Freeman, Jones, Pasztor: Example-Based Super-Resolution (2002), for
-        the detail that is added.
+        As for `details.find_detail`.
 
     Differs from the paper: only detail is taken from the painting, not its colors, and places are searched without
     PatchMatch.
@@ -102,47 +96,14 @@ def enlarge(
     if factor < wanted and size:
         _log.warning("the painting has detail for %d pixels; it is only interpolated beyond.", factor * long_side)
     try:
-        enlarged = images.resize(add_scan_detail(image, scan, used=max(1, round(used)), factor=factor), *result)
+        middle = images.fit_size(*sides(image), max(1, round(factor * long_side)))
+        detail = find_detail(image, scan, size=middle, used=max(1, round(used)))
+        enlarged = images.resize(tf.clip_by_value(images.resize(image, *middle) + detail, 0.0, 1.0), *result)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MemoryLimitError(f"memory ran out at {result[1]}x{result[0]}; choose a smaller `size`.") from error
     if output is not None:
         images.write_result(enlarged, output, quality=quality, overwrite=overwrite)
     return enlarged
-
-
-def add_scan_detail(image: Any, scan: Any, *, used: int, factor: float) -> tf.Tensor:
-    """Enlarges an image and adds the detail that a scan has at similar places.
-
-    Args:
-        image: float32 [1, height, width, 3], sRGB, in [0, 1].
-        scan: the same, of any size; it is resized to `factor` times `used`.
-        used: long side, in pixels, at which the scan is as coarse as the image.
-        factor: by how much the image is enlarged, above 1.
-
-    Returns:
-        float32 tensor [1, factor · height, factor · width, 3] in [0, 1].
-    """
-    scan = images.fit(scan, round(factor * used))
-    coarse = images.fit(scan, used)
-    detail = (scan - images.resize(coarse, *sides(scan)))[0].numpy()
-    places = find_places(np.asarray(image)[0], coarse[0].numpy())
-    size, last = np.array(places.shape[:2]), np.array(detail.shape[:2]) - 1
-    large = np.rint(factor * size).astype(int)
-    enlarged = np.array(images.resize(image, *large.tolist()))[0]
-    scaled = detail.shape[:2] / np.array(sides(coarse))
-    height = max(1, _BAND // int(large[1]))
-    for first in range(0, int(large[0]), height):
-        band = enlarged[first : first + height]
-        where = np.moveaxis(np.indices(band.shape[:2]), 0, -1) + np.array((first, 0))
-        exact = (where + 0.5) * size / large - 0.5
-        corner = np.floor(exact).astype(int)
-        for step in itertools.product((0, 1), repeat=2):  # Between four pixels, the details of all four are mixed.
-            weight = np.prod(1.0 - np.abs(exact - corner - step), axis=-1, keepdims=True)
-            near = np.clip(corner + step, 0, size - 1)
-            place = (places[near[..., 0], near[..., 1]] + 0.5) * scaled
-            source = np.clip(np.rint(place + (exact - near) * large / size - 0.5).astype(int), 0, last)
-            band += weight.astype(np.float32) * detail[source[..., 0], source[..., 1]]
-    return tf.constant(np.clip(enlarged, 0.0, 1.0)[None])
 
 
 def _check_size(result: tuple[int, int], picture: tuple[int, int]) -> None:
@@ -156,7 +117,7 @@ def _check_size(result: tuple[int, int], picture: tuple[int, int]) -> None:
     if math.prod(result) > MAX_PIXELS:
         limit = f"the limit of {MAX_PIXELS / 1e6:g} million pixels"
         raise UsageError(f"{what} is more than {limit}; choose a smaller `size`.")
-    needed = _BYTES_PER_PIXEL * math.prod(result) + _BYTES_PER_PLACE * math.prod(picture)
+    needed = _BYTES_AT_LEAST + _BYTES_PER_PIXEL * math.prod(result) + _BYTES_PER_PLACE * math.prod(picture)
     if (free := environment.check_free_memory(needed)) is not None:
         memory = f"about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
         raise MemoryLimitError(f"{what} needs {memory}; choose a smaller `size`.")

@@ -29,6 +29,9 @@ IMAGE = 12
 BYTES_PER_REGION = 300
 """Memory of the sums of one region, if there are several, and of their gradient, in bytes per pixel."""
 
+BYTES_OF_DETAIL, BYTES_PER_DETAIL = 200_000_000, 140
+"""Memory while the detail of a level's style images is found, at any size and per pixel."""
+
 BYTES_AT_LEAST = 220_000_000
 """Memory of network and graphs at any size, in bytes."""
 
@@ -65,7 +68,8 @@ def memory_needed(recipe: Recipe, *sizes: tuple[int, ...], tile: int | None = No
     tiles = BYTES_OF_TILES + BYTES_PER_TILE_PIXEL[policy] * min(tile**2, max(pixels))
     # Added up: TensorFlow keeps what the search has taken, and can hardly use it again for tiles.
     evaluated = kept + images + (_search_bytes(matched, pixels) if matched else 0) + tiles
-    return BYTES_AT_LEAST + max(evaluated, updated + of_targets * pixels[0])
+    begun = BYTES_OF_DETAIL + BYTES_PER_DETAIL * max(pixels) if recipe.pyramid.add_style_detail else 0
+    return BYTES_AT_LEAST + max(evaluated, updated + of_targets * pixels[0], begun)
 
 
 def _count_tensors(recipe: Recipe) -> tuple[float, float]:

@@ -15,6 +15,10 @@ SIDE = 5
 MAX_KEYS = 1 << 15
 """Largest number of the painting's patches that each patch is compared with."""
 
+TILE = 768
+"""Side of a tile, in pixels."""
+
+_FAR = 100.0
 _DIMENSIONS, _SAMPLE, _ROWS = 24, 1 << 14, 1024
 _MEAN_WEIGHT = 0.4
 _PENALTY = 0.5
@@ -22,16 +26,18 @@ _SWEEPS = 8
 _AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def find_places(image: np.ndarray, painting: np.ndarray) -> np.ndarray:
+def find_places(image: np.ndarray, painting: np.ndarray, *, allowed: np.ndarray | None = None) -> np.ndarray:
     """Finds for each pixel of an image a pixel of a painting, so that adjacent pixels mostly have adjacent ones.
 
     Minimizes the squared distance of the patches around both pixels, in which a patch's mean color counts less than
     what remains, plus a penalty for each of the eight neighbors that has another offset. It begins at the nearest of
-    `MAX_KEYS` patches of the painting, and then tries the offsets of neighbors and small displacements.
+    `MAX_KEYS` patches of the painting, and then tries the offsets of neighbors and small displacements. Tiles of `TILE`
+    pixels are searched one after the other, to save memory.
 
     Args:
         image: float32 [height, width, 3], sRGB, in [0, 1].
         painting: the same, of any size.
+        allowed: float32 [height, width] of the painting, in [0, 1]; where it is below 1, places are avoided.
 
     Returns:
         int32 [height, width, 2], rows and columns of the painting.
@@ -40,7 +46,14 @@ def find_places(image: np.ndarray, painting: np.ndarray) -> np.ndarray:
         Ashikhmin: Synthesizing Natural Textures (2001), for the offsets of neighbors as candidates.
     """
     queries, keys = _project(image, painting)
-    return _settle(queries, keys, _search(queries, keys))
+    if allowed is not None:  # Far from all queries, in a dimension of its own.
+        queries = np.pad(queries, ((0, 0), (0, 0), (0, 1)))
+        keys = np.concatenate([keys, _FAR * (1.0 - allowed[..., None])], axis=-1, dtype=np.float32)
+    places = np.empty((*queries.shape[:2], 2), np.int32)
+    for top, left in itertools.product(*(range(0, side, TILE) for side in queries.shape[:2])):
+        tile = queries[top : top + TILE, left : left + TILE]
+        places[top : top + TILE, left : left + TILE] = _settle(tile, keys, _search(tile, keys))
+    return places
 
 
 def _project(*images: np.ndarray) -> list[np.ndarray]:

@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tfstyle import images
 from tfstyle.color import Palette
 from tfstyle.color_transfer import Painted, finish, recolor
+from tfstyle.details import find_detail
 from tfstyle.directions import find_directions
 from tfstyle.environment import tf
 from tfstyle.levels import crop
@@ -32,6 +34,7 @@ class Prepared(NamedTuple):
         regions: from `share_regions`.
         drawn: the regions that were drawn by hand; None if there are none.
         opacity: share of the result in the image, as `TermWeights.opacity` returns it.
+        style_masks: what counts of each style image, like `styles`; None is all.
     """
 
     content: tf.Tensor
@@ -44,6 +47,25 @@ class Prepared(NamedTuple):
     regions: list[Regions]
     drawn: Drawn | None
     opacity: float
+    style_masks: list[tf.Tensor | None]
+
+    def find_style_detail(self, image: tf.Tensor, styles: Sequence[tf.Tensor], *, size: tuple[int, int]) -> tf.Tensor:
+        """Returns the detail for an image that is enlarged, of the style images at similar places.
+
+        Args:
+            image: float32 [1, height, width, 3] in [0, 1].
+            styles: the cropped style images of the next level.
+            size: (height, width) of the next level.
+        """
+        detail = tf.zeros([1, *size, 3])
+        for number, (style, mask) in enumerate(zip(styles, self.style_masks, strict=True)):
+            used = round(max(sides(style)) * max(sides(image)) / max(size))
+            opacity = sum(
+                part.shares[number] * (1.0 if part.mask is None else images.resize(part.mask, *size))
+                for part in self.parts
+            )
+            detail += opacity * find_detail(image, style, size=size, used=used, mask=mask)
+        return detail
 
     def present(self, image: tf.Tensor, *, last: bool) -> tf.Tensor:
         """Returns the image of a step as callbacks receive it: the last one in its final colors, and inside masks."""
@@ -77,7 +99,7 @@ def prepare(network: VGG, content: tf.Tensor, styles: Sequence[Style], *, recipe
     cropped = [crop(image, margin) for image in recolored.styles]
     own = [None if each.style_mask is None else crop(each.style_mask, margin) for each in styles]
     regions = share_regions(network, recolored.content, cropped, loss=recipe.loss, drawn=drawn, style_masks=own)
-    return Prepared(*recolored, content, colors, parts, shares, regions, drawn, weights.opacity())
+    return Prepared(*recolored, content, colors, parts, shares, regions, drawn, weights.opacity(), own)
 
 
 def share_regions(

@@ -20,13 +20,13 @@ from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
-from tfstyle.levels import add_detail, crop, scale
+from tfstyle.levels import add_detail, crop, lost_detail, scale
 from tfstyle.masks import divide
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
 from tfstyle.planning import TILES, Level, completed, plan_levels
-from tfstyle.preparation import check_sizes, prepare, share_regions
+from tfstyle.preparation import Prepared, check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions
 from tfstyle.steps import Snapshot, Step
@@ -168,7 +168,7 @@ class Transfer:
                         raise UsageError(_OTHER_RUN)
                 else:
                     guard.begin_level()
-                    state = self._begin_level(recipe, *pictures, state=state, init=init)
+                    state = self._begin_level(recipe, run, *pictures, state=state, init=init)
                     if plan.tile is not None:  # Levels before, computed by each worker, may differ in rounding.
                         state = _agree(state, devices, warm=recipe.pyramid.warm_start)
                     begun = self._iterate.image(state) if self._matches else None
@@ -286,19 +286,26 @@ class Transfer:
     def _begin_level(
         self,
         recipe: Recipe,
+        run: Prepared,
         content: tf.Tensor,
         *styles: tf.Tensor,
         state: RunState | None,
         init: Any,
     ) -> RunState:
         """Returns the state at the start of a level; `state` is that at the end of the previous one, if any."""
-        pyramid = recipe.pyramid
+        pyramid, terms = recipe.pyramid, recipe.term_weights
         if state is None:
             image = init(content, *styles) if callable(init) else init
         else:
             image = self._iterate.image(state)
-            if pyramid.add_detail and recipe.term_weights.keeps_content():
-                image = add_detail(image, content)
+            details = []
+            if pyramid.add_detail and terms.keeps_content():
+                details.append(lost_detail(content, sides(image)))
+            if pyramid.add_style_detail and terms.has_style():
+                cropped = [crop(style, recipe.style_size.style_crop) for style in styles]
+                details.append(terms.strength * run.find_style_detail(image, cropped, size=sides(content)))
+            if details:
+                image = add_detail(image, *details)
         variable = self._iterate.start(recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
 

@@ -255,6 +255,10 @@ class TermWeights(CheckedFields):
         """Returns whether a term keeps the result close to the content image."""
         return bool(self.content_weight or self.neighbor_weight)
 
+    def has_style(self) -> bool:
+        """Returns whether a term brings the style to the result."""
+        return self.strength > 0.0 and bool(self.style_weight or self.neighbor_weight)
+
     def by_term(self) -> dict[str, float]:
         """Returns the factors that are not 0, by the name of the term."""
         weak = 10.0 ** (-_DECADES * ((1.0 - max(self.strength, WEAKEST)) / (1.0 - WEAKEST)) ** _BEND)

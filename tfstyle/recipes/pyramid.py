@@ -18,11 +18,13 @@ class Pyramid:
         steps: total number of steps; 0 takes the recipe's own.
         scale_start: smallest long side of a level, in pixels; 0 uses one level only.
         scale_factor: size ratio of one level to the previous one.
-        scale_steps: steps at each level, coarse to fine. If there are fewer levels, the first numbers are left out.
-        further_steps: steps at each finer level than those; 0 repeats the last number.
+        scale_steps: steps at each level, coarse to fine. If there are more levels, the last number is repeated; if
+            there are fewer, the first numbers are left out.
         first_steps: minimum number of steps at the coarsest level, even if it is the only one.
         add_detail: start each finer level from the image plus the content image's detail that the previous level
             could not represent; ignored if `content_weight` and `neighbor_weight` are 0.
+        add_style_detail: likewise, the detail of the style images at similar places; where both have detail, the
+            stronger one is added.
         warm_start: start each level with the resized optimizer state of the previous one.
     """
 
@@ -31,9 +33,9 @@ class Pyramid:
     scale_start: int = field(0, low=0)
     scale_factor: float = field(2.0, low=1.01)
     scale_steps: tuple[int, ...] = field((100,), low=1)
-    further_steps: int = field(0, low=0)
     first_steps: int = field(0, low=0)
     add_detail: bool = False
+    add_style_detail: bool = False
     warm_start: bool = False
 
     def __post_init__(self) -> None:
@@ -72,12 +74,11 @@ class Pyramid:
     def level_steps(self, levels: int) -> tuple[int, ...]:
         """Returns the number of steps at each level, coarse to fine.
 
-        If `steps` is 0, these are `scale_steps`, then `further_steps` for further levels, or without the first ones,
-        and at least `first_steps` at the coarsest. Otherwise `steps` is divided in the same proportions
+        If `steps` is 0, these are `scale_steps`, with the last number repeated for further levels or the first ones
+        left out, and at least `first_steps` at the coarsest. Otherwise `steps` is divided in the same proportions
         (largest remainders first), with at least one step at the finest level.
         """
-        further = self.further_steps or self.scale_steps[-1]
-        planned = self.scale_steps + (further,) * (levels - len(self.scale_steps))
+        planned = self.scale_steps + self.scale_steps[-1:] * (levels - len(self.scale_steps))
         first, *finer = planned[len(planned) - levels :]
         planned = (max(first, self.first_steps), *finer)
         if not self.steps:

@@ -199,9 +199,9 @@ class Overrides(TypedDict, total=False):
     scale_start: int
     scale_factor: float
     scale_steps: tuple[int, ...] | list[int]
-    further_steps: int
     first_steps: int
     add_detail: bool
+    add_style_detail: bool
     warm_start: bool
 
     init: Any
