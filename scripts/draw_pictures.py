@@ -37,10 +37,16 @@ MECHANISMS = (
     (
         "colosseum",
         "cafe_terrace",
-        ("one level, as many steps", {"scale_start": 0, "steps": 65}),
+        ("one level, as many steps", {"scale_start": 0, "steps": 72}),
         ("coarse to fine: the default", {}),
     ),
     ("neuschwanstein", "harvest", ("without added detail", {"add_detail": False}), ("detail added: the default", {})),
+    (
+        "chelsea",
+        "cafe_terrace",
+        ("without the painting's detail, warm start", {"add_style_detail": False, "warm_start": True}),
+        ("the painting's detail added: the default", {}),
+    ),
     ("colosseum", "harvest", ("start from noise", {"init": "noise"}), ("from the photograph: the default", {})),
     ("chelsea", "night_cafe", ("total variation 2", {"tv_weight": 2.0}), ("total variation 0.5: the default", {})),
     ("neuschwanstein", "night_cafe", ("palette 0", {"palette": 0.0}), ("palette 0.5: the default", {})),

@@ -75,7 +75,7 @@ DRAFT = replace(
     {
         "name": "draft",
         "summary": "ours, a preview in half the time; about 30 s at 512 px",
-        "scale_steps": (20, 12, 8),
+        "scale_steps": (20, 12, 4),
         "first_steps": 12,
     },
 )
@@ -85,7 +85,7 @@ BEST = replace(
     {
         "name": "best",
         "summary": "ours, highest quality: truer to shapes and colors, in three times the time",
-        "scale_steps": (150, 80, 110),
+        "scale_steps": (150, 80, 40),
         "first_steps": 80,
         "content_weight": 0.0215,
     },
