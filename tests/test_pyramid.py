@@ -67,7 +67,7 @@ def test_the_coarsest_level_takes_at_least_the_first_steps(levels, expected):
         ("draft", (150, 112), (150,), (12,)),
         ("best", (512, 384), (128, 256, 512), (150, 80, 40)),
         ("best", (256, 192), (128, 256), (80, 40)),
-        ("best", (150, 112), (150,), (110,)),
+        ("best", (150, 112), (150,), (80,)),
     ],
 )
 def test_levels_of_a_recipe(name, content, sizes, steps):
