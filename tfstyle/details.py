@@ -29,7 +29,7 @@ def find_detail(image: Any, painting: Any, *, size: tuple[int, int], used: int, 
         mask: float32 [1, H, W, 1], what counts of the painting, of the shape of its picture; None is all.
 
     Returns:
-        float32 tensor [1, *size, 3], to be added to the enlarged image.
+        float32 tensor [1, height, width, 3], to be added to the enlarged image.
 
     References:
         Texler, Fišer, Lukáč, Lu, Shechtman, Sýkora: Enhancing Neural Style Transfer using Patch-Based Synthesis
