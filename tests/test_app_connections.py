@@ -16,7 +16,7 @@ from tfstyle.app.connections import Connection
 def client(tmp_path_factory):
     """A client of a server with small limits."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Connection, "patience", 0.4)
+        patched.setattr(Connection, "patience", 1.0)
         patched.setattr(Connection, "most", 20)
         with serve_in_thread(tmp_path_factory.mktemp("served")) as (client, _):
             yield client
@@ -74,17 +74,32 @@ def test_a_connection_that_is_used_stays(client):
 
 
 def test_a_slow_answer_is_no_idle_connection(client, monkeypatch):
-    monkeypatch.setattr("tfstyle.app.jobs.Queue.is_working", property(lambda queue: time.sleep(1.5) or True))
+    monkeypatch.setattr("tfstyle.app.jobs.Queue.is_working", property(lambda queue: time.sleep(2.5) or True))
     assert httpx.get(client.base_url.join("/healthz"), timeout=5).status_code == 200
 
 
-def test_there_are_only_so_many_and_room_comes_back(client):
+def test_there_are_only_so_many_and_room_comes_back(client, monkeypatch):
+    monkeypatch.setattr(Connection, "patience", 3.0)
     with contextlib.ExitStack() as stack:
         for _ in range(30):
             stack.enter_context(connect(client))
-        with pytest.raises(httpx.TransportError):
-            httpx.get(client.base_url.join("/healthz"), timeout=5)
+        refused = stack.enter_context(connect(client))
+        with contextlib.suppress(OSError):
+            assert not refused.recv(100)
         wait_for(lambda: answers(client))
+
+
+def test_a_client_that_does_not_read_is_ended(client, monkeypatch):
+    """An answer longer than all buffers would wait for its reader for ever."""
+    monkeypatch.setattr("tfstyle.app.routes.prometheus.generate_latest", lambda registry: b"x" * 50_000_000)
+    with connect(client, HEALTH.replace(b"/healthz", b"/metrics")) as stream:
+        assert stream.recv(1000)
+        time.sleep(4.5)
+        received = 0
+        with contextlib.suppress(OSError):
+            while part := stream.recv(1_000_000):
+                received += len(part)
+        assert received < 50_000_000
 
 
 def answers(client):

@@ -117,8 +117,10 @@ def test_tables_that_name_no_pairs_are_refused(text, message, folder):
 
 def test_a_table_that_is_no_file_is_not_waited_for(folder):
     os.mkfifo(folder / "pairs.csv")
-    with pytest.raises(InputError, match=r"is no CSV file that can be read .no file of at most 64 MB"):
+    with pytest.raises(InputError, match=r"is no CSV file that can be read .a folder, pipe or device"):
         batch.read_pairs(folder / "pairs.csv")
+    with pytest.raises(InputError, match="No such file"):
+        batch.read_pairs(folder / "none.csv")
 
 
 def test_table_and_page_of_a_batch_replace_nothing_else(folder):

@@ -49,6 +49,22 @@ def test_bands_have_no_borders(size, scan, monkeypatch):
     assert whole.shape == (1, *size, 3)
 
 
+def test_half_of_a_ramp_gives_detail(scan):
+    reduced = images.resize(scan, 60, 90)
+    ramp = np.broadcast_to(np.linspace(1.0, 0.0, 180, dtype=np.float32)[None, None, :, None], (1, 120, 180, 1))
+    found = find_detail(reduced, scan, size=(120, 180), used=90, mask=ramp)
+    left = images.resize(reduced, 120, 180)[:, :, :80]
+    assert error(left + found[:, :, :80], scan[:, :, :80]) < 0.3 * error(left, scan[:, :, :80])
+
+
+def test_a_painting_one_pixel_longer_is_not_resampled(scan, monkeypatch):
+    asked = []
+    fit = images.fit
+    monkeypatch.setattr(details.images, "fit", lambda image, side: asked.append(side) or fit(image, side))
+    find_detail(images.resize(scan, 60, 91), scan, size=(120, 182), used=90)
+    assert asked == [90]
+
+
 def test_what_is_masked_out_gives_no_detail(scan, rng):
     """The detail of the masked half, noise, is nowhere in that of the other one, which is even."""
     halves = np.array(scan)

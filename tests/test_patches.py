@@ -87,8 +87,8 @@ def test_places_are_found_tile_by_tile(rng, monkeypatch):
 
 def test_places_that_are_not_allowed_are_avoided(rng):
     painting = texture(rng, 60, 83)
-    allowed = np.zeros((60, 83), np.float32)
-    allowed[:, 30:] = 1.0
+    allowed = np.zeros((60, 83), bool)
+    allowed[:, 30:] = True
     places = patches.find_places(painting[11:45, 2:40], painting, allowed=allowed)
     assert places[..., 1].min() >= 30
     inside = places[2:-2, 30:-2]

@@ -94,6 +94,14 @@ def test_a_record_that_was_changed_is_refused_in_one_line(made):
             InputError,
             "as mask that is not among its inputs",
         ),
+        (
+            {
+                "options": options | {"styles": [{"mask": "/etc/passwd"}]},
+                "inputs": inputs | {"mask": inputs["content"]},
+            },
+            InputError,
+            "as mask that is not among its inputs",
+        ),
         ({"inputs": inputs | {"content": {"name": "x" * 5000, "sha256": ""}}}, InputError, "which is not beside it"),
         (
             {"recipe": recipe | {"start": recipe["start"] | {"init": "/etc/passwd.png"}}},
@@ -121,7 +129,7 @@ def test_another_version_of_the_pixels_is_told(made, tmp_path, capsys):
 
 def test_more_paintings_than_the_record_has_are_refused(made, pair, capsys):
     assert cli.main(["rerun", str(made), str(pair[0]), str(pair[1]), str(pair[1])]) == 2
-    assert "its record has no style 2; give as many style images as it has." in capsys.readouterr().err
+    assert "its record has no style 2; give the style images and masks that it has." in capsys.readouterr().err
 
 
 def test_one_picture_alone_is_refused(made, capsys):

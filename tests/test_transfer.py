@@ -312,12 +312,13 @@ def test_a_picture_too_small_for_the_network_is_refused(mini_transfer, rng, monk
         list(painter.steps(image(rng), image(rng, 33, 8), recipe=recipe))
 
 
-def test_memory_that_runs_out_is_one_line(mini_transfer, rng, monkeypatch):
+@pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), MemoryError()])
+def test_memory_that_runs_out_is_one_line(error, mini_transfer, rng, monkeypatch):
     recipe = mini_recipe()
     painter = mini_transfer(recipe)
 
     def exhausted(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+        raise error
 
     monkeypatch.setattr(painter, "targets", exhausted)
     with pytest.raises(MemoryLimitError, match="memory ran out at level 1 of 1, for 47x33; choose"):

@@ -103,8 +103,10 @@ def read_pairs(path: Path) -> list[tuple[Path, Style]]:
         InputError: if the file cannot be read, lacks a column, or names a missing picture.
     """
     try:
-        if not path.is_file() or path.stat().st_size > _LONGEST_TABLE:  # A pipe would never end.
-            raise OSError(f"no file of at most {_LONGEST_TABLE >> 20} MB")
+        if path.stat().st_size > _LONGEST_TABLE:
+            raise OSError(f"more than {_LONGEST_TABLE >> 20} MB")
+        if not path.is_file():  # A pipe would never end.
+            raise OSError("a folder, pipe or device")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows, columns = list(reader), reader.fieldnames or []
@@ -292,8 +294,11 @@ def check_reports(folder: Path, shard: str | None, *, pairs: Path | None = None,
         if pairs is not None and path.exists() and path.samefile(pairs):
             raise OutputError(f"{path}: is read and would be replaced; choose another folder for the results.")
         if not overwrite and path.exists():
-            with path.open("rb") as file:
-                own = file.read(len(begin)) == begin.encode()
+            try:
+                with path.open("rb") as file:
+                    own = file.read(len(begin)) == begin.encode()
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be read ({error.strerror}); rename it.") from error
             if not own:
                 raise OutputError(f"{path}: exists, and is not from a batch; rename it, or use --overwrite.")
 

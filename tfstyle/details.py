@@ -26,7 +26,8 @@ def find_detail(image: Any, painting: Any, *, size: tuple[int, int], used: int, 
         painting: the same, of any size; it is resized to the scale of the result.
         size: (height, width) of the result, larger than the image.
         used: long side, in pixels, at which the painting is as coarse as the image.
-        mask: float32 [1, H, W, 1], what counts of the painting, of the shape of its picture; None is all.
+        mask: float32 [1, H, W, 1] in [0, 1], what counts of the painting, of the shape of its picture: places of at
+            least half the largest value. None is all.
 
     Returns:
         float32 tensor [1, height, width, 3], to be added to the enlarged image.
@@ -36,10 +37,14 @@ def find_detail(image: Any, painting: Any, *, size: tuple[int, int], used: int, 
         (Expressive 2019), for detail from the scan. Freeman, Jones, Pasztor: Example-Based Super-Resolution (2002), for
         the detail that is added.
     """
-    scan = images.fit(painting, max(1, round(used * max(size) / max(sides(image)))))
+    length = max(1, round(used * max(size) / max(sides(image))))  # One pixel less or more would only blur it.
+    scan = painting if abs(max(sides(painting)) - length) <= 1 else images.fit(painting, length)
     coarse = images.fit(scan, used)
     lost = (scan - images.resize(coarse, *sides(scan)))[0].numpy()
-    allowed = None if mask is None else np.asarray(images.resize(mask, *sides(coarse)))[0, ..., 0]
+    allowed = None
+    if mask is not None:
+        counted = np.asarray(images.resize(mask, *sides(coarse)))[0, ..., 0]
+        allowed = counted >= 0.5 * counted.max()
     places = find_places(np.asarray(image)[0], np.asarray(coarse)[0], allowed=allowed)
     small, large, last = np.array(places.shape[:2]), np.array(size), np.array(lost.shape[:2]) - 1
     scaled = lost.shape[:2] / np.array(sides(coarse))

@@ -26,7 +26,7 @@ LEAST_FACTOR = 1.1
 LARGEST_SCALE = 10.0
 """Limit of the size of the strokes, as for `recipes.StyleSize`."""
 
-_BYTES_AT_LEAST, _BYTES_PER_PIXEL, _BYTES_PER_PLACE = 200_000_000, 60, 220
+_BYTES_AT_LEAST, _BYTES_PER_PIXEL, _BYTES_PER_PLACE = 200_000_000, 60, 110
 
 
 def enlarge(
@@ -92,7 +92,7 @@ def enlarge(
             f"scan of {round(LEAST_FACTOR * used)} or more."
         )
     result = images.fit_size(*sides(image), size or round(factor * long_side))
-    _check_size(result, sides(image))
+    _check_size(result, math.prod(sides(image)) + math.prod(images.fit_size(*sides(scan), max(1, round(used)))))
     if factor < wanted and size:
         _log.warning("the painting has detail for %d pixels; it is only interpolated beyond.", factor * long_side)
     try:
@@ -106,8 +106,8 @@ def enlarge(
     return enlarged
 
 
-def _check_size(result: tuple[int, int], picture: tuple[int, int]) -> None:
-    """Checks the (height, width) of a result.
+def _check_size(result: tuple[int, int], places: int) -> None:
+    """Checks the (height, width) of a result, and the number of pixels of the picture and the reduced painting.
 
     Raises:
         UsageError: if it is above the limit.
@@ -117,7 +117,7 @@ def _check_size(result: tuple[int, int], picture: tuple[int, int]) -> None:
     if math.prod(result) > MAX_PIXELS:
         limit = f"the limit of {MAX_PIXELS / 1e6:g} million pixels"
         raise UsageError(f"{what} is more than {limit}; choose a smaller `size`.")
-    needed = _BYTES_AT_LEAST + _BYTES_PER_PIXEL * math.prod(result) + _BYTES_PER_PLACE * math.prod(picture)
+    needed = _BYTES_AT_LEAST + _BYTES_PER_PIXEL * math.prod(result) + _BYTES_PER_PLACE * places
     if (free := environment.check_free_memory(needed)) is not None:
         memory = f"about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
         raise MemoryLimitError(f"{what} needs {memory}; choose a smaller `size`.")

@@ -91,7 +91,12 @@ class RecipeWork:
                 overwrite=True,
                 **self.overrides,
             )
-            files.save_result(job.output, unfinished.read_bytes(), overwrite=self.overwrite)
+            try:
+                files.save_result(job.output, unfinished.read_bytes(), overwrite=self.overwrite)
+            except OutputError as error:
+                if error.saved is not None:
+                    unfinished.unlink()
+                raise
             unfinished.unlink()
 
         return Maker(read, make, lambda job, made: None)

@@ -37,7 +37,7 @@ def find_places(image: np.ndarray, painting: np.ndarray, *, allowed: np.ndarray 
     Args:
         image: float32 [height, width, 3], sRGB, in [0, 1].
         painting: the same, of any size.
-        allowed: float32 [height, width] of the painting, in [0, 1]; where it is below 1, places are avoided.
+        allowed: bool [height, width] of the painting: where places may be; None is everywhere.
 
     Returns:
         int32 [height, width, 2], rows and columns of the painting.
@@ -48,7 +48,7 @@ def find_places(image: np.ndarray, painting: np.ndarray, *, allowed: np.ndarray 
     queries, keys = _project(image, painting)
     if allowed is not None:  # Far from all queries, in a dimension of its own.
         queries = np.pad(queries, ((0, 0), (0, 0), (0, 1)))
-        keys = np.concatenate([keys, _FAR * (1.0 - allowed[..., None])], axis=-1, dtype=np.float32)
+        keys = np.concatenate([keys, _FAR * ~allowed[..., None]], axis=-1, dtype=np.float32)
     places = np.empty((*queries.shape[:2], 2), np.int32)
     for top, left in itertools.product(*(range(0, side, TILE) for side in queries.shape[:2])):
         tile = queries[top : top + TILE, left : left + TILE]

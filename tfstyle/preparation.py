@@ -59,6 +59,8 @@ class Prepared(NamedTuple):
         """
         detail = tf.zeros([1, *size, 3])
         for number, (style, mask) in enumerate(zip(styles, self.style_masks, strict=True)):
+            if not any(part.shares[number] for part in self.parts):
+                continue
             used = round(max(sides(style)) * max(sides(image)) / max(size))
             opacity = sum(
                 part.shares[number] * (1.0 if part.mask is None else images.resize(part.mask, *size))

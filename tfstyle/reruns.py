@@ -64,7 +64,9 @@ def rerun(
     try:
         given = {} if style is None else name_pictures(as_styles(style))
         if unknown := given.keys() - record["inputs"]:
-            raise UsageError(f"{path}: its record has no {sorted(unknown)[0]}; give as many style images as it has.")
+            raise UsageError(
+                f"{path}: its record has no {sorted(unknown)[0]}; give the style images and masks that it has."
+            )
         arguments = _arguments(record, path, {"content": content, **given})
         step, pixels = record["step"], record["pixels"]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -103,6 +105,10 @@ def _arguments(record: Mapping[str, Any], path: Path, given: Mapping[str, Any]) 
     }
 
 
+_PARTS_OF_STYLES = ("mask", "style_mask")
+"""Masks of a style; if they are files, these are among the inputs, under other names."""
+
+
 def _check_words(
     path: Path,
     recipe: Recipe,
@@ -115,10 +121,10 @@ def _check_words(
         ("init", recipe.start.init, STARTS),
         ("weights", recipe.network.weights, BUILT_IN),
         ("protect", options.get("protect"), (None, "faces", *RAMPS)),
-        *((name, part.get(name), (None, *RAMPS)) for part in parts for name in ("mask", "style_mask")),
+        *((name, part.get(name), (None, *RAMPS)) for part in parts for name in _PARTS_OF_STYLES),
     ]
     for name, value, words in given:
-        if name not in inputs and value not in words:
+        if value not in words and (name in _PARTS_OF_STYLES or name not in inputs):
             raise InputError(f"{path}: its record names a file as {name} that is not among its inputs.")
 
 

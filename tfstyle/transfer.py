@@ -128,7 +128,7 @@ class Transfer:
             UsageError: if the recipe needs another graph, an image is not as described, or `resume` is of another run.
             InputError: if a picture is too small for the network.
             DivergedError: if the loss or the last image is not finite.
-            MemoryLimitError: if TensorFlow runs out of memory.
+            MemoryLimitError: if memory runs out.
             WorkerError: if another worker no longer answers.
         """
         devices = devices or find_devices()
@@ -196,7 +196,9 @@ class Transfer:
                     place, progress = (index, total, level, len(levels)), completed(levels, index)
                     snapshot = Snapshot(index, level, values, seconds, begun, state, guard.watched)
                     yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
-            except tf.errors.ResourceExhaustedError as error:
+            except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+                if isinstance(error, MemoryLimitError):
+                    raise
                 raise MemoryLimitError(
                     f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
                 ) from error

@@ -41,12 +41,13 @@ class Connection(H11Protocol):
         """Closes the connection if its client has begun nothing since the last look; otherwise looks again later.
 
         Args:
-            last: the request that was the latest at the last look.
+            last: the request that was answered last at the last look; another value if one was being answered.
         """
         if self.transport.is_closing():
             return
         waits = self.conn.their_state is h11.IDLE or (self.cycle is not None and self.cycle.response_complete)
         if waits and self.cycle is last:
             self.transport.close()
+            self.loop.call_later(self.patience, self.transport.abort)  # If the client does not read.
         else:
-            self.loop.call_later(self.patience, self._look, self.cycle)
+            self.loop.call_later(self.patience, self._look, self.cycle if waits else self)

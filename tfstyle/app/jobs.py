@@ -301,8 +301,10 @@ class Queue:
             with self._changed:
                 self._running = None
                 job.state, job.message = state, message
-            if job.key in self.jobs:
-                job.save()
+                kept = job.key in self.jobs
+                if kept:
+                    job.save()
+            if kept:
                 self._on_end(job, time.monotonic() - began)
             else:
                 shutil.rmtree(job.folder, ignore_errors=True)

@@ -6,6 +6,7 @@ Files have names within the job's folder. Only `make` loads TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -135,7 +136,8 @@ class Task:
         if side > largest:
             raise UsageError(f"`size` should be at most {largest} here, not {side}.")
         if (scale := self.fields.get("style_scale", 1.0)) * side > 2 * largest:
-            raise UsageError(f"`style_scale` should be at most {2 * largest / side:.3g} at this `size`, not {scale:g}.")
+            most = math.floor(200 * largest / side) / 100
+            raise UsageError(f"`style_scale` should be at most {most:g} at this `size`, not {scale:g}.")
 
     def _check_fast(self, styles: list[Style]) -> None:
         """Raises UsageError if one pass of the network cannot be made so."""

@@ -23,8 +23,9 @@ class Pyramid:
         first_steps: minimum number of steps at the coarsest level, even if it is the only one.
         add_detail: start each finer level from the image plus the content image's detail that the previous level
             could not represent; ignored if `content_weight` and `neighbor_weight` are 0.
-        add_style_detail: likewise, the detail of the style images at similar places; where both have detail, the
-            stronger one is added.
+        add_style_detail: start each finer level with the detail that the style images have at similar places; ignored
+            if `strength`, or `style_weight` and `neighbor_weight`, are 0. Of this and the content image's detail, the
+            stronger one is added at each pixel.
         warm_start: start each level with the resized optimizer state of the previous one.
     """
 

@@ -166,18 +166,20 @@ function forget(id) {
 }
 
 function follow(job) {
-  streams.get(job.id)?.close();
   curve = [];
   find("#spoken").textContent = "";
   find("#after").removeAttribute("src");
   find("#before").src = `/v1/jobs/${job.id}/content`;
   show(job);
-  events = new EventSource(`/v1/jobs/${job.id}/events`);
-  const stream = events;
-  streams.delete(job.id);
+  events = listen(job);
+}
+
+function listen(job) {
+  forget(job.id);
+  const stream = new EventSource(`/v1/jobs/${job.id}/events`);
   streams.set(job.id, stream);
-  if (streams.size > 4) forget(streams.keys().next().value); // A browser has six connections to a server.
-  events.onmessage = (event) => {
+  if (streams.size > 4) forget([...streams.keys()].at(-2)); // A browser has six connections; the oldest job runs.
+  stream.onmessage = (event) => {
     const news = JSON.parse(event.data);
     if (isOver(news)) forget(news.id);
     if (stream !== events) { // Another picture is shown.
@@ -194,21 +196,22 @@ function follow(job) {
     else showGallery();
     working = null;
   };
-  events.onopen = () => { if (stream === events) curve = []; }; // Every stream begins with the whole curve.
-  events.onerror = () => {
-    if (stream !== events) return;
+  stream.onopen = () => { if (stream === events) curve = []; }; // Every stream begins with the whole curve.
+  stream.onerror = () => {
     if (stream.readyState === EventSource.CLOSED) reconnect(job.id, stream);
-    else find("#state").textContent = "The server does not answer; waiting for it.";
+    else if (stream === events) find("#state").textContent = "The server does not answer; waiting for it.";
   };
+  return stream;
 }
 
 function reconnect(id, stream) {
   setTimeout(async () => {
-    if (events !== stream) return;
+    if (streams.get(id) !== stream) return;
     const job = await ask(`/v1/jobs/${id}`).catch(() => null);
-    if (events !== stream) return;
-    if (job) follow(job);
-    else reconnect(id, stream);
+    if (streams.get(id) !== stream) return;
+    if (!job) reconnect(id, stream);
+    else if (events === stream) follow(job);
+    else listen(job);
   }, 2000);
 }
 
@@ -361,5 +364,6 @@ attempt(async () => {
   showForm();
   const jobs = await showGallery();
   const open = jobs.find((job) => !isOver(job)) ?? jobs.find((job) => job.can_go_on);
+  jobs.filter((job) => !isOver(job) && job !== open).slice(-3).reverse().forEach(listen); // The oldest one runs.
   if (open) follow(open);
 });
