@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -101,6 +102,7 @@ class _Server(uvicorn.Server):
         """Handles a signal."""
         if self.should_exit:
             self._abort(sig)
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # That a client still waits is no error.
         self._queue.close()
         super().handle_exit(sig, frame)
 
