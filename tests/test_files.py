@@ -211,3 +211,10 @@ def test_a_link_is_checked_where_it_points_to(tmp_path):
         files.check_file(tmp_path / "link.png", [".png"], overwrite=True)
     (tmp_path / "none").mkdir()
     files.check_file(tmp_path / "link.png", [".png"], overwrite=True)
+
+
+def test_a_circular_link_is_refused(tmp_path):
+    (tmp_path / "a.png").symlink_to("b.png")
+    (tmp_path / "b.png").symlink_to("a.png")
+    with pytest.raises(OutputError, match="symbolic link that leads back to itself"):
+        files.check_file(tmp_path / "a.png", [".png"], overwrite=True)

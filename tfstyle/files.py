@@ -34,7 +34,7 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
 
     Raises:
         OutputError: if the suffix is not allowed, the folder is missing or not writable, the path is not that of a
-            regular file, or the file exists and `overwrite` is not set.
+            regular file or a circular link, or the file exists and `overwrite` is not set.
     """
     if path.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
@@ -48,7 +48,10 @@ def check_file(path: Path, suffixes: Iterable[str], *, overwrite: bool = False) 
         raise OutputError(f"{path}: is a pipe or device; name an ordinary file.")
     if not overwrite:
         raise OutputError(f"{path}: exists; choose another name, or replace it with `overwrite`.")
-    check_place(Path(os.path.realpath(path)))
+    target = os.path.realpath(path)
+    if os.path.islink(target):
+        raise OutputError(f"{path}: is a symbolic link that leads back to itself; remove it.")
+    check_place(Path(target))
 
 
 def check_name(path: Path) -> None:
