@@ -143,7 +143,16 @@ def features(network, x, facts, wanted):
 
 
 def plain_lbfgs(
-    function, x, steps, *, history, learning_rate, clip=None, store_projected_step=True, max_step_rms=np.inf
+    function,
+    x,
+    steps,
+    *,
+    history,
+    learning_rate,
+    clip=None,
+    store_projected_step=True,
+    max_step_rms=np.inf,
+    max_step_peak=np.inf,
 ):
     """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
     pairs, previous, path = [], None, []
@@ -162,6 +171,7 @@ def plain_lbfgs(
             q = q * (y.ravel() @ s.ravel()) / (y.ravel() @ y.ravel())
         for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
             q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
+        q = np.clip(q, *(np.sqrt(np.mean(q**2)) * np.array((-max_step_peak, max_step_peak))))
         length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
         length = min(length, max_step_rms / np.sqrt(np.mean(q**2)))
         moved = x + length * q

@@ -66,18 +66,25 @@ def flat(function):
     return of_image
 
 
-@pytest.mark.parametrize(("clip", "store_projected_step"), [(None, True), ((-0.2, 0.45), True), ((-0.2, 0.45), False)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clip": None},
+        {"clip": (-0.2, 0.45)},
+        {"clip": (-0.2, 0.45), "store_projected_step": False},
+        {"clip": (-0.2, 0.45), "max_step_peak": 1.2, "max_step_rms": 0.04},
+    ],
+)
 @pytest.mark.parametrize("history", [1, 3, 100])
 @pytest.mark.parametrize("function", [quadratic, rosenbrock])
-def test_lbfgs_takes_the_published_path(function, history, clip, store_projected_step):
+def test_lbfgs_takes_the_published_path(function, history, options):
     start = np.linspace(-0.3, 0.4, 6)
     rate = 0.1 if function is rosenbrock else 1.0
-    project = None if clip is None else lambda x: tf.clip_by_value(x, *clip)
-    optimizer = lbfgs(learning_rate=rate, history=history, project=project, store_projected_step=store_projected_step)
+    others = {name: value for name, value in options.items() if name != "clip"}
+    project = None if options["clip"] is None else lambda x: tf.clip_by_value(x, *options["clip"])
+    optimizer = lbfgs(learning_rate=rate, history=history, project=project, **others)
     step = Run(optimizer, start.reshape(SHAPE), flat(function))
-    for expected in plain_lbfgs(
-        function, start, 12, history=history, learning_rate=rate, clip=clip, store_projected_step=store_projected_step
-    ):
+    for expected in plain_lbfgs(function, start, 12, history=history, learning_rate=rate, **options):
         np.testing.assert_allclose(step().ravel(), expected, rtol=2e-3, atol=2e-4)
     assert step.step.experimental_get_tracing_count() == 1
 
@@ -162,6 +169,15 @@ def test_a_step_shorter_than_the_longest_is_left_alone():
         step = Run(lbfgs(max_step_rms=longest), np.full(SHAPE, 2.0), quadratic)
         paths.append([step() for _ in range(8)])
     np.testing.assert_array_equal(*paths)
+
+
+def test_no_value_of_a_step_is_above_a_multiple_of_its_mean():
+    """A gradient of 3, 4, 0, 0, 0, 0 has a root mean square of 25/6 to the power of 1/2, 2.04."""
+    gradient = np.array((3.0, 4.0, 0.0, 0.0, 0.0, 0.0)).reshape(SHAPE)
+    moved = Run(lbfgs(max_step_peak=1.6), np.zeros(SHAPE), lambda x: (0.0, gradient))()
+    first = 1.0 / 7.0  # The first step is shortened by the sum of the gradient.
+    np.testing.assert_allclose(moved.ravel()[:2], (-3.0 * first, -1.6 * np.sqrt(25 / 6) * first), rtol=1e-5)
+    np.testing.assert_array_equal(moved.ravel()[2:], 0.0)
 
 
 def tilted(x):

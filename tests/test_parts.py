@@ -171,6 +171,20 @@ def test_the_style_images_size_worked_by_hand(options, style, expected):
     assert StyleSize(**options).sides(style, (32, 48)) == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "style", "full", "expected"),
+    [
+        ({}, (386, 523), (772, 1046), (772, 1046)),
+        ({"style_enlarge": False}, (386, 523), (772, 1046), (386, 523)),
+        ({"style_enlarge": False}, (386, 523), (193, 262), (193, 262)),
+        ({"style_enlarge": False}, (64, 128), (512, 1024), (256, 512)),  # Four times, to 256 pixels.
+        ({"style_enlarge": False}, (64, 128), (128, 256), (128, 256)),
+    ],
+)
+def test_a_style_image_is_enlarged_no_further_than_the_recipe_says(options, style, full, expected):
+    assert StyleSize(**options).used_sides(style, full) == expected
+
+
 def test_beside_a_strip_the_style_image_has_at_most_twice_its_pixels():
     (height, width), longest = StyleSize().sides((40, 50), (20, 4000))
     assert longest * longest * height / width == pytest.approx(160000, rel=0.05)

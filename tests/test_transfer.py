@@ -146,6 +146,21 @@ def test_each_part_gets_the_detail_of_its_own_paintings(mini_transfer, rng):
     np.testing.assert_allclose(second.image, tf.clip_by_value(expected, 0.0, 1.0), atol=1e-4)
 
 
+def test_a_small_style_image_is_reduced_for_coarse_levels_and_never_enlarged(mini_transfer, rng, monkeypatch):
+    recipe, seen = mini_recipe(scale_start=20, scale_steps=(1,)), []
+    painter = mini_transfer(recipe)
+    targets = painter.targets
+
+    def record(content, styles, **options):
+        seen.append(tuple(tuple(style.shape[1:3]) for style in styles))
+        return targets(content, styles, **options)
+
+    monkeypatch.setattr(painter, "targets", record)
+    pictures = [image(rng, 64, 90), image(rng, 128, 160)]
+    list(painter.steps(image(rng, 140, 160), pictures, style_sides=[240, 160], recipe=recipe))
+    assert seen == [((43, 60), (32, 40)), ((64, 90), (64, 80)), ((64, 90), (128, 160))]
+
+
 @pytest.mark.parametrize(("style", "scales"), [((72, 90), 2), ((72, 900), 2), ((40, 900), 1)])
 def test_no_scale_is_so_coarse_that_the_painting_means_nothing(style, scales, mini_transfer, rng):
     recipe = mini_recipe(scale_start=40, scale_steps=(1,), style_crop=0.02)

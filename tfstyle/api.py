@@ -127,21 +127,22 @@ def stylize(
     content_picture, content_sides = _read_content(content, asked, background, enlarge=enlarge)
     read = [_read_style(each, content_sides, style_size=chosen.style_size, background=background) for each in styles]
     init = _read_init(chosen, styles, content_sides, background=background)
-    for picture, size in ((content_picture, content_sides), *read):
+    for picture, size in ((content_picture, content_sides), *((picture, used) for picture, used, _ in read)):
         _check_size(picture, size, chosen.loss.smallest_side())
     protected = find_protected(protect, content_picture.image)
     masked = read_masks(styles, content_sides, protect=protected, feather=feather)
-    chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, _ in read))
+    chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, *_ in read))
     plan = functools.partial(_plan, chosen, resumed=folder if resume else None, limit=limit, devices=devices)
-    chosen, levels, limit = plan(content_sides, *(size for _, size in read))
+    chosen, levels, limit = plan(content_sides, *(full for *_, full in read))
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
     content_image = images.resize(content_picture.image, *content_sides)
     weighed = [
         dataclasses.replace(each, picture=images.resize(picture.image, *size), style_mask=_own_mask(each, size))
-        for each, (picture, size) in zip(masked, read, strict=True)
+        for each, (picture, size, _) in zip(masked, read, strict=True)
     ]
+    style_sides = [max(full) for *_, full in read]
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     made: dict[str, Any] = {}
@@ -159,7 +160,14 @@ def stylize(
         of_folder: dict[str, Any] = {"every": checkpoint_every, "resume": resume, "devices": devices}
         snapshot = checkpoints.follow(folder, transfer, observers, fixed=fixed, **of_folder)
     runs = transfer.steps(
-        content_image, weighed, recipe=chosen, init=init, resume=snapshot, memory=limit, devices=devices
+        content_image,
+        weighed,
+        style_sides=style_sides,
+        recipe=chosen,
+        init=init,
+        resume=snapshot,
+        memory=limit,
+        devices=devices,
     )
     steps = observe(runs, observers)
     written = Result(
@@ -215,12 +223,13 @@ def _read_content(source: Any, size: int, background: str, *, enlarge: bool) -> 
 
 def _read_style(
     style: Style, result: tuple[int, int], *, style_size: StyleSize, background: str
-) -> tuple[Picture, tuple[int, int]]:
-    """Reads a style image; returns it, and the size to which it is resized for a result of a size."""
+) -> tuple[Picture, tuple[int, int], tuple[int, int]]:
+    """Reads a style image; returns it, the size at which it is used, and that which belongs to the result's size."""
     sized = dataclasses.replace(style_size, style_scale=style_size.style_scale * style.scale)
     picture = images.read_and_log(style.picture, background=background, long_side=sized.needed_side(result))
     proportions, longest = sized.sides(picture.full_size, result)
-    return picture, images.fit_size(*proportions, longest)
+    full = images.fit_size(*proportions, longest)
+    return picture, sized.used_sides(picture.full_size, full), full
 
 
 def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:

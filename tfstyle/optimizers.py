@@ -44,6 +44,10 @@ def _project(projection: Projection | None, image: tf.Tensor) -> tf.Tensor:
     return image if projection is None else projection(image)
 
 
+def _rms(vector: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.reduce_mean(vector**2))
+
+
 class AdamState(NamedTuple):
     """State of `AdamOptimizer`.
 
@@ -194,16 +198,22 @@ class LBFGSOptimizer:
     def update(self, state: LBFGSState, image: tf.Tensor, gradient: tf.Tensor) -> tuple[LBFGSState, tf.Tensor]:
         """Takes one step: returns the next state and the next image."""
         state, along = self._remember(state, gradient)
-        direction = self._direction(state, gradient, along)
+        direction = self._limit_peaks(self._direction(state, gradient, along))
         first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
         length = self.options.learning_rate * tf.where(state.pairs_stored + state.steps > 0, 1.0, first)
         if self.options.max_step_rms:
-            size = tf.sqrt(tf.reduce_mean(direction**2))
-            length = tf.minimum(length, self.options.max_step_rms / tf.maximum(size, 1e-30))
+            length = tf.minimum(length, self.options.max_step_rms / tf.maximum(_rms(direction), 1e-30))
         moved = image + length * direction
         after = _project(self.project, moved)
         step = (after if self.options.store_projected_step else moved) - image
         return state._replace(gradient=gradient, step=step, steps=state.steps + 1), after
+
+    def _limit_peaks(self, direction: tf.Tensor) -> tf.Tensor:
+        """Clips the values of a direction to `max_step_peak` times their root mean square."""
+        if not self.options.max_step_peak:
+            return direction
+        limit = self.options.max_step_peak * _rms(direction)
+        return tf.clip_by_value(direction, -limit, limit)
 
     def resize(self, state: LBFGSState, height: int, width: int) -> LBFGSState:
         """Returns the state for an image of another size.

@@ -99,6 +99,7 @@ class Transfer:
         content: tf.Tensor,
         style: Any,
         *,
+        style_sides: Sequence[int] | None = None,
         recipe: Recipe | None = None,
         init: tf.Tensor | Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         resume: Snapshot | None = None,
@@ -112,6 +113,8 @@ class Transfer:
             style: the same, of any size; its size relative to the content image determines that of the brush strokes.
                 Or several, each an image or a `styles.Style`, whose `scale` is not used here; with the masks of
                 `masks.read_masks`, the recipe needs as many `drawn_regions` as there are different masks.
+            style_sides: for each style image, the long side in pixels that it should have beside the content image; a
+                smaller image is used as it is for the levels that it is too small for. None is its own.
             recipe: another recipe with the same graph key; None runs the transfer's own.
             init: the image to start from, of any size, or a function (content, style) → image that is called with the
                 two images of the coarsest level; None starts as the recipe does, from "content" or "noise".
@@ -148,7 +151,9 @@ class Transfer:
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
         run, margin = prepare(self.model.vgg, content, styles, recipe=recipe), recipe.style_size.style_crop
-        levels = plan_levels(recipe, (height, width), *map(sides, run.styles), limit=memory)
+        long_sides = style_sides or [max(sides(image)) for image in run.styles]
+        full = [images.fit_size(*sides(image), side) for image, side in zip(run.styles, long_sides, strict=True)]
+        levels = plan_levels(recipe, (height, width), *full, limit=memory)
         total = sum(plan.steps for plan in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
@@ -160,7 +165,10 @@ class Transfer:
             if resume is not None and level < resume.level:
                 continue
             try:
-                pictures = [scale(picture, plan.size / max(height, width)) for picture in (run.content, *run.styles)]
+                factor = plan.size / max(height, width)
+                pictures = [scale(run.content, factor)]
+                for image, side in zip(run.styles, long_sides, strict=True):
+                    pictures.append(images.fit(image, min(max(sides(image)), round(side * factor))))
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     other = sides(state.image) != sides(pictures[0]) or (begun is None) == self._matches

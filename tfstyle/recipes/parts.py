@@ -148,6 +148,8 @@ class LBFGS(CheckedFields):
             clipping, as with `torch.optim.LBFGS` when the image is clamped before each evaluation.
         max_step_rms: largest root mean square of a step, in units of the image's space; longer steps are shortened to
             it. 0 sets no limit.
+        max_step_peak: largest change of a value in a step, as a multiple of the step's root mean square; larger ones
+            are clipped to it, so that no small area changes far more than the rest. 0 sets no limit.
         history_precision: precision in which the pairs are stored: "float32", or "bfloat16" for half the memory.
     """
 
@@ -156,6 +158,7 @@ class LBFGS(CheckedFields):
     history_precision: str = field("float32", choices=("float32", "bfloat16"))
     store_projected_step: bool = True
     max_step_rms: float = field(0.0, low=0.0)
+    max_step_peak: float = field(0.0, low=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +205,10 @@ class Start:
             raise UsageError(unknown_name("start image", self.init, (*STARTS, "or the path of a picture")))
 
 
+ENOUGH_PAINT = 256
+"""Short side in pixels to which even a recipe that does not enlarge style images enlarges them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StyleSize(CheckedFields):
     """The size of the style image: relative to the result, it determines the size of the brush strokes.
@@ -210,11 +217,15 @@ class StyleSize(CheckedFields):
         style_scale: factor for the size of the style image.
         style_resize: "long_side" or "width" to match that of the result, or "content" for exactly the result's size.
         style_crop: fraction of the style image's short side cropped at each edge, where scans show a frame or paper.
+        style_enlarge: enlarge a style image that is smaller than this. Otherwise it is used at its own size for the
+            levels that it is too small for: enlarged, it would be blurred, and its statistics those of no paint. If its
+            short side is below `ENOUGH_PAINT`, it is enlarged that far.
     """
 
     style_scale: float = option(1.0, "size of the brush strokes: 2 makes them twice as large", low=0.1, high=10.0)
     style_resize: str = field("long_side", choices=("long_side", "width", "content"))
     style_crop: float = field(0.0, low=0.0, high=0.25)
+    style_enlarge: bool = True
 
     def needed_side(self, result: tuple[int, int]) -> int:
         """Returns the long side at which to read the style image, if it does not depend on its proportions; else 0.
@@ -244,6 +255,19 @@ class StyleSize(CheckedFields):
             aspect = max(height, width) / min(height, width)
             longest = min(longest, math.sqrt(2 * math.prod(result) * aspect))
         return (height, width), round(longest * self.style_scale)
+
+    def used_sides(self, style: tuple[int, int], full: tuple[int, int]) -> tuple[int, int]:
+        """Computes the size at which the style image is used for the finest level.
+
+        Args:
+            style: its own (height, width) in pixels.
+            full: (height, width) that `sides` defines.
+        """
+        factor = max(max(style) / max(full), ENOUGH_PAINT / min(full))
+        if self.style_enlarge or factor >= 1.0:
+            return full
+        height, width = (round(side * factor) for side in full)
+        return height, width
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,9 @@ BALANCED = replace(
         # preferred to 2 in 25 of 40 answers; 0 to 0.5 in 23, but leaves some grain.
         "tv_weight": 0.5,
         "palette": 0.5,  # Otherwise neighbors are chosen by color.
+        "style_enlarge": False,
+        # Without a limit, a few places of an even sky changed far more than the rest: crunchy patches.
+        "max_step_peak": 2.0,
         # A level that begins with strokes needs few steps, and no optimizer that knows the level before: from an even
         # sky both made crunchy patches.
         "add_style_detail": True,

@@ -174,7 +174,7 @@ CROWSON = Recipe(
     # https://github.com/crowsonkb/style-transfer-pytorch, defaults.
     source="K. Crowson: style-transfer-pytorch",
     departures=(
-        "A painting smaller than the result is enlarged; the source leaves it at its own size.",
+        "A painting with a short side below 256 pixels is enlarged as far; the source leaves it at its own size.",
         "Adam's first moment is resized by TensorFlow's bicubic kernel (a = -0.5); the source's has a = -0.75.",
     ),
     loss=Loss(
@@ -189,4 +189,5 @@ CROWSON = Recipe(
     optimizer=Adam(learning_rate=0.02, beta_2=0.99, epsilon=1e-8),
     parametrization=Parametrization(ema_decay=0.99),
     pyramid=Pyramid(scale_start=128, scale_factor=math.sqrt(2), scale_steps=(500,), first_steps=1000, warm_start=True),
+    style_size=StyleSize(style_enlarge=False),
 )

@@ -189,6 +189,7 @@ class Overrides(TypedDict, total=False):
     history_precision: str
     store_projected_step: bool
     max_step_rms: float
+    max_step_peak: float
 
     space: str
     clip: bool
@@ -211,6 +212,7 @@ class Overrides(TypedDict, total=False):
     style_scale: float
     style_resize: str
     style_crop: float
+    style_enlarge: bool
 
     color: str
     color_strength: float
