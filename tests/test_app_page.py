@@ -229,6 +229,22 @@ def test_a_run_goes_on_while_another_picture_is_looked_at(visit):
     see(page, "you stopped it")
 
 
+def test_no_more_than_four_pictures_of_a_page_wait(visit):
+    page = visit()
+    choose(page, method="Best", size="384")
+    for number in range(4):
+        paint(page)
+        playwright.expect(page.locator("#gallery li")).to_have_count(number + 1)
+    paint(page)
+    playwright.expect(page.locator("#problem")).to_contain_text("4 of your pictures are not finished")
+    page.locator("#gallery li button").last.click()
+    page.get_by_role("button", name="Stop").click()
+    see(page, "you stopped it")
+    paint(page)
+    playwright.expect(page.locator("#gallery li")).to_have_count(5)
+    playwright.expect(page.locator("#problem")).to_be_empty()
+
+
 def test_a_server_that_begins_again_offers_the_unfinished_run(browser, tmp_path):
     context = browser.new_context()
     page = context.new_page()

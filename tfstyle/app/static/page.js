@@ -145,6 +145,7 @@ async function attempt(action) {
 }
 
 async function paint() {
+  checkRoom();
   find("#paint").disabled = true;
   try {
     const job = await ask("/v1/jobs", { method: "POST", body: await makeForm() });
@@ -159,6 +160,12 @@ async function paint() {
 // ---- The picture
 
 const streams = new Map(); // Id → events of each job that is not over: one that nobody follows is stopped.
+
+const MOST = 4; // A browser has six connections: one for each of these, one for a picture of the gallery, one for the rest.
+
+function checkRoom() {
+  if (streams.size >= MOST) throw new Error(`${MOST} of your pictures are not finished. Wait for one, or stop one.`);
+}
 
 function forget(id) {
   streams.get(id)?.close();
@@ -178,7 +185,7 @@ function listen(job) {
   forget(job.id);
   const stream = new EventSource(`/v1/jobs/${job.id}/events`);
   streams.set(job.id, stream);
-  if (streams.size > 4) forget([...streams.keys()].at(-2)); // A browser has six connections; the oldest job runs.
+  if (streams.size > MOST + 1) forget([...streams.keys()].at(-2));
   stream.onmessage = (event) => {
     const news = JSON.parse(event.data);
     if (isOver(news)) forget(news.id);
@@ -346,7 +353,10 @@ find("#cut").addEventListener("input", cut);
 find("#undo").addEventListener("click", () => board.undo());
 find("#clear").addEventListener("click", () => board.clear());
 find("#stop").addEventListener("click", () => attempt(() => ask(`/v1/jobs/${current.id}/stop`, { method: "POST" })));
-find("#resume").addEventListener("click", () => attempt(resume));
+find("#resume").addEventListener("click", () => attempt(async () => {
+  checkRoom();
+  await resume();
+}));
 find("#delete").addEventListener("click", () => attempt(async () => {
   await ask(`/v1/jobs/${current.id}`, { method: "DELETE" });
   find("#run").hidden = true;
