@@ -44,8 +44,11 @@ MECHANISMS = (
     (
         "chelsea",
         "cafe_terrace",
-        ("without the painting's detail, warm start", {"add_style_detail": False, "warm_start": True}),
-        ("the painting's detail added: the default", {}),
+        (
+            "steps with peaks, no detail of the painting",
+            {"add_style_detail": False, "warm_start": True, "max_step_peak": 0.0},
+        ),
+        ("peaks clipped, with its detail: the default", {}),
     ),
     ("colosseum", "harvest", ("start from noise", {"init": "noise"}), ("from the photograph: the default", {})),
     ("chelsea", "night_cafe", ("total variation 2", {"tv_weight": 2.0}), ("total variation 0.5: the default", {})),

@@ -25,7 +25,7 @@ from tfstyle.errors import (
     WeightsError,
 )
 from tfstyle.memory import memory_needed
-from tfstyle.recipes import LBFGS, StyleSize
+from tfstyle.recipes import LBFGS, StyleSize, parts
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +93,22 @@ def test_the_painting_is_brought_to_the_size_the_recipe_says(fit, scale, paintin
     recipe = mini_recipe(scale_steps=(1,), size=48, style_resize=fit, style_scale=scale)
     tfstyle.stylize(pair[0], image(rng, *painting)[0], recipe=recipe)
     assert seen == [((32, 48), tuple(round(side) for side in expected))]
+
+
+@pytest.mark.parametrize(("enlarge", "used"), [(True, (40, 48)), (False, (20, 24))])
+def test_a_small_painting_is_used_at_its_own_size_if_the_recipe_says_so(enlarge, used, pair, rng, monkeypatch):
+    seen = []
+    steps = transfer.Transfer.steps
+
+    def record(self, content, styles, *, style_sides, **options):
+        seen.append((tuple(styles[0].picture.shape[1:3]), style_sides))
+        return steps(self, content, styles, style_sides=style_sides, **options)
+
+    monkeypatch.setattr(transfer.Transfer, "steps", record)
+    monkeypatch.setattr(parts, "ENOUGH_PAINT", 16)
+    recipe = mini_recipe(scale_steps=(1,), size=48, style_enlarge=enlarge)
+    tfstyle.stylize(pair[0], image(rng, 20, 24)[0], recipe=recipe)
+    assert seen == [(used, [48])]
 
 
 def test_beside_a_strip_the_style_image_has_at_most_twice_its_pixels():
