@@ -11,6 +11,7 @@ from servers import wait_for
 from tfstyle import errors
 from tfstyle.app import jobs
 from tfstyle.app.jobs import Job, Queue
+from tfstyle.app.schema import describe
 from tfstyle.app.tasks import CHECKPOINT, Painting, Task
 from tfstyle.environment import tf
 from tfstyle.steps import Step
@@ -104,9 +105,12 @@ def test_a_run_that_is_stopped_ends_after_its_step_and_can_go_on(queue, work):
     job = add(queue)
     work.go(2)
     wait_for(lambda: job.facts.get("step") == 2)
+    assert not describe(job, queue)["is_stopping"]
     queue.stop(job, "you stopped it")
+    assert describe(job, queue)["is_stopping"]
     work.go(1)
     wait_for(lambda: job.is_over)
+    assert not describe(job, queue)["is_stopping"]
     assert (job.state, job.message, job.result.read_bytes()) == (jobs.STOPPED, "you stopped it", b"3")
     assert job.can_go_on
     queue.add(job)

@@ -78,6 +78,7 @@ class JobState(BaseModel):
     loss: float | None
     name: str = Field(description="name of the result's file")
     command: str = Field(description="the command line that makes the same picture from the same files")
+    is_stopping: bool = Field(description="whether a run ends after this step")
     can_go_on: bool = Field(description="whether a stopped run can go on")
     preview: str | None = Field(description="address of a small picture of the image so far")
     result: str | None = Field(description="address of the result, or of the image so far of a stopped run")
@@ -129,6 +130,7 @@ def describe(job: Job, queue: Queue) -> dict[str, Any]:
         **{name: known.get(name) for name in ("step", "steps", "width", "height", "loss")},
         "name": job.task.result,
         "command": job.task.command(),
+        "is_stopping": job.state == jobs.RUNNING and bool(job.stopping),
         "can_go_on": job.can_go_on,
         "preview": f"{address}/preview?v={zlib.crc32(job.preview):x}" if job.preview else None,
         "result": f"{address}/result" if job.result else None,

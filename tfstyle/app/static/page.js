@@ -236,6 +236,7 @@ function duration(seconds) {
 function describe(job) {
   if (job.state === "queued") return job.place === 0 ? "Begins now." : `Waits; ${job.place} before it.`;
   if (job.state === "running") {
+    if (job.is_stopping) return "Stops after this step.";
     if (!job.step) return "Begins.";
     const left = job.seconds_left === null ? "" : `, about ${duration(job.seconds_left)} left`;
     return `Step ${job.step} of ${job.steps}${left}.`;
@@ -279,7 +280,7 @@ function show(job) {
   find("#before").hidden = find("#divider").hidden = !(isOver(job) && shown);
   cut();
   find("#curve").toggleAttribute("hidden", curve.length < 2);
-  find("#stop").hidden = isOver(job);
+  find("#stop").hidden = isOver(job) || job.is_stopping;
   find("#resume").hidden = !job.can_go_on;
   find("#delete").hidden = !isOver(job);
   for (const [id, address] of [["#download", job.result], ["#archive", job.result && `/v1/jobs/${job.id}/archive`]]) {
