@@ -8,7 +8,7 @@ from conftest import mini_recipe
 
 from tfstyle.errors import MemoryLimitError
 from tfstyle.memory import memory_needed
-from tfstyle.planning import Level, completed, lighter, plan_levels, plan_run
+from tfstyle.planning import Level, completed, level_side, lighter, plan_levels, plan_run
 from tfstyle.recipes import LBFGS, SGD, get_recipe
 
 
@@ -69,3 +69,13 @@ def test_the_work_is_that_of_the_pixels_of_each_step():
     whole = 3 * 100 + 10**9 * 400
     assert [completed(levels, index) for index in (0, 2, 3, 4)] == [0.0, 200 / whole, 300 / whole, 700 / whole]
     assert completed(levels, 3 + 10**9) == 1.0
+
+
+def test_a_small_style_image_changes_the_memory_but_not_the_levels():
+    recipe = get_recipe("balanced")
+    whole = plan_levels(recipe, (2000, 3000), (2400, 3000))
+    small = plan_levels(recipe, (2000, 3000), (600, 750), style_sides=[3000])
+    assert [(level.size, level.steps) for level in small] == [(level.size, level.steps) for level in whole]
+    assert small[-1].needed == memory_needed(recipe, (2000, 3000), (600, 750)) < whole[-1].needed
+    assert small[0].needed == whole[0].needed
+    assert (level_side((600, 750), 3000, 0.2), level_side((600, 750), 3000, 0.5)) == (600, 750)

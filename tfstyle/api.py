@@ -132,8 +132,9 @@ def stylize(
     protected = find_protected(protect, content_picture.image)
     masked = read_masks(styles, content_sides, protect=protected, feather=feather)
     chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, *_ in read))
+    style_sides = [side for *_, side in read]
     plan = functools.partial(_plan, chosen, resumed=folder if resume else None, limit=limit, devices=devices)
-    chosen, levels, limit = plan(content_sides, *(full for *_, full in read))
+    chosen, levels, limit = plan(content_sides, *(used for _, used, _ in read), style_sides=style_sides)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
@@ -142,7 +143,6 @@ def stylize(
         dataclasses.replace(each, picture=images.resize(picture.image, *size), style_mask=_own_mask(each, size))
         for each, (picture, size, _) in zip(masked, read, strict=True)
     ]
-    style_sides = [max(full) for *_, full in read]
     carries_alpha = keep_alpha and content_picture.alpha is not None
     alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
     made: dict[str, Any] = {}
@@ -223,13 +223,13 @@ def _read_content(source: Any, size: int, background: str, *, enlarge: bool) -> 
 
 def _read_style(
     style: Style, result: tuple[int, int], *, style_size: StyleSize, background: str
-) -> tuple[Picture, tuple[int, int], tuple[int, int]]:
-    """Reads a style image; returns it, the size at which it is used, and that which belongs to the result's size."""
+) -> tuple[Picture, tuple[int, int], int]:
+    """Reads a style image; returns it, its size at the finest level, and the long side that belongs to the result."""
     sized = dataclasses.replace(style_size, style_scale=style_size.style_scale * style.scale)
     picture = images.read_and_log(style.picture, background=background, long_side=sized.needed_side(result))
     proportions, longest = sized.sides(picture.full_size, result)
     full = images.fit_size(*proportions, longest)
-    return picture, sized.used_sides(picture.full_size, full), full
+    return picture, sized.used_sides(picture.full_size, full), max(full)
 
 
 def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
@@ -331,6 +331,7 @@ def _plan(
     recipe: Recipe,
     result: tuple[int, int],
     *styles: tuple[int, int],
+    style_sides: Sequence[int],
     resumed: Path | None,
     limit: int | None,
     devices: Devices,
@@ -351,5 +352,5 @@ def _plan(
         limit = int(min(known)) if known else None
     begun = None if resumed is None else checkpoints.find_variant(resumed, lighter(recipe))
     if begun is not None:
-        return begun, plan_run(begun, result, *styles, limit=limit), limit
-    return *plan_lightest(recipe, result, *styles, limit=limit), limit
+        return begun, plan_run(begun, result, *styles, style_sides=style_sides, limit=limit), limit
+    return *plan_lightest(recipe, result, *styles, style_sides=style_sides, limit=limit), limit

@@ -46,23 +46,42 @@ class Level(NamedTuple):
     needed: int
 
 
+def level_side(style: tuple[int, int], side: int, factor: float) -> int:
+    """Returns the long side of a style image at a level: it is reduced, and never enlarged.
+
+    Args:
+        style: its (height, width).
+        side: the long side in pixels that belongs to the result's size.
+        factor: size of the level, as a fraction of the result's.
+    """
+    return min(max(style), round(side * factor))
+
+
 def plan_levels(
-    recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None = None
+    recipe: Recipe,
+    content: tuple[int, int],
+    *styles: tuple[int, int],
+    style_sides: Sequence[int] | None = None,
+    limit: float | None = None,
 ) -> list[Level]:
     """Plans the levels of a run, coarse to fine.
 
     Args:
         recipe: the recipe to run.
         content: (height, width) of the result.
-        *styles: those of the style images at the finest level.
+        *styles: those of the style images.
+        style_sides: as for `transfer.Transfer.steps`.
         limit: bytes that may be taken; None computes all levels as a whole. A level that does not fit in any way
             is planned in the way that needs least.
     """
-    long_side, margin = max(content), recipe.style_size.style_crop
-    shortest = min(*content, *(min(style) - 2 * edge_of(*style, margin) for style in styles))
+    long_side, margin, sides = max(content), recipe.style_size.style_crop, style_sides or list(map(max, styles))
+    full = [fit_size(*style, side) for style, side in zip(styles, sides, strict=True)]
+    shortest = min(*content, *(min(style) - 2 * edge_of(*style, margin) for style in full))
     levels = []
     for size, steps in recipe.pyramid.levels(long_side, shortest):
-        sizes = [fit_size(*image, round(max(image) * size / long_side)) for image in (content, *styles)]
+        factor = size / long_side
+        sizes = [fit_size(*content, size)]
+        sizes += [fit_size(*style, level_side(style, side, factor)) for style, side in zip(styles, sides, strict=True)]
         kinds = [(None, 1), *((tile, 1) for tile in TILES), *((TILES[0], count) for count in BANDS)]
         ways = [
             Level(size, steps, tile, bands, memory_needed(recipe, *sizes, tile=tile, bands=bands))
@@ -82,19 +101,25 @@ def completed(levels: Sequence[Level], index: int) -> float:
     return done / sum(level.steps * level.size**2 for level in levels)
 
 
-def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None) -> list[Level]:
+def plan_run(
+    recipe: Recipe,
+    content: tuple[int, int],
+    *styles: tuple[int, int],
+    style_sides: Sequence[int] | None = None,
+    limit: float | None,
+) -> list[Level]:
     """Plans the levels of a run so that they fit in memory, and logs the plan, as a warning if tiles are needed.
 
     Args:
-        recipe, content, styles, limit: as for `plan_levels`.
+        recipe, content, styles, style_sides, limit: as for `plan_levels`.
 
     Raises:
         MemoryLimitError: if the run does not fit even in the smallest tiles.
     """
-    levels = plan_levels(recipe, content, *styles, limit=limit)
+    levels = plan_levels(recipe, content, *styles, style_sides=style_sides, limit=limit)
     needed, (height, width) = max(level.needed for level in levels), content
     if limit is not None and needed > limit:
-        fitting = _fitting_size(recipe, content, *styles, limit=limit)
+        fitting = _fitting_size(recipe, content, *styles, style_sides=style_sides, limit=limit)
         smaller = f"choose a `size` of {fitting} or less" if fitting else "no `size` fits"
         largest = max(styles, key=math.prod)
         if math.prod(largest) > 2 * math.prod(content):
@@ -116,12 +141,16 @@ def plan_run(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int],
 
 
 def plan_lightest(
-    recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float | None
+    recipe: Recipe,
+    content: tuple[int, int],
+    *styles: tuple[int, int],
+    style_sides: Sequence[int] | None = None,
+    limit: float | None,
 ) -> tuple[Recipe, list[Level]]:
     """Plans a run like `plan_run`, of the first of the `lighter` recipes that fits; logs which, if it is another.
 
     Args:
-        recipe, content, styles, limit: as for `plan_levels`.
+        recipe, content, styles, style_sides, limit: as for `plan_levels`.
 
     Returns:
         The recipe to run, and its levels.
@@ -131,10 +160,11 @@ def plan_lightest(
     """
     *variants, chosen = lighter(recipe)
     for variant in variants:
-        if limit is None or max(level.needed for level in plan_levels(variant, content, *styles, limit=limit)) <= limit:
+        levels = plan_levels(variant, content, *styles, style_sides=style_sides, limit=limit)
+        if limit is None or max(level.needed for level in levels) <= limit:
             chosen = variant
             break
-    levels = plan_run(chosen, content, *styles, limit=limit)
+    levels = plan_run(chosen, content, *styles, style_sides=style_sides, limit=limit)
     if chosen != recipe:
         _log.warning("L-BFGS stores %d pairs in bfloat16, to save memory.", chosen.optimizer.history)
     return chosen, levels
@@ -160,12 +190,21 @@ def lighter(recipe: Recipe) -> Iterator[Recipe]:
                 yield replace(recipe, optimizer=optimizer)
 
 
-def _fitting_size(recipe: Recipe, content: tuple[int, int], *styles: tuple[int, int], limit: float) -> int:
+def _fitting_size(
+    recipe: Recipe,
+    content: tuple[int, int],
+    *styles: tuple[int, int],
+    style_sides: Sequence[int] | None,
+    limit: float,
+) -> int:
     """Returns a long side at which a run fits, at most 3 % less than the largest; 0 if there is none."""
-    factor = 1.0
+    factor, sides = 1.0, style_sides or list(map(max, styles))
     while factor * max(content) > 1.0:
         factor *= 0.97
-        sizes = [fit_size(*image, round(max(image) * factor)) for image in (content, *styles)]
-        if max(level.needed for level in plan_levels(recipe, *sizes, limit=limit)) <= limit:
+        smaller = fit_size(*content, round(max(content) * factor))
+        levels = plan_levels(
+            recipe, smaller, *styles, style_sides=[max(1, round(side * factor)) for side in sides], limit=limit
+        )
+        if max(level.needed for level in levels) <= limit:
             return int(factor * max(content))
     return 0

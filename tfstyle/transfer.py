@@ -25,7 +25,7 @@ from tfstyle.masks import divide
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.planning import TILES, Level, completed, plan_levels
+from tfstyle.planning import TILES, Level, completed, level_side, plan_levels
 from tfstyle.preparation import Prepared, check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions
@@ -151,9 +151,9 @@ class Transfer:
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
         height, width = sides(content)
         run, margin = prepare(self.model.vgg, content, styles, recipe=recipe), recipe.style_size.style_crop
-        long_sides = style_sides or [max(sides(image)) for image in run.styles]
-        full = [images.fit_size(*sides(image), side) for image, side in zip(run.styles, long_sides, strict=True)]
-        levels = plan_levels(recipe, (height, width), *full, limit=memory)
+        of_styles = [sides(image) for image in run.styles]
+        style_sides = style_sides or list(map(max, of_styles))
+        levels = plan_levels(recipe, (height, width), *of_styles, style_sides=style_sides, limit=memory)
         total = sum(plan.steps for plan in levels)
         factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
         kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
@@ -167,8 +167,8 @@ class Transfer:
             try:
                 factor = plan.size / max(height, width)
                 pictures = [scale(run.content, factor)]
-                for image, side in zip(run.styles, long_sides, strict=True):
-                    pictures.append(images.fit(image, min(max(sides(image)), round(side * factor))))
+                for image, side in zip(run.styles, style_sides, strict=True):
+                    pictures.append(images.fit(image, level_side(sides(image), side, factor)))
                 if resume is not None and level == resume.level:
                     begun, state = resume.begun, resume.state
                     other = sides(state.image) != sides(pictures[0]) or (begun is None) == self._matches
