@@ -153,6 +153,7 @@ def plain_lbfgs(
     store_projected_step=True,
     max_step_rms=np.inf,
     max_step_peak=np.inf,
+    first_step_rms=None,
 ):
     """torch.optim.LBFGS without line search, one evaluation a step, in float64 (its documentation and Nocedal 1980)."""
     pairs, previous, path = [], None, []
@@ -172,7 +173,10 @@ def plain_lbfgs(
         for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
             q = q + s * (alpha - (y.ravel() @ q.ravel()) / (y.ravel() @ s.ravel()))
         q = np.clip(q, *(np.sqrt(np.mean(q**2)) * np.array((-max_step_peak, max_step_peak))))
-        length = learning_rate * (min(1.0, 1.0 / np.abs(g).sum()) if k == 0 else 1.0)
+        first = min(1.0, 1.0 / np.abs(g).sum())
+        if first_step_rms is not None:
+            first = first_step_rms * min(1.0, q.size * np.sqrt(np.mean(q**2))) / np.sqrt(np.mean(q**2))
+        length = learning_rate * (first if k == 0 else 1.0)
         length = min(length, max_step_rms / np.sqrt(np.mean(q**2)))
         moved = x + length * q
         after = moved if clip is None else np.clip(moved, *clip)

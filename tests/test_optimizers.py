@@ -73,6 +73,7 @@ def flat(function):
         {"clip": (-0.2, 0.45)},
         {"clip": (-0.2, 0.45), "store_projected_step": False},
         {"clip": (-0.2, 0.45), "max_step_peak": 1.2, "max_step_rms": 0.04},
+        {"clip": None, "first_step_rms": 0.02},
     ],
 )
 @pytest.mark.parametrize("history", [1, 3, 100])
@@ -169,6 +170,13 @@ def test_a_step_shorter_than_the_longest_is_left_alone():
         step = Run(lbfgs(max_step_rms=longest), np.full(SHAPE, 2.0), quadratic)
         paths.append([step() for _ in range(8)])
     np.testing.assert_array_equal(*paths)
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(5.0, 0.02), (0.1, 0.02 * 6 * 0.1)])
+def test_the_first_step_has_the_given_length_and_less_where_the_loss_is_flat(slope, expected):
+    gradient = slope * np.array((1.0, -1.0, 1.0, -1.0, 1.0, -1.0)).reshape(SHAPE)
+    moved = Run(lbfgs(first_step_rms=0.02), np.zeros(SHAPE), lambda x: (0.0, gradient))()
+    np.testing.assert_allclose(moved, -expected * np.sign(gradient), rtol=1e-5)
 
 
 def test_no_value_of_a_step_is_above_a_multiple_of_its_mean():

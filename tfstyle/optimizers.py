@@ -165,9 +165,9 @@ class LBFGSOptimizer:
     products between all of them are kept, so that a direction costs two passes over the pairs: one for the products
     with the new vectors, one for the linear combination.
 
-    The first step goes along the gradient and is scaled by min(1, 1/‖g‖₁), as in torch. A pair whose curvature y·s is
-    not above `MIN_CURVATURE` is not stored. Without pairs the inverse Hessian is y·s / y·y of the last pair, initially
-    1.
+    The first step goes along the gradient and is scaled by min(1, 1/‖g‖₁), as in torch, unless `first_step_rms` gives
+    its length. A pair whose curvature y·s is not above `MIN_CURVATURE` is not stored. Without pairs the inverse
+    Hessian is y·s / y·y of the last pair, initially 1.
 
     Attributes:
         options: its hyperparameters.
@@ -199,7 +199,7 @@ class LBFGSOptimizer:
         """Takes one step: returns the next state and the next image."""
         state, along = self._remember(state, gradient)
         direction = self._limit_peaks(self._direction(state, gradient, along))
-        first = tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
+        first = self._first_length(gradient, direction)
         length = self.options.learning_rate * tf.where(state.pairs_stored + state.steps > 0, 1.0, first)
         if self.options.max_step_rms:
             length = tf.minimum(length, self.options.max_step_rms / tf.maximum(_rms(direction), 1e-30))
@@ -207,6 +207,13 @@ class LBFGSOptimizer:
         after = _project(self.project, moved)
         step = (after if self.options.store_projected_step else moved) - image
         return state._replace(gradient=gradient, step=step, steps=state.steps + 1), after
+
+    def _first_length(self, gradient: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
+        """Returns the length of the first step, as a fraction of its direction."""
+        if not self.options.first_step_rms:
+            return tf.minimum(1.0, 1.0 / tf.maximum(tf.reduce_sum(tf.abs(gradient)), 1e-30))
+        flat = 1.0 / tf.cast(tf.size(direction), tf.float32)
+        return tf.divide(self.options.first_step_rms, tf.maximum(_rms(direction), flat))
 
     def _limit_peaks(self, direction: tf.Tensor) -> tf.Tensor:
         """Clips the values of a direction to `max_step_peak` times their root mean square."""

@@ -148,6 +148,10 @@ class LBFGS(CheckedFields):
             clipping, as with `torch.optim.LBFGS` when the image is clamped before each evaluation.
         max_step_rms: largest root mean square of a step, in units of the image's space; longer steps are shortened to
             it. 0 sets no limit.
+        first_step_rms: root mean square of the first step of a level, in units of the image's space; it is shortened in
+            proportion where the loss is so flat that its gradient has a root mean square below 1 / (number of values).
+            0 scales the first step by min(1, 1 / sum of the gradient's absolute values), as torch does: in a large
+            image that is less than float32 can tell, and the second step goes astray.
         max_step_peak: largest change of a value in a step, as a multiple of the step's root mean square; larger ones
             are clipped to it, so that no small area changes far more than the rest. 0 sets no limit.
         history_precision: precision in which the pairs are stored: "float32", or "bfloat16" for half the memory.
@@ -158,6 +162,7 @@ class LBFGS(CheckedFields):
     history_precision: str = field("float32", choices=("float32", "bfloat16"))
     store_projected_step: bool = True
     max_step_rms: float = field(0.0, low=0.0)
+    first_step_rms: float = field(0.0, low=0.0)
     max_step_peak: float = field(0.0, low=0.0)
 
 

@@ -65,6 +65,7 @@ BALANCED = replace(
         "style_enlarge": False,
         # Without a limit, a few places of an even sky changed far more than the rest: crunchy patches.
         "max_step_peak": 2.0,
+        "first_step_rms": 0.01,
         # A level that begins with strokes needs few steps, and no optimizer that knows the level before: from an even
         # sky both made crunchy patches.
         "add_style_detail": True,

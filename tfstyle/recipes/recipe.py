@@ -189,6 +189,7 @@ class Overrides(TypedDict, total=False):
     history_precision: str
     store_projected_step: bool
     max_step_rms: float
+    first_step_rms: float
     max_step_peak: float
 
     space: str
