@@ -29,7 +29,7 @@ def test_the_default_name_of_a_blend_holds_every_style_image(pair, tmp_path, cap
 
 
 def test_fast_refuses_a_huge_style_image_before_it_reads_anything(pair, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 50 * 70 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "memory_for_reading", lambda: 50 * 70 * 12)  # Whole: 20 a pixel.
     monkeypatch.setattr(images, "read_and_log", lambda *a, **o: pytest.fail("read"))
     assert_one_line(capsys, cli.main(["fast", *pair]), 3, "painting.png: 70x50 is more than the limit")
 

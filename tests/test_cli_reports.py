@@ -38,7 +38,7 @@ def test_inspect_reads_a_huge_picture_reduced_and_tells_its_whole_size(rng, tmp_
     path = str(tmp_path / "p.png")
     images.write(image(rng, 60, 90), path, alpha=np.zeros([60, 90, 1], "float32"))
     monkeypatch.setattr(reports, "_INSPECTED_SIDE", 10)
-    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 60 * 90 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "memory_for_reading", lambda: 60 * 90 * 12)  # Whole: 20 a pixel.
     assert cli.main(["inspect", path]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {"size:        90x60", "alpha:       yes, 100% not opaque"} < set(lines)
@@ -106,7 +106,7 @@ def test_compare_says_which_direction_is_better(pair, capsys):
 def test_compare_reads_content_and_style_no_larger_than_the_results_need(pair, tmp_path, rng, capsys, monkeypatch):
     huge = str(tmp_path / "huge.png")
     images.write(image(rng, 300, 400), huge)
-    monkeypatch.setattr(checks, "MAX_PICTURE_MEMORY", 300 * 400 * 12)  # Whole, it would take 20 bytes a pixel.
+    monkeypatch.setattr(checks, "memory_for_reading", lambda: 300 * 400 * 12)  # Whole: 20 a pixel.
     assert cli.main(["compare", huge, huge, *pair]) == 0
     assert capsys.readouterr().out.count("\n") == 3 + 8
     assert_one_line(capsys, cli.main(["compare", *pair, huge]), 3, "400x300 is more than the limit")

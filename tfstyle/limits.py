@@ -6,11 +6,12 @@ from __future__ import annotations
 MAX_PICTURE_BYTES = 1 << 29
 """Bytes of a picture file."""
 
-MAX_PICTURE_MEMORY = 1_250_000_000
+MIN_PICTURE_MEMORY, MAX_PICTURE_MEMORY = 1_250_000_000, 4_000_000_000
 """Bytes of memory that reading a picture may take: for the decoder, the decoded pixels and the float32 result.
 
-It allows 62 million pixels of 8 bits per channel, or 52 million of 16 bits. If a small result is enough, it allows 156
-million pixels in most formats, 200 million in a progressive JPEG, and any number in other JPEG files.
+The limit is a quarter of the free memory, within these two. The first allows 62 million pixels of 8 bits per channel,
+or 52 million of 16 bits, and if a small result is enough, 156 million in most formats, 200 million in a progressive
+JPEG, and any number in other JPEG files. The second allows 3.2 times as many: 200 million pixels of 8 bits.
 """
 
 MAX_PIXELS = 200_000_000

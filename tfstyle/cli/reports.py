@@ -121,7 +121,8 @@ _EXTRAS = {
 
 def _facts() -> dict[str, Any]:
     """Collects facts about the installation and the machine."""
-    from tfstyle.environment import available_memory, keras, resolve_settings, tf
+    from tfstyle.environment import keras, resolve_settings, tf
+    from tfstyle.machine import available_memory
 
     devices = [(d, tf.config.experimental.get_device_details(d)) for d in tf.config.list_physical_devices()]
     known = {**weights.EMBEDDED_HASHES, **weights.NETWORK_HASHES}

@@ -8,7 +8,8 @@ from typing import Any
 from PIL import Image
 
 from tfstyle.errors import InputError
-from tfstyle.limits import MAX_PICTURE_MEMORY, MAX_SCANNED_PIXELS
+from tfstyle.limits import MAX_PICTURE_MEMORY, MAX_SCANNED_PIXELS, MIN_PICTURE_MEMORY
+from tfstyle.machine import available_memory
 from tfstyle.pictures import bit_depth
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # Tags of a TIFF file.
@@ -18,7 +19,7 @@ _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 
 def check_memory(file: Image.Image, name: str, *, draft: int, factor: int) -> None:
-    """Checks that reading a picture takes at most `limits.MAX_PICTURE_MEMORY` bytes, by an estimate.
+    """Checks that reading a picture takes at most `memory_for_reading` bytes, by an estimate.
 
     Args:
         file: the open picture file, or a PIL image.
@@ -29,17 +30,17 @@ def check_memory(file: Image.Image, name: str, *, draft: int, factor: int) -> No
     Raises:
         InputError: if reading the picture would take more.
     """
-    channel_bytes = 2 if bit_depth.find_rawmode(file) else 1
+    memory, channel_bytes = memory_for_reading(), 2 if bit_depth.find_rawmode(file) else 1
     if file.format in ("WEBP", "AVIF", "HEIF"):
         loading: float = 20
     elif file.format in ("JPEG", "MPO"):
         loading, coefficients = 4 / draft**2, 2 * len(file.getbands())  # Kept in memory if there are several scans.
-        if file.width * file.height * (loading + coefficients) > MAX_PICTURE_MEMORY and count_scans(file) > 1:
+        if file.width * file.height * (loading + coefficients) > memory and count_scans(file) > 1:
             loading += coefficients
     else:
         loading = 8 * channel_bytes  # The decoded pixels, and perhaps an equally large strip of the file.
     holding = 4 * channel_bytes / draft**2 + 16 / (draft * factor) ** 2  # The decoded pixels, and the float32 result.
-    most = int(MAX_PICTURE_MEMORY / max(loading, holding))
+    most = int(memory / max(loading, holding))
     tags = getattr(file, "tag_v2", {})
     sides = ((file.width, _TILE_WIDTH), (file.height, _TILE_LENGTH))
     columns, rows = (-(-side // tags.get(tag, 1)) * tags.get(tag, 1) for side, tag in sides)
@@ -48,6 +49,11 @@ def check_memory(file: Image.Image, name: str, *, draft: int, factor: int) -> No
         raise InputError(
             f"{name}: {columns}x{rows} is more than the limit of {most / 1e6:.0f} million pixels; {remedy}."
         )
+
+
+def memory_for_reading() -> int:
+    """Returns how many bytes of memory reading a picture may take: a quarter of what is free, within limits."""
+    return min(max((available_memory() or 0) // 4, MIN_PICTURE_MEMORY), MAX_PICTURE_MEMORY)
 
 
 def count_scans(file: Any) -> int:
