@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from tfstyle import images
@@ -11,13 +11,17 @@ from tfstyle.color import Palette
 from tfstyle.color_transfer import Painted, finish, recolor
 from tfstyle.details import find_detail
 from tfstyle.directions import find_directions
+from tfstyle.distribution import Devices
+from tfstyle.divergence import Guard
 from tfstyle.environment import tf
-from tfstyle.levels import crop
+from tfstyle.levels import crop, scale
 from tfstyle.masks import Drawn, composite, divide, drawn_regions, unite
+from tfstyle.planning import Level, level_side
 from tfstyle.recipes.loss import Loss
 from tfstyle.recipes.parts import ColorTransfer
 from tfstyle.recipes.recipe import Recipe
 from tfstyle.regions import Regions, find_regions
+from tfstyle.steps import Snapshot
 from tfstyle.styles import Style
 from tfstyle.tensors import sides
 from tfstyle.vgg import VGG
@@ -78,6 +82,50 @@ class Prepared(NamedTuple):
             return image
         masks = self.drawn.masks if self.drawn else ()
         return composite(image, self.photograph, masks, opacity=self.opacity)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the levels of a run have in common.
+
+    Attributes:
+        recipe: the recipe.
+        prepared: the images, and what is computed from them.
+        style_sides: for each style image, the long side in pixels that it should have beside the content image.
+        levels: the planned levels, from the coarsest to the finest.
+        init: the image to start from, or a function that makes it, as for `Transfer.steps`.
+        resume: the snapshot from which an earlier run is continued.
+        devices: those among which tiles are divided.
+        weights: factor of each term of the loss.
+        kernels: the network's flipped kernels; empty if gradients are computed without.
+        guard: notices when the run diverges.
+        began: time at which the run began, on the clock `time.perf_counter`.
+    """
+
+    recipe: Recipe
+    prepared: Prepared
+    style_sides: Sequence[int]
+    levels: Sequence[Level]
+    init: tf.Tensor | Callable[..., tf.Tensor] | None
+    resume: Snapshot | None
+    devices: Devices
+    weights: Mapping[str, tf.Tensor]
+    kernels: Mapping[str, tf.Tensor]
+    guard: Guard
+    began: float
+
+    def scale_images(self, plan: Level) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns the content and the style images of a level."""
+        factor = plan.size / max(sides(self.prepared.content))
+        styles = [
+            images.fit(image, level_side(sides(image), side, factor))
+            for image, side in zip(self.prepared.styles, self.style_sides, strict=True)
+        ]
+        return scale(self.prepared.content, factor), styles
+
+    def crop(self, styles: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Cuts the margin off the style images of a level."""
+        return [crop(style, self.recipe.style_size.style_crop) for style in styles]
 
 
 def prepare(network: VGG, content: tf.Tensor, styles: Sequence[Style], *, recipe: Recipe) -> Prepared:

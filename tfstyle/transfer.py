@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from tfstyle import images
@@ -20,13 +20,13 @@ from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
 from tfstyle.graphs import any_size_specs, compile_once
 from tfstyle.iterate import RunState, make_iterate
-from tfstyle.levels import add_detail, crop, lost_detail, scale
+from tfstyle.levels import add_detail, lost_detail
 from tfstyle.masks import divide
 from tfstyle.model import build_model
 from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.planning import TILES, Level, completed, level_side, plan_levels
-from tfstyle.preparation import Prepared, check_sizes, prepare, share_regions
+from tfstyle.planning import TILES, Level, completed, plan_levels
+from tfstyle.preparation import Run, check_sizes, prepare, share_regions
 from tfstyle.recipes.recipe import GraphKey, Recipe
 from tfstyle.regions import Regions
 from tfstyle.steps import Snapshot, Step
@@ -149,76 +149,81 @@ class Transfer:
         if init is None and recipe.start.init not in ("content", "noise"):
             raise UsageError(f"the recipe starts from {recipe.start.init!r}; make that image and pass it as `init`.")
         began = time.perf_counter() - (resume.seconds if resume else 0.0)
-        height, width = sides(content)
-        run, margin = prepare(self.model.vgg, content, styles, recipe=recipe), recipe.style_size.style_crop
-        of_styles = [sides(image) for image in run.styles]
+        prepared = prepare(self.model.vgg, content, styles, recipe=recipe)
+        of_styles = [sides(image) for image in prepared.styles]
         style_sides = style_sides or list(map(max, of_styles))
-        levels = plan_levels(recipe, (height, width), *of_styles, style_sides=style_sides, limit=memory)
-        total = sum(plan.steps for plan in levels)
-        factors = {name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()}
-        kernels = self.model.vgg.flipped_kernels(recipe.network.flip_kernels)
-        if resume is not None and not 1 <= resume.level <= len(levels):
+        run = Run(
+            recipe=recipe,
+            prepared=prepared,
+            style_sides=style_sides,
+            levels=plan_levels(recipe, sides(content), *of_styles, style_sides=style_sides, limit=memory),
+            init=init,
+            resume=resume,
+            devices=devices,
+            weights={name: tf.constant(factor) for name, factor in recipe.term_weights.by_term().items()},
+            kernels=self.model.vgg.flipped_kernels(recipe.network.flip_kernels),
+            guard=Guard(resume.watched if resume else None),
+            began=began,
+        )
+        if resume is not None and not 1 <= resume.level <= len(run.levels):
             raise UsageError(_OTHER_RUN)
-        guard, state, passed = Guard(resume.watched if resume else None), None, 0  # Steps of the levels before.
-        for level, plan in enumerate(levels, 1):
-            first, last, passed = passed + 1, passed + plan.steps, passed + plan.steps
-            if resume is not None and level < resume.level:
-                continue
+        state = None
+        for level in range(resume.level if resume else 1, len(run.levels) + 1):
             try:
-                factor = plan.size / max(height, width)
-                pictures = [scale(run.content, factor)]
-                for image, side in zip(run.styles, style_sides, strict=True):
-                    pictures.append(images.fit(image, level_side(sides(image), side, factor)))
-                if resume is not None and level == resume.level:
-                    begun, state = resume.begun, resume.state
-                    other = sides(state.image) != sides(pictures[0]) or (begun is None) == self._matches
-                    if other or not first <= resume.index <= last:
-                        raise UsageError(_OTHER_RUN)
-                else:
-                    guard.begin_level()
-                    state = self._begin_level(recipe, run, *pictures, state=state, init=init)
-                    if plan.tile is not None:  # Levels before, computed by each worker, may differ in rounding.
-                        state = _agree(state, devices, warm=recipe.pyramid.warm_start)
-                    begun = self._iterate.image(state) if self._matches else None
-                cropped = [crop(picture, margin) for picture in pictures[1:]]
-                targets = self.targets(
-                    pictures[0],
-                    cropped,
-                    image=begun,
-                    regions=run.regions,
-                    shares=run.shares,
-                    tile=plan.tile,
-                    bands=plan.bands,
-                    devices=devices,
-                )
-                step = self._make_step(targets, factors, kernels, plan=plan, devices=devices)
-                for index in range(max(first, resume.index if resume else 0), last + 1):
-                    if resume is not None and index == resume.index:
-                        values = dict(resume.losses)
-                    else:
-                        state, values = self._advance(step, state, index=index, guard=guard)
-                    image = run.present(self._iterate.image(state), last=index == total)
-                    if index == total and (doubt := guard.doubt(image, run.content, *run.styles)):
-                        _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
-                    seconds = time.perf_counter() - began
-                    place, progress = (index, total, level, len(levels)), completed(levels, index)
-                    snapshot = Snapshot(index, level, values, seconds, begun, state, guard.watched)
-                    yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
+                state = yield from self._run_level(run, level, state)
             except (tf.errors.ResourceExhaustedError, MemoryError) as error:
                 if isinstance(error, MemoryLimitError):
                     raise
+                height, width = sides(content)
                 raise MemoryLimitError(
-                    f"memory ran out at level {level} of {len(levels)}, for {width}x{height}; choose a smaller `size`."
+                    f"memory ran out at level {level} of {len(run.levels)}, for {width}x{height}; "
+                    "choose a smaller `size`."
                 ) from error
 
+    def _run_level(self, run: Run, level: int, state: RunState | None) -> Generator[Step, None, RunState]:
+        """Yields the steps of a level, from 1 on; takes the state at the end of the one before, and returns its own."""
+        plan, total = run.levels[level - 1], sum(plan.steps for plan in run.levels)
+        first = 1 + sum(before.steps for before in run.levels[: level - 1])
+        last, resume = first + plan.steps - 1, run.resume if run.resume and run.resume.level == level else None
+        content, styles = run.scale_images(plan)
+        if resume:
+            begun, state = resume.begun, resume.state
+            other = sides(state.image) != sides(content) or (begun is None) == self._matches
+            if other or not first <= resume.index <= last:
+                raise UsageError(_OTHER_RUN)
+        else:
+            run.guard.begin_level()
+            state = self._begin_level(run, content, styles, state=state)
+            if plan.tile is not None:  # Levels before, computed by each worker, may differ in rounding.
+                state = _agree(state, run.devices, warm=run.recipe.pyramid.warm_start)
+            begun = self._iterate.image(state) if self._matches else None
+        targets = self.targets(
+            content,
+            run.crop(styles),
+            image=begun,
+            regions=run.prepared.regions,
+            shares=run.prepared.shares,
+            tile=plan.tile,
+            bands=plan.bands,
+            devices=run.devices,
+        )
+        step = self._make_step(run, plan, targets)
+        for index in range(resume.index if resume else first, last + 1):
+            if resume and index == resume.index:
+                values = dict(resume.losses)
+            else:
+                state, values = self._advance(step, state, index=index, guard=run.guard)
+            image = run.prepared.present(self._iterate.image(state), last=index == total)
+            if index == total and (doubt := run.guard.doubt(image, run.prepared.content, *run.prepared.styles)):
+                _log.warning("%s; use smaller weights, another optimizer or another recipe.", doubt)
+            seconds = time.perf_counter() - run.began
+            place, progress = (index, total, level, len(run.levels)), completed(run.levels, index)
+            snapshot = Snapshot(index, level, values, seconds, begun, state, run.guard.watched)
+            yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
+        return state
+
     def _make_step(
-        self,
-        targets: Targets,
-        factors: Mapping[str, tf.Tensor],
-        kernels: Mapping[str, tf.Tensor],
-        *,
-        plan: Level,
-        devices: Devices,
+        self, run: Run, plan: Level, targets: Targets
     ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
         """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
 
@@ -226,9 +231,13 @@ class Transfer:
         """
         tile = plan.tile
         if tile is None:
-            return functools.partial(self._step, targets, factors, kernels)
+            return functools.partial(self._step, targets, run.weights, run.kernels)
         make = functools.partial(
-            self._tiling(devices).make_objective, targets, weights=factors, flipped=kernels, bands=plan.bands
+            self._tiling(run.devices).make_objective,
+            targets,
+            weights=run.weights,
+            flipped=run.kernels,
+            bands=plan.bands,
         )
 
         def step(state: RunState) -> tuple[RunState, dict[str, tf.Tensor]]:
@@ -238,7 +247,7 @@ class Transfer:
                     evaluation = make(tile=tile)(state.image)
                     break
                 except tf.errors.ResourceExhaustedError:
-                    if tile <= TILES[-1] or devices.workers > 1:  # Others would wait for sums that they have.
+                    if tile <= TILES[-1] or run.devices.workers > 1:  # Others would wait for sums that they have.
                         raise
                     tile //= 2
                     _log.warning("memory ran out; the run goes on with tiles of %d pixels.", tile)
@@ -294,29 +303,23 @@ class Transfer:
         raise error
 
     def _begin_level(
-        self,
-        recipe: Recipe,
-        run: Prepared,
-        content: tf.Tensor,
-        *styles: tf.Tensor,
-        state: RunState | None,
-        init: Any,
+        self, run: Run, content: tf.Tensor, styles: Sequence[tf.Tensor], *, state: RunState | None
     ) -> RunState:
         """Returns the state at the start of a level; `state` is that at the end of the previous one, if any."""
-        pyramid, terms = recipe.pyramid, recipe.term_weights
+        pyramid, terms = run.recipe.pyramid, run.recipe.term_weights
         if state is None:
-            image = init(content, *styles) if callable(init) else init
+            image = run.init(content, *styles) if callable(run.init) else run.init
         else:
             image = self._iterate.image(state)
             details = []
             if pyramid.add_detail and terms.keeps_content():
                 details.append(lost_detail(content, sides(image)))
             if pyramid.add_style_detail and terms.has_style():
-                cropped = [crop(style, recipe.style_size.style_crop) for style in styles]
-                details.append(terms.strength * run.find_style_detail(image, cropped, size=sides(content)))
+                found = run.prepared.find_style_detail(image, run.crop(styles), size=sides(content))
+                details.append(terms.strength * found)
             if details:
                 image = add_detail(image, *details)
-        variable = self._iterate.start(recipe.start, content, image)
+        variable = self._iterate.start(run.recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
 
     def targets(
