@@ -18,7 +18,7 @@ import uvicorn
 from tfstyle.app import tasks
 from tfstyle.app.connections import Connection
 from tfstyle.app.guard import Guard
-from tfstyle.app.jobs import Queue
+from tfstyle.app.queue import Queue
 from tfstyle.app.routes import Limits, Service
 from tfstyle.app.server import make_app
 

@@ -74,7 +74,7 @@ def test_a_connection_that_is_used_stays(client):
 
 
 def test_a_slow_answer_is_no_idle_connection(client, monkeypatch):
-    monkeypatch.setattr("tfstyle.app.jobs.Queue.is_working", property(lambda queue: time.sleep(2.5) or True))
+    monkeypatch.setattr("tfstyle.app.queue.Queue.is_working", property(lambda queue: time.sleep(2.5) or True))
     assert httpx.get(client.base_url.join("/healthz"), timeout=5).status_code == 200
 
 

@@ -23,7 +23,8 @@ import tfstyle
 from tfstyle import images
 from tfstyle.app import jobs, tasks
 from tfstyle.app.guard import TOKEN_COOKIE
-from tfstyle.app.jobs import Job, Queue
+from tfstyle.app.jobs import Job
+from tfstyle.app.queue import Queue
 from tfstyle.app.schema import JobEvent, JobForm, JobState, Offer, Problem, Sample, describe
 from tfstyle.app.uploads import receive
 from tfstyle.errors import TfstyleError

@@ -10,7 +10,8 @@ from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tfstyle.app import jobs, tasks
-from tfstyle.app.jobs import Job, Queue
+from tfstyle.app.jobs import Job
+from tfstyle.app.queue import Queue
 from tfstyle.faces import FACES
 from tfstyle.recipes.catalog import RECIPES
 from tfstyle.recipes.recipe import OPTIONS

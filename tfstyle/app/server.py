@@ -23,7 +23,8 @@ import tfstyle
 from tfstyle.app import tasks
 from tfstyle.app.connections import Connection
 from tfstyle.app.guard import Guard
-from tfstyle.app.jobs import Job, Queue
+from tfstyle.app.jobs import Job
+from tfstyle.app.queue import Queue
 from tfstyle.app.routes import STATIC, Limits, Service, router
 from tfstyle.errors import InputError, OutputError, TfstyleError, UsageError
 
