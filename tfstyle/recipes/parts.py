@@ -151,7 +151,7 @@ class LBFGS(CheckedFields):
         first_step_rms: root mean square of the first step of a level, in units of the image's space; it is shortened in
             proportion where the loss is so flat that its gradient has a root mean square below 1 / (number of values).
             0 scales the first step by min(1, 1 / sum of the gradient's absolute values), as torch does: in a large
-            image that is less than float32 can tell, and the second step goes astray.
+            image such a step is lost in the rounding of float32, and the second step is far too long.
         max_step_peak: largest change of a value in a step, as a multiple of the step's root mean square; larger ones
             are clipped to it, so that no small area changes far more than the rest. 0 sets no limit.
         history_precision: precision in which the pairs are stored: "float32", or "bfloat16" for half the memory.
