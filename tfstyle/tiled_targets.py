@@ -36,7 +36,7 @@ GRID = "hypercolumns"
 
 
 class Visit(NamedTuple):
-    """How the tiles of a group are visit_all.
+    """How the tiles of a group are visited.
 
     Attributes:
         key: of the function's graph.
@@ -129,9 +129,8 @@ class TiledTargets:
             tile, bands: as for `Tiling.make_objective`.
         """
         shares = ((content, nearest.PHOTO_SHARE if image is not None else 1.0), (image, 1.0 - nearest.PHOTO_SHARE))
-        visit_all = functools.partial(
-            self._visit_columns, [(np.asarray(part), share) for part, share in shares if part is not None], tile, bands
-        )
+        images = [(np.asarray(part), share) for part, share in shares if part is not None]
+        visit_all = functools.partial(self._visit_columns, images, tile=tile, bands=bands)
         size = self._grids(content)[GRID]
         short = np.zeros((1, *size, *keys.short.shape[1:]), np.float32)
         means: dict[str, tf.Tensor] = {}
@@ -143,19 +142,24 @@ class TiledTargets:
                 weight = share * math.prod(sides(projections)) / math.prod(size)
                 means[layer] = weight * mean + means.get(layer, 0.0)
 
-        visit_all(_project, lambda piece: (keys.axes,), add_projections)
+        visit_all(function=_project, given=lambda piece: (keys.axes,), take=add_projections)
         candidates = nearest.choose(tf.constant(short), keys)
         numbers, products = candidates.numpy(), np.zeros(candidates.shape, np.float32)
 
         def add_products(piece: Piece, found: Any, *, share: float) -> None:
             products[piece.grid()] += share * found.numpy()
 
-        visit_all(nearest.compare, lambda piece: (keys.held, tf.constant(numbers[piece.grid()])), add_products)
+        visit_all(
+            function=nearest.compare,
+            given=lambda piece: (keys.held, tf.constant(numbers[piece.grid()])),
+            take=add_products,
+        )
         return nearest.decide(tf.constant(products), candidates, keys, means=means)
 
     def _visit_columns(
         self,
         images: Iterable[tuple[np.ndarray, float]],
+        *,
         tile: int,
         bands: int,
         function: Callable[..., Any],
@@ -232,7 +236,7 @@ class TiledTargets:
         Args:
             image: [1, height, width, 3].
             tile: length of a tile.
-            visit: group → how its tiles are visit_all.
+            visit: group → how its tiles are visited.
             take: receives each piece and what was computed of it, unless that is None.
             keep: keep the inputs of all groups.
             deepest: the last block; None is that of the last group.
@@ -281,7 +285,7 @@ class TiledTargets:
             group: the blocks that are computed.
             sizes: from `layout.grid_sizes`.
             outer: the group's input.
-            visit: how its tiles are visit_all.
+            visit: how its tiles are visited.
             tile: length of a tile.
             rows: as for `layout.make_pieces`.
         """
