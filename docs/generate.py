@@ -45,7 +45,7 @@ PARTS = {
         "targets",
         "objective",
     ),
-    "Optimization": ("optimizers", "iterate", "divergence", "color_transfer"),
+    "Optimization": ("optimizers", "lbfgs", "iterate", "divergence", "color_transfer"),
     "Large images": (
         "planning",
         "memory",

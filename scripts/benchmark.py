@@ -301,7 +301,7 @@ def lbfgs_alone(shape):
     """Yields the seconds of a step of L-BFGS, history 10, on an objective of negligible cost."""
     import tensorflow as tf
 
-    from tfstyle.optimizers import LBFGSOptimizer
+    from tfstyle.lbfgs import LBFGSOptimizer
     from tfstyle.recipes import LBFGS
 
     curvature = tf.random.stateless_uniform(shape, seed=(0, 0)) + 0.1

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from tfstyle import images
 from tfstyle.environment import tf
-from tfstyle.optimizers import LBFGSState, Optimizer, make_optimizer
+from tfstyle.lbfgs import LBFGSState
+from tfstyle.optimizers import Optimizer, make_optimizer
 from tfstyle.pixel_range import from_space, to_space
 from tfstyle.recipes.parts import Parametrization, Start
 from tfstyle.tensors import sides, static_shape

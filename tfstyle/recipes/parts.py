@@ -139,7 +139,7 @@ class SGD(CheckedFields):
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS(CheckedFields):
-    """Hyperparameters of L-BFGS without line search; see `optimizers.LBFGSOptimizer`.
+    """Hyperparameters of L-BFGS without line search; see `lbfgs.LBFGSOptimizer`.
 
     Attributes:
         learning_rate: length of a step as a fraction of the quasi-Newton step.
