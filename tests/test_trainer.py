@@ -23,7 +23,7 @@ from tfstyle.errors import (
 from tfstyle.feedforward import serialization
 from tfstyle.feedforward.transformer_net import TransformerNet
 from tfstyle.training import checkpoint, run_folder
-from tfstyle.training.trainer import ObjectiveTrainer, Trainer, adam, fit, name_slots, name_weights
+from tfstyle.training.trainer import ObjectiveTrainer, adam, fit, name_slots, name_weights
 
 
 def test_one_step_is_the_optimizers_on_the_gradient_of_the_sum():
@@ -353,11 +353,6 @@ def test_weights_of_one_name_are_numbered():
     for part in network.parts:
         part.build((None, 3))
     assert list(name_weights(network)) == ["same/kernel", "same/bias", "same/kernel-2", "same/bias-2"]
-
-
-def test_a_trainer_without_a_train_step_says_so():
-    with pytest.raises(NotImplementedError, match="implements train_step"):
-        Trainer(make_trainer().network, terms=()).train_step(None)
 
 
 def test_a_state_from_before_the_variables_had_names_is_resumed(tmp_path):

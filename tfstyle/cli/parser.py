@@ -10,8 +10,8 @@ import argparse
 from typing import Any
 
 import tfstyle
-from tfstyle import serving
 from tfstyle.cli import options
+from tfstyle.cli.explore_parser import add_export, add_features, add_recipes, add_regions
 from tfstyle.cli.many_parser import add_batch, add_sweep, add_variations
 from tfstyle.cli.train_parser import add_train
 from tfstyle.feedforward.options import Options
@@ -64,7 +64,7 @@ def make_parser() -> options.Parser:
     for add in (
         _add_stylize,
         _add_demo,
-        _add_recipes,
+        add_recipes,
         _add_fast,
         add_batch,
         add_sweep,
@@ -72,11 +72,11 @@ def make_parser() -> options.Parser:
         _add_enlarge,
         _add_rerun,
         _add_compare,
-        _add_features,
-        _add_regions,
+        add_features,
+        add_regions,
     ):
         add(commands)
-    for add in (_add_app, add_train, _add_export, _add_inspect, _add_doctor):
+    for add in (_add_app, add_train, add_export, _add_inspect, _add_doctor):
         add(commands)
     parser.commands = commands.choices
     return parser
@@ -140,21 +140,6 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     record.add_argument("--gif", metavar="FILE", help="animation of the run, as .gif")
     record.add_argument("--tensorboard", metavar="DIR", help="event files for TensorBoard")
     options.add_messages(command)
-
-
-def _add_recipes(commands: Any) -> None:
-    recipes = options.add_command(
-        commands,
-        "recipes",
-        "[NAME]",
-        "tfstyle recipes",
-        "tfstyle recipes balanced",
-        help="list the recipes, or show all values of one",
-        run="explore.recipes",
-    )
-    recipe = recipes.add_argument_group("recipe")
-    recipe.add_argument("name", metavar="NAME", nargs="?", help="a recipe, to show all its values")
-    options.add_messages(recipes)
 
 
 def _add_fast(commands: Any) -> None:
@@ -255,54 +240,6 @@ def _add_compare(commands: Any) -> None:
     options.add_messages(compare)
 
 
-def _add_features(commands: Any) -> None:
-    features = options.add_command(
-        commands,
-        "features",
-        "IMAGE",
-        "tfstyle features photo.jpg",
-        "tfstyle features photo.jpg --layers block1_conv1,block4_conv2 -o seen",
-        help="save pictures of a network's feature maps, layer by layer",
-        run="explore.features",
-        epilog=options.EVENTS,
-    )
-    features.add_argument_group("pictures").add_argument("image", metavar="IMAGE", help="a picture")
-    common = features.add_argument_group("common options")
-    options.add_output(common, "DIR", "the folder of the results [IMAGE-features]")
-    common.add_argument("--layers", metavar="A,B", help="layers by their Keras names [the five style layers]")
-    common.add_argument("--size", type=int, default=512, metavar="N", help="maximum long side in pixels [512]")
-    network = features.add_argument_group("network")
-    help = "activations after (post) or before (pre) the ReLU [post]"
-    network.add_argument("--activation", choices=("post", "pre"), default="post", help=help)
-    options.add_fields(network, [OPTIONS["weights"]], defaults=True)
-    options.add_overwrite(features.add_argument_group("files"), "write into a folder that is not empty")
-    options.add_messages(features)
-
-
-def _add_regions(commands: Any) -> None:
-    regions = options.add_command(
-        commands,
-        "regions",
-        "CONTENT STYLE",
-        "tfstyle regions photo.jpg painting.jpg",
-        help="show which parts of photograph and painting belong together",
-        run="explore.regions",
-        epilog=options.EVENTS,
-    )
-    pictures = regions.add_argument_group("pictures")
-    pictures.add_argument("content", metavar="CONTENT", help="the photograph (content image)")
-    pictures.add_argument("styles", metavar="STYLE", nargs=1, help="the painting (style image)")
-    common = regions.add_argument_group("common options")
-    options.add_output(common, "FILE", "the result [CONTENT.STYLE.regions.png]")
-    common.add_argument("--regions", type=int, default=3, metavar="N", help="number of regions, 2 to 8 [3]")
-    help = "also write each region as a mask, to be edited and given to stylize as STYLE:mask=FILE"
-    common.add_argument("--masks", metavar="DIR", help=help)
-    files = regions.add_argument_group("files")
-    options.add_overwrite(files, "replace an existing file")
-    options.add_background(files)
-    options.add_messages(regions)
-
-
 def _add_app(commands: Any) -> None:
     app = options.add_command(
         commands,
@@ -330,31 +267,6 @@ def _add_app(commands: Any) -> None:
     pictures.add_argument("--max-upload", default="64MB", metavar="SIZE", help=help)
     options.add_memory(app)
     options.add_messages(app)
-
-
-def _add_export(commands: Any) -> None:
-    export = options.add_command(
-        commands,
-        "export",
-        "WHAT -o DIR",
-        "tfstyle export starry-night -o served",
-        "tfstyle export extractor -o extractor --format onnx",
-        help="save a network for other programs: SavedModel, ONNX or LiteRT",
-        run="explore.export",
-    )
-    network = export.add_argument_group("network")
-    network.add_argument("what", metavar="WHAT", help="extractor, starry-night, or a .keras file from tfstyle train")
-    common = export.add_argument_group("common options")
-    common.add_argument("directory", metavar="DIR", nargs="?", help="the folder to make; or -o DIR")
-    options.add_output(common, "DIR", "the folder to make")
-    default = serving.FORMATS[0]
-    common.add_argument("--format", choices=serving.FORMATS, default=default, help=f"the format [{default}]")
-    options.add_overwrite(common, "replace an existing folder")
-    extractor = export.add_argument_group("extractor", "only if WHAT is extractor")
-    extractor.add_argument("--style-layers", metavar="A,B", help="layers of the style loss [the five style layers]")
-    extractor.add_argument("--content-layers", metavar="A,B", help="layers of the content loss [block4_conv2]")
-    options.add_fields(extractor, [OPTIONS["weights"], OPTIONS["pooling"]], defaults=True)
-    options.add_messages(export, json=False)
 
 
 def _add_inspect(commands: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tfstyle import batch, files
 from tfstyle.batch import Outcome
-from tfstyle.cluster import engine
+from tfstyle.cluster import server
 from tfstyle.cluster.painter import Delivery
 from tfstyle.cluster.queue import PATIENCE, Note
 from tfstyle.errors import OutputError, SetupError, UsageError, WorkerError
@@ -109,11 +109,11 @@ def _write(job: batch.Job, delivery: Delivery, *, overwrite: bool) -> Outcome:
 
 @contextlib.contextmanager
 def _process(jobs: Sequence[batch.Job], work: Any, address: str, *, debug: bool) -> Iterator[Connection]:
-    """Runs `engine.serve` in a process, which ends with the context."""
+    """Runs `server.serve` in a process, which ends with the context."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     options = {"address": address, "level": _log.getEffectiveLevel(), "debug": debug}
-    process = context.Process(target=engine.serve, args=(theirs, list(jobs), work), kwargs=options, daemon=True)
+    process = context.Process(target=server.serve, args=(theirs, list(jobs), work), kwargs=options, daemon=True)
     with _ignored_interrupts():
         process.start()
     theirs.close()
@@ -150,7 +150,7 @@ def _messages(connection: Connection, address: str) -> Iterator[Any]:
     silent = f"no Ray cluster answers at {address}; start it, or from outside of it give ray://HOST:10001."
     for seconds in (PATIENCE, CONNECT):  # To load Ray, and to connect.
         _receive(connection, seconds, silent)
-    while (message := _receive(connection, PATIENCE, engine.lost_message(address))) != engine.DONE:
+    while (message := _receive(connection, PATIENCE, server.lost_message(address))) != server.DONE:
         yield message
 
 

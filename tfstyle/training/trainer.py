@@ -80,10 +80,6 @@ class Trainer(keras.Model):
             "optimizer": name_slots(self.optimizer, self.trained_network),
         }
 
-    def train_step(self, batch: Any) -> dict[str, Any]:
-        """Makes one step on one batch and returns the logs, as from `log`."""
-        raise NotImplementedError("a subclass of Trainer implements train_step.")
-
     def log(self, terms: Mapping[str, tf.Tensor]) -> dict[str, Any]:
         """Updates the means over the epoch, with 0 for terms that are missing, and returns them and the step."""
         for name, mean in self.means.items():
