@@ -45,7 +45,7 @@ PARTS = {
         "targets",
         "objective",
     ),
-    "Optimization": ("optimizers", "lbfgs", "iterate", "divergence", "color_transfer"),
+    "Optimization": ("train_step", "optimizers", "lbfgs", "iterate", "divergence", "color_transfer"),
     "Large images": (
         "planning",
         "memory",

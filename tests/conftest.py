@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfstyle import api, environment, images, transfer, weights
+from tfstyle import api, environment, images, train_step, transfer, weights
 from tfstyle.environment import keras, tf
 from tfstyle.errors import MemoryLimitError, WeightsError
 from tfstyle.feedforward.adain import AdaINDecoder
@@ -99,7 +99,7 @@ def pair(rng, tmp_path):
 @pytest.fixture
 def mini_network(monkeypatch):
     """The default recipe is a small one on the miniature network, 3 steps at 48 pixels, in this process."""
-    monkeypatch.setattr(transfer, "build_model", lambda network, loss: miniature())
+    monkeypatch.setattr(train_step, "build_model", lambda network, loss: miniature())
     recipe = mini_recipe(scale_steps=(3,), size=48)
     monkeypatch.setattr(catalog, "RECIPES", {"default": recipe})
     api._cached_transfer.cache_clear()
@@ -115,7 +115,7 @@ def mini_transfer(monkeypatch):
         layers = tuple(loss.style_layers), tuple(loss.content_layers)
         return miniature(*layers, other_layers=loss.layers(), statistic=loss.statistic)
 
-    monkeypatch.setattr(transfer, "build_model", build)
+    monkeypatch.setattr(train_step, "build_model", build)
     return transfer.Transfer
 
 

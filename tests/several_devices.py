@@ -28,7 +28,7 @@ from conftest import image, mini_recipe, miniature
 from tiles import LOSSES, WEIGHTS, loss_of, network, pictures
 
 import tfstyle
-from tfstyle import images, transfer
+from tfstyle import images, train_step, transfer
 from tfstyle.distribution import Devices
 from tfstyle.environment import keras
 from tfstyle.objective import make_objective
@@ -75,7 +75,7 @@ def tell_errors(sizes, *, describe):
 
 def tell_run():
     """The difference of a run of two levels from that of one device."""
-    transfer.build_model = lambda network, loss: miniature(
+    train_step.build_model = lambda network, loss: miniature(
         tuple(loss.style_layers), tuple(loss.content_layers), other_layers=loss.layers(), statistic=loss.statistic
     )
     plan = transfer.plan_levels

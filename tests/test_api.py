@@ -14,7 +14,7 @@ from conftest import image, mini_recipe, miniature, small_transformer
 from PIL import Image
 
 import tfstyle
-from tfstyle import api, environment, files, images, one_pass, planning, records, transfer
+from tfstyle import api, environment, files, images, one_pass, planning, records, train_step, transfer
 from tfstyle.errors import (
     DivergedError,
     InputError,
@@ -30,7 +30,7 @@ from tfstyle.recipes import LBFGS, StyleSize, parts
 
 @pytest.fixture(autouse=True)
 def mini_network(monkeypatch):
-    monkeypatch.setattr(transfer, "build_model", lambda network, loss: miniature())
+    monkeypatch.setattr(train_step, "build_model", lambda network, loss: miniature())
     api._cached_transfer.cache_clear()
     yield
     api._cached_transfer.cache_clear()
@@ -240,7 +240,7 @@ def test_stylize_inside_a_callback_disturbs_neither_run(pair, rng):
 
 def test_pictures_made_in_threads_are_the_pictures_made_alone(pair, rng, monkeypatch):
     recipes, built = [RECIPE, mini_recipe(optimizer=LBFGS(), scale_steps=(3,), size=48)], []
-    monkeypatch.setattr(transfer, "build_model", lambda network, loss: built.append(loss) or miniature())
+    monkeypatch.setattr(train_step, "build_model", lambda network, loss: built.append(loss) or miniature())
     jobs = [(image(rng, 40, 60)[0], recipe) for recipe in recipes for _ in range(3)]
 
     def paint(job):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import callbacks, images, transfer
+from tfstyle import callbacks, images, train_step
 from tfstyle.errors import OutputError
 from tfstyle.steps import Step
 from tfstyle.transfer import Transfer
@@ -115,7 +115,7 @@ def test_the_bar_counts_pixels_not_steps(rng):
 
 
 def test_the_progress_of_a_run_weighs_steps_by_pixels(rng, monkeypatch):
-    monkeypatch.setattr(transfer, "build_model", lambda network, loss: miniature())
+    monkeypatch.setattr(train_step, "build_model", lambda network, loss: miniature())
     recipe = mini_recipe(scale_start=32, scale_steps=(3, 1), size=64)
     pictures = [tf.constant(image(rng, 64, 64)) for _ in range(2)]
     done = [step.progress for step in Transfer(recipe).steps(*pictures)]

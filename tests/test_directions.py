@@ -77,7 +77,7 @@ def test_the_target_of_an_angle_is_that_of_the_strokes_with_this_direction(mini_
     content, painting = image(rng, 48, 64), np.concatenate([stripes(0, 48, 96), stripes(90, 48, 96)], axis=2)
 
     def target(orientation, style):
-        found = mini_transfer(mini_recipe(orientation=orientation)).targets(content, [style])["style"]
+        found = mini_transfer(mini_recipe(orientation=orientation)).train_step.targets(content, [style])["style"]
         return np.concatenate([np.ravel(each) for each in found.values()])
 
     lying, both, asked = target("none", stripes(0, 48, 96)), target("none", painting), target(0, painting)

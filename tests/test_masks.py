@@ -265,7 +265,9 @@ def test_masked_targets_in_tiles_are_those_of_the_whole_image(mini_transfer, rng
     )
     _, shares = masks.divide(painted, painter.graph_key.loss, drawn)
     np.testing.assert_allclose(shares["neighbor"], [[1.0, 0.0], [0.0, 0.5], [0.0, 0.5]])
-    whole, tiled = (painter.targets(content, styles, regions=regions, shares=shares, tile=tile) for tile in (None, 32))
+    whole, tiled = (
+        painter.train_step.targets(content, styles, regions=regions, shares=shares, tile=tile) for tile in (None, 32)
+    )
     for kind in ("style", "masks"):
         tf.nest.map_structure(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), tiled[kind], whole[kind]
@@ -303,7 +305,7 @@ def test_of_a_masked_painting_only_that_part_counts(mini_transfer, rng):
             style_masks=[tf.constant(mask)],
         )
         _, shares = masks.divide(painted, painter.graph_key.loss, drawn)
-        targets.append(painter.targets(content, [painting], regions=regions, shares=shares)["style"])
+        targets.append(painter.train_step.targets(content, [painting], regions=regions, shares=shares)["style"])
     for layer, target in targets[0].items():
         one, other = (np.asarray(each[layer].targets[0]) for each in targets)
         assert np.abs(one - other).max() < 0.05 * np.abs(one).max(), layer

@@ -138,8 +138,8 @@ def test_the_target_of_a_blend_is_the_mean_of_the_paintings_statistics(mini_tran
     painter = mini_transfer(mini_recipe())
     weighed = [Style(styles[0], weight=3.0), Style(styles[1])]
     _, shares = divide(weighed, painter.graph_key.loss, None)
-    blended = painter.targets(content, styles, shares=shares)["style"]
-    single = [painter.targets(content, [style])["style"] for style in styles]
+    blended = painter.train_step.targets(content, styles, shares=shares)["style"]
+    single = [painter.train_step.targets(content, [style])["style"] for style in styles]
     for layer, target in blended.items():
         np.testing.assert_allclose(target, 0.75 * single[0][layer] + 0.25 * single[1][layer], rtol=1e-4, atol=1e-6)
 
@@ -160,7 +160,7 @@ def test_colors_of_one_and_strokes_of_another(mini_transfer, rng):
 def test_a_blend_in_tiles_is_that_of_the_whole_image(mini_transfer, rng):
     content, styles = image(rng, 70, 90), [image(rng, 60, 80), image(rng, 48, 70)]
     painter = mini_transfer(mini_recipe(**NEIGHBORS))
-    whole, tiled = (painter.targets(content, styles, tile=tile) for tile in (None, 32))
+    whole, tiled = (painter.train_step.targets(content, styles, tile=tile) for tile in (None, 32))
     for layer in whole["style"]:
         np.testing.assert_allclose(tiled["style"][layer], whole["style"][layer], rtol=1e-4, atol=1e-5)
     same = tiled["neighbor"][PLACES] == whole["neighbor"][PLACES]
@@ -175,7 +175,7 @@ def test_half_the_places_look_like_each_painting(mini_transfer, rng):
     for weight, share in ((1.0, 0.5), (3.0, 0.75), (0.0, 0.0)):
         weighed = [Style(styles[0], weight=weight), Style(styles[1])]
         _, shares = divide(weighed, painter.graph_key.loss, None)
-        places = painter.targets(content, styles, shares=shares)["neighbor"][PLACES]
+        places = painter.train_step.targets(content, styles, shares=shares)["neighbor"][PLACES]
         assert np.mean(places < 15 * 20) == pytest.approx(share, abs=0.03)
 
 

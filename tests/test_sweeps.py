@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import image, mini_recipe, miniature
 
-from tfstyle import api, sweeps, transfer
+from tfstyle import api, sweeps, train_step
 from tfstyle.callbacks import History
 from tfstyle.errors import OutputError, UsageError
 from tfstyle.styles import Style
@@ -19,7 +19,7 @@ def built(monkeypatch):
         networks.append(network)
         return miniature(pooling=network.pooling)
 
-    monkeypatch.setattr(transfer, "build_model", build_model)
+    monkeypatch.setattr(train_step, "build_model", build_model)
     api._cached_transfer.cache_clear()
     yield networks
     api._cached_transfer.cache_clear()

@@ -10,7 +10,18 @@ import pytest
 import tensorflow as tf
 from conftest import LeapAt, image, mini_recipe, miniature
 
-from tfstyle import color, color_transfer, images, memory, planning, tiling, total_variation, transfer, wasserstein
+from tfstyle import (
+    color,
+    color_transfer,
+    images,
+    memory,
+    planning,
+    tiling,
+    total_variation,
+    train_step,
+    transfer,
+    wasserstein,
+)
 from tfstyle.details import find_detail
 from tfstyle.errors import DivergedError, InputError, MemoryLimitError, UsageError
 from tfstyle.masks import read_mask, read_masks
@@ -47,8 +58,10 @@ def test_the_first_losses_are_those_of_the_start(mini_transfer, rng):
 @pytest.fixture
 def traced(monkeypatch):
     """A list with an entry for each tracing of a train step."""
-    calls, make = [], transfer.make_objective
-    monkeypatch.setattr(transfer, "make_objective", lambda *args, **options: calls.append(1) or make(*args, **options))
+    calls, make = [], train_step.make_objective
+    monkeypatch.setattr(
+        train_step, "make_objective", lambda *args, **options: calls.append(1) or make(*args, **options)
+    )
     return calls
 
 
@@ -149,13 +162,13 @@ def test_each_part_gets_the_detail_of_its_own_paintings(mini_transfer, rng):
 def test_a_small_style_image_is_reduced_for_coarse_levels_and_never_enlarged(mini_transfer, rng, monkeypatch):
     recipe, seen = mini_recipe(scale_start=20, scale_steps=(1,)), []
     painter = mini_transfer(recipe)
-    targets = painter.targets
+    targets = painter.train_step.targets
 
     def record(content, styles, **options):
         seen.append(tuple(tuple(style.shape[1:3]) for style in styles))
         return targets(content, styles, **options)
 
-    monkeypatch.setattr(painter, "targets", record)
+    monkeypatch.setattr(painter.train_step, "targets", record)
     pictures = [image(rng, 64, 90), image(rng, 128, 160)]
     list(painter.steps(image(rng, 140, 160), pictures, style_sides=[240, 160], recipe=recipe))
     assert seen == [((43, 60), (32, 40)), ((64, 90), (64, 80)), ((64, 90), (128, 160))]
@@ -224,13 +237,13 @@ def test_a_warm_start_carries_the_optimizer_to_the_next_scale(optimizer, name, m
             optimizer=optimizer, learning_rate=0.01, scale_start=40, scale_steps=(5, 1), warm_start=warm
         )
         painter, begun = mini_transfer(recipe), []
-        step = painter._step
+        step = painter.train_step._step
 
         def record(targets, weights, kernels, state, step=step, begun=begun):
             begun.append(state)
             return step(targets, weights, kernels, state)
 
-        monkeypatch.setattr(painter, "_step", record)
+        monkeypatch.setattr(painter.train_step, "_step", record)
         list(painter.steps(content, style, recipe=recipe))
         found[warm] = begun[5].optimizer  # At the start of the second scale.
     assert not np.any(getattr(found[False], name))
@@ -319,7 +332,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(mini_transfer, rng):
 def test_a_picture_too_small_for_the_network_is_refused(mini_transfer, rng, monkeypatch):
     recipe = mini_recipe(style_layers=("block1_conv1", "block5_conv1"))
     deep = miniature(style_layers=tuple(recipe.loss.style_layers))
-    monkeypatch.setattr(transfer, "build_model", lambda network, loss: deep)
+    monkeypatch.setattr(train_step, "build_model", lambda network, loss: deep)
     painter = transfer.Transfer(recipe)
     with pytest.raises(InputError, match=r"the content is 64x15 .* needs 16 pixels on each side"):
         list(painter.steps(image(rng, 15, 64), image(rng), recipe=recipe))
@@ -335,7 +348,7 @@ def test_memory_that_runs_out_is_one_line(error, mini_transfer, rng, monkeypatch
     def exhausted(*_, **__):
         raise error
 
-    monkeypatch.setattr(painter, "targets", exhausted)
+    monkeypatch.setattr(painter.train_step, "targets", exhausted)
     with pytest.raises(MemoryLimitError, match="memory ran out at level 1 of 1, for 47x33; choose"):
         list(painter.steps(image(rng), image(rng), recipe=recipe))
 
@@ -495,10 +508,11 @@ def test_nothing_of_a_transfer_stays_when_it_is_gone(mini_transfer, rng):
     recipe = mini_recipe(optimizer=LBFGS(), statistic="mean_gram", distance="wasserstein", scale_steps=(2,))
     painter = mini_transfer(recipe)
     list(painter.steps(image(rng), image(rng), recipe=recipe))
-    gone = [weakref.ref(thing) for thing in (painter, painter.model, painter._step, painter._step.graph)]
-    del painter
+    step = painter.train_step
+    gone = [weakref.ref(thing) for thing in (painter, painter.model, step, step._step, step._step.graph)]
+    del painter, step
     gc.collect()
-    assert [thing() for thing in gone] == [None] * 4
+    assert [thing() for thing in gone] == [None] * 5
 
 
 def test_the_principal_axes_change_no_loss_along_a_run(mini_transfer, rng):
@@ -541,28 +555,28 @@ def test_a_start_from_a_file_is_the_callers_to_read(mini_transfer, rng):
 
 def test_nothing_is_searched_without_a_weight(mini_transfer):
     recipe = mini_recipe(neighbor_layers=("block3_conv1",))
-    assert mini_transfer(recipe)._targets_graph(1).structured_outputs["neighbor"] == {}
+    assert mini_transfer(recipe).train_step._targets_graph(1).structured_outputs["neighbor"] == {}
     sized = [memory_needed(get_recipe(recipe, neighbor_weight=weight), (600, 800)) for weight in (0.0, 1.0)]
     assert sized[0] == memory_needed(mini_recipe(), (600, 800)) < sized[1]
 
 
 def test_neighbors_are_searched_anew_at_every_level_for_the_image_so_far(mini_transfer, rng, monkeypatch):
-    seen, find = [], transfer.make_targets
+    seen, find = [], train_step.make_targets
 
     def watch(*args, **options):
         seen.append(options["image"])
         return find(*args, **options)
 
-    monkeypatch.setattr(transfer, "make_targets", watch)
+    monkeypatch.setattr(train_step, "make_targets", watch)
     layers = ("block2_conv1", "block3_conv1")
     recipe = mini_recipe(neighbor_layers=layers, neighbor_weight=2.0, scale_start=40, scale_steps=(2, 2))
     painter, content, style = mini_transfer(recipe), image(rng, 68, 90), image(rng, 70, 95)
     steps = list(painter.steps(content, style))
     assert len(seen) == 1  # Traced once for all levels.
     assert all(step.losses["neighbor"] > 0.0 for step in steps)
-    targets, reached = painter.targets, []
+    targets, reached = painter.train_step.targets, []
     monkeypatch.setattr(
-        painter, "targets", lambda *args, **options: reached.append(options) or targets(*args, **options)
+        painter.train_step, "targets", lambda *args, **options: reached.append(options) or targets(*args, **options)
     )
     again = list(painter.steps(content, style))
     np.testing.assert_array_equal(again[-1].image, steps[-1].image)
@@ -613,7 +627,7 @@ def test_levels_that_fit_are_computed_as_a_whole(mini_transfer, rng, monkeypatch
 
 def test_tiles_are_halved_where_memory_runs_out(mini_transfer, rng, monkeypatch, caplog):
     monkeypatch.setattr(planning, "TILES", (128, 64, 32))
-    monkeypatch.setattr(transfer, "TILES", (128, 64, 32))
+    monkeypatch.setattr(train_step, "TILES", (128, 64, 32))
     make = tiling.Tiling.make_objective
 
     def limited(self, targets, *, tile, **options):

@@ -7,7 +7,6 @@ generator that owns the state of its run; progress bars and writers consume its 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -15,25 +14,19 @@ from typing import Any, cast
 
 from tfstyle import images
 from tfstyle.distribution import Devices, find_devices
-from tfstyle.divergence import FINITE, Guard, norm_is_finite
+from tfstyle.divergence import Guard
 from tfstyle.environment import tf
 from tfstyle.errors import DivergedError, MemoryLimitError, UsageError
-from tfstyle.graphs import any_size_specs, compile_once
-from tfstyle.iterate import RunState, make_iterate
+from tfstyle.iterate import RunState
 from tfstyle.levels import add_detail, lost_detail
-from tfstyle.masks import divide
-from tfstyle.model import build_model
-from tfstyle.objective import make_objective
 from tfstyle.pixel_range import from_space
-from tfstyle.planning import TILES, Level, completed, plan_levels
-from tfstyle.preparation import Run, check_sizes, prepare, share_regions
+from tfstyle.planning import completed, plan_levels
+from tfstyle.preparation import Run, prepare
 from tfstyle.recipes.recipe import GraphKey, Recipe
-from tfstyle.regions import Regions
 from tfstyle.steps import Snapshot, Step
 from tfstyle.styles import as_styles
-from tfstyle.targets import Targets, make_targets
 from tfstyle.tensors import sides
-from tfstyle.tiling import Tiling
+from tfstyle.train_step import StepFunction, TrainStep
 
 _log = logging.getLogger("tfstyle")
 
@@ -52,6 +45,7 @@ class Transfer:
     Attributes:
         recipe: the recipe that `steps` runs by default; None if only a graph key was given.
         graph_key: what the graphs depend on; `steps` runs any recipe with an equal key.
+        train_step: the network and its graphs.
         model: the network.
         settings: what was chosen for this machine: "precision" and "flip_kernels".
         state_specs: specifications of the tensors of a run's state.
@@ -63,36 +57,10 @@ class Transfer:
     def __init__(self, recipe: Recipe | GraphKey) -> None:
         self.recipe = None if isinstance(recipe, GraphKey) else recipe
         self.graph_key = recipe if isinstance(recipe, GraphKey) else recipe.graph_key
-        network, loss, terms, optimizer, parametrization = self.graph_key
-        self.model = build_model(network, loss)
-        kernels = self.model.vgg.flipped_kernels(network.flip_kernels)
-        self.settings = {"precision": self.model.compute_dtype, "flip_kernels": "on" if kernels else "off"}
-        self._iterate = make_iterate(optimizer, parametrization)
-        self._matches = "neighbor" in terms
-        self._loss = loss if self._matches else dataclasses.replace(loss, neighbor_layers={})
-        self._targets: dict[int, Any] = {}
-        self._tilings: dict[Devices, Tiling] = {}
-        targets = any_size_specs(self._targets_graph(1).structured_outputs)
-        weights = {name: tf.TensorSpec([]) for name in terms}
-        shapes = {layer: tf.TensorSpec(kernel.shape, kernel.dtype) for layer, kernel in kernels.items()}
-        self.state_specs: RunState = any_size_specs(self._iterate.begin(tf.zeros([1, 1, 1, 3])))
-        self._step = compile_once(self._take_step, targets, weights, shapes, self.state_specs)
-
-    def _targets_graph(self, count: int) -> Any:
-        """Returns the graph of `make_targets` for a number of style images, compiled once for all levels and sizes."""
-        if count not in self._targets:
-            loss, image = self._loss, tf.TensorSpec([1, None, None, 3])
-            masks = tf.TensorSpec([1, None, None, loss.region_count])
-            regions = Regions._make((masks, masks, tf.TensorSpec([1, None, None, 1])))
-            spec = tf.TensorSpec([count, loss.drawn_regions or 1])
-            shares = dict.fromkeys(("neighbor", *loss.style_layers), spec)
-            self._targets[count] = compile_once(
-                lambda content, styles, image, regions, shares: make_targets(
-                    self.model, loss, content, styles, image=image, regions=regions, shares=shares
-                ),
-                *(image, [image] * count, image, [regions] * count if loss.weighs_positions() else [], shares),
-            )
-        return self._targets[count]
+        self.train_step = TrainStep(self.graph_key)
+        self.model, self.settings = self.train_step.model, self.train_step.settings
+        self.state_specs = self.train_step.state_specs
+        self._iterate = self.train_step.iterate
 
     def steps(
         self,
@@ -188,7 +156,7 @@ class Transfer:
         content, styles = run.scale_images(plan)
         if resume:
             begun, state = resume.begun, resume.state
-            other = sides(state.image) != sides(content) or (begun is None) == self._matches
+            other = sides(state.image) != sides(content) or (begun is None) == self.train_step.matches
             if other or not first <= resume.index <= last:
                 raise UsageError(_OTHER_RUN)
         else:
@@ -196,8 +164,8 @@ class Transfer:
             state = self._begin_level(run, content, styles, state=state)
             if plan.tile is not None:  # Levels before, computed by each worker, may differ in rounding.
                 state = _agree(state, run.devices, warm=run.recipe.pyramid.warm_start)
-            begun = self._iterate.image(state) if self._matches else None
-        targets = self.targets(
+            begun = self._iterate.image(state) if self.train_step.matches else None
+        targets = self.train_step.targets(
             content,
             run.crop(styles),
             image=begun,
@@ -207,7 +175,7 @@ class Transfer:
             bands=plan.bands,
             devices=run.devices,
         )
-        step = self._make_step(run, plan, targets)
+        step = self.train_step.make(targets, weights=run.weights, kernels=run.kernels, plan=plan, devices=run.devices)
         for index in range(resume.index if resume else first, last + 1):
             if resume and index == resume.index:
                 values = dict(resume.losses)
@@ -222,60 +190,9 @@ class Transfer:
             yield Step(*place, image, values, seconds, progress, self.settings, snapshot)
         return state
 
-    def _make_step(
-        self, run: Run, plan: Level, targets: Targets
-    ) -> Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]]:
-        """Makes the function state → next state and terms before it, of a level computed as a whole or in tiles.
-
-        If memory runs out all the same, tiles are halved, unless several workers share the step.
-        """
-        tile = plan.tile
-        if tile is None:
-            return functools.partial(self._step, targets, run.weights, run.kernels)
-        make = functools.partial(
-            self._tiling(run.devices).make_objective,
-            targets,
-            weights=run.weights,
-            flipped=run.kernels,
-            bands=plan.bands,
-        )
-
-        def step(state: RunState) -> tuple[RunState, dict[str, tf.Tensor]]:
-            nonlocal tile
-            while True:
-                try:
-                    evaluation = make(tile=tile)(state.image)
-                    break
-                except tf.errors.ResourceExhaustedError:
-                    if tile <= TILES[-1] or run.devices.workers > 1:  # Others would wait for sums that they have.
-                        raise
-                    tile //= 2
-                    _log.warning("memory ran out; the run goes on with tiles of %d pixels.", tile)
-            after, finite = self._update(state, evaluation.gradient)
-            return after, evaluation.terms | {FINITE: finite}
-
-        return step
-
-    def _tiling(self, devices: Devices) -> Tiling:
-        if devices not in self._tilings:
-            space = self.graph_key.parametrization.space
-            self._tilings[devices] = Tiling(self.model, self._loss, space=space, devices=devices)
-        return self._tilings[devices]
-
-    @functools.cached_property
-    def _update(self) -> Any:
-        """The graph (state, gradient) → next state, and whether the step is finite, 0 or 1."""
-        return compile_once(self._move, self.state_specs, self.state_specs.image)
-
-    def _move(self, state: RunState, gradient: tf.Tensor) -> tuple[RunState, tf.Tensor]:
-        finite = norm_is_finite(gradient)
-        with tf.control_dependencies([finite]):  # One after the other, to save memory.
-            after = self._iterate.update(state, gradient)
-        return after, tf.cast(finite & tf.reduce_all(tf.math.is_finite(after.image)), tf.float32)
-
     def _advance(
         self,
-        step: Callable[[RunState], tuple[RunState, dict[str, tf.Tensor]]],
+        step: StepFunction,
         state: RunState,
         *,
         index: int,
@@ -321,72 +238,6 @@ class Transfer:
                 image = add_detail(image, *details)
         variable = self._iterate.start(run.recipe.start, content, image)
         return self._iterate.begin(variable, state if pyramid.warm_start else None)
-
-    def targets(
-        self,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor],
-        *,
-        image: tf.Tensor | None = None,
-        regions: Sequence[Regions] | None = None,
-        shares: Mapping[str, tf.Tensor] | None = None,
-        tile: int | None = None,
-        bands: int = 1,
-        devices: Devices | None = None,
-    ) -> Targets:
-        """Computes the targets that the image is compared with, like `targets.make_targets`.
-
-        Args:
-            content: float32 [1, height, width, 3] in [0, 1].
-            styles: the style images, likewise.
-            image: the image so far; None is the content image.
-            regions: those of the images; None finds them if the loss needs them.
-            shares: as for `targets.make_targets`; None shares equally.
-            tile: length of a tile in pixels; None computes the images as a whole.
-            bands: as for `tiling.Tiling.make_objective`.
-            devices: as for `steps`.
-
-        Raises:
-            InputError: if an image is too small for the network.
-        """
-        check_sizes(self.model.vgg, content, *styles)
-        found = share_regions(self.model.vgg, content, styles, loss=self._loss) if regions is None else list(regions)
-        shares = shares or divide(as_styles(styles), self._loss, None)[1]
-        image = content if image is None else image
-        if tile is not None:
-            tiling = self._tiling(devices or find_devices())
-            see = functools.partial(tiling.describe, tile=tile, bands=bands)
-            search = functools.partial(tiling.search, tile=tile, bands=bands)
-            return make_targets(
-                self.model,
-                self._loss,
-                content,
-                list(styles),
-                image=image,
-                regions=found,
-                shares=shares,
-                see=see,
-                search=search,
-            )
-        graph = self._targets_graph(len(styles))
-        targets: Targets = graph(content, list(styles), image, found, shares)
-        return targets
-
-    def _take_step(
-        self,
-        targets: Targets,
-        weights: Mapping[str, tf.Tensor],
-        kernels: Mapping[str, tf.Tensor],
-        state: RunState,
-    ) -> tuple[RunState, dict[str, tf.Tensor]]:
-        """Takes one step: returns the next state, the terms before it, and whether it is finite, 0 or 1."""
-        _, loss, _, _, parametrization = self.graph_key
-        evaluate = make_objective(
-            self.model, loss, targets, weights=weights, space=parametrization.space, flipped=kernels
-        )
-        evaluation = evaluate(state.image)
-        after, finite = self._move(state, evaluation.gradient)
-        return after, evaluation.terms | {FINITE: finite}
 
 
 def _agree(state: RunState, devices: Devices, *, warm: bool) -> RunState:
