@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import gc
 import logging
-import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -18,16 +16,15 @@ from tfstyle import environment, files, images, metrics, one_pass, records
 from tfstyle.callbacks import Callback, observe
 from tfstyle.distribution import Devices, find_devices
 from tfstyle.environment import tf
-from tfstyle.errors import InputError, UsageError
-from tfstyle.faces import check_protect, find_protected, is_word, name_protected
-from tfstyle.feedforward.adain import load_adain
+from tfstyle.errors import UsageError
+from tfstyle.faces import check_protect, is_word, name_protected
 from tfstyle.fields import parse_bytes
-from tfstyle.masks import read_mask, read_masks
+from tfstyle.inputs import Inputs, read_inputs
 from tfstyle.memory import memory_needed
 from tfstyle.pictures.decoding import Picture
 from tfstyle.planning import Level, lighter, plan_lightest, plan_run
 from tfstyle.recipes.catalog import get_recipe
-from tfstyle.recipes.parts import STARTS, StyleSize
+from tfstyle.recipes.parts import STARTS
 from tfstyle.recipes.presets import ENOUGH_MATCHED, with_regions
 from tfstyle.recipes.recipe import GraphKey, Overrides, Recipe, replace
 from tfstyle.results import Result, finish
@@ -110,7 +107,7 @@ def stylize(
         Exception: raised by a callback. After this, Ctrl-C, a MemoryLimitError or a WorkerError, the image so far is
             in `output`.
     """
-    chosen = get_recipe(recipe, **overrides)
+    chosen, enlarge = get_recipe(recipe, **overrides), "size" in overrides
     styles = as_styles(style)
     chosen = check_styles(styles, chosen, protect=protect, feather=feather)
     check_protect(protect)
@@ -120,38 +117,28 @@ def stylize(
     devices = find_devices(strategy)
     if devices.index:
         output, record, callbacks = None, None, ()
-    _check_files(output, record, overwrite=overwrite, alpha=keep_alpha, quality=quality)
+    record_path = None if record is None else Path(record)
+    _check_files(output, record_path, overwrite=overwrite, alpha=keep_alpha, quality=quality)
     folder = _check_checkpoint(checkpoint, resume=resume, every=checkpoint_every)
     limit = None if memory is None else parse_bytes("memory", memory)
-    asked, enlarge = chosen.pyramid.size, "size" in overrides
-    content_picture, content_sides = _read_content(content, asked, background, enlarge=enlarge)
-    read = [_read_style(each, content_sides, style_size=chosen.style_size, background=background) for each in styles]
-    init = _read_init(chosen, styles, content_sides, background=background)
-    for picture, size in ((content_picture, content_sides), *((picture, used) for picture, used, _ in read)):
-        _check_size(picture, size, chosen.loss.smallest_side())
-    protected = find_protected(protect, content_picture.image)
-    masked = read_masks(styles, content_sides, protect=protected, feather=feather)
-    chosen = _decide_regions(chosen, content_picture.image, *(picture.image for picture, *_ in read))
-    style_sides = [side for *_, side in read]
-    plan = functools.partial(_plan, chosen, resumed=folder if resume else None, limit=limit, devices=devices)
-    chosen, levels, limit = plan(content_sides, *(used for _, used, _ in read), style_sides=style_sides)
+    inputs = read_inputs(
+        content, styles, recipe=chosen, enlarge=enlarge, background=background, protect=protect, feather=feather
+    )
+    chosen = _decide_regions(chosen, inputs.content.image, *(each.picture.image for each in inputs.styles))
+    chosen, levels, limit = _plan(chosen, inputs, resumed=folder if resume else None, limit=limit, devices=devices)
     transfer = _transfer(chosen)
     if difference := chosen.network.difference(transfer.model.vgg.input_scale):
         _warn_once(f"{chosen.name} {difference}")
-    content_image = images.resize(content_picture.image, *content_sides)
-    weighed = [
-        dataclasses.replace(each, picture=images.resize(picture.image, *size), style_mask=_own_mask(each, size))
-        for each, (picture, size, _) in zip(masked, read, strict=True)
-    ]
-    carries_alpha = keep_alpha and content_picture.alpha is not None
-    alpha = images.resize(content_picture.alpha, *content_sides) if carries_alpha else None
+    content_image, weighed = inputs.scale()
+    alpha = inputs.scale_alpha() if keep_alpha else None
+    init, style_sides, size = inputs.init, inputs.style_sides, inputs.size
+    del inputs  # Large pictures would stay in memory during the whole run.
     made: dict[str, Any] = {}
     if output is not None or record is not None:
-        sized = replace(chosen, {"size": max(content_sides), **transfer.settings})
+        sized = replace(chosen, {"size": max(size), **transfer.settings})
         options = {"background": background, "keep_alpha": keep_alpha, "quality": quality, "feather": feather}
         made = _describe(sized, content, styles, protect=protect, options=options)
         made["options"] |= {"memory": limit} if any(level.tile for level in levels) else {}
-    del content_picture, read, picture  # Large pictures would stay in memory during the whole run.
 
     observers, snapshot = list(callbacks), None
     if folder is not None or devices.workers > 1:
@@ -171,25 +158,19 @@ def stylize(
     )
     steps = observe(runs, observers)
     written = Result(
-        path=output,
-        record_path=None if record is None else Path(record),
-        size=content_sides,
-        made=made,
-        alpha=alpha,
-        quality=quality,
-        overwrite=overwrite,
+        path=output, record_path=record_path, size=size, made=made, alpha=alpha, quality=quality, overwrite=overwrite
     )
     result = finish(steps, written)
     environment.record_memory(max(level.needed for level in levels))
     return result
 
 
-def _check_files(output: Any, record: Any, *, overwrite: bool, alpha: bool, quality: int) -> None:
+def _check_files(output: Any, record: Path | None, *, overwrite: bool, alpha: bool, quality: int) -> None:
     """Checks that the result and its record could be written."""
     if output is not None:
         images.check_output(output, overwrite=overwrite, alpha=alpha, quality=quality)
     if record is not None:
-        files.check_file(Path(record), (".json",), overwrite=overwrite)
+        files.check_file(record, (".json",), overwrite=overwrite)
 
 
 def _check_checkpoint(checkpoint: str | os.PathLike | None, *, resume: bool, every: int | None) -> Path | None:
@@ -200,40 +181,6 @@ def _check_checkpoint(checkpoint: str | os.PathLike | None, *, resume: bool, eve
         return None
     checkpoints.check(Path(checkpoint), resume=resume, every=every)
     return Path(checkpoint)
-
-
-def _read_init(recipe: Recipe, styles: Sequence[Style], result: tuple[int, int], *, background: str) -> Any:
-    """Returns what a run starts from, as `Transfer.steps` takes it."""
-    start = recipe.start.init
-    if start == "adain":
-        weights = [style.weight for style in styles]
-        return functools.partial(_stylize_once, precision=recipe.network.precision, blend=weights)
-    if start in STARTS:
-        return None
-    return images.read_and_log(start, background=background, long_side=max(result)).image
-
-
-def _read_content(source: Any, size: int, background: str, *, enlarge: bool) -> tuple[Picture, tuple[int, int]]:
-    """Reads the content image; returns it, and the size of the result: with that long side, or its own if 0."""
-    picture = images.read_and_log(source, background=background, long_side=size)
-    own = max(picture.full_size)
-    long_side = own if not size else size if enlarge else min(size, own)
-    return picture, images.fit_size(*picture.full_size, long_side)
-
-
-def _read_style(
-    style: Style, result: tuple[int, int], *, style_size: StyleSize, background: str
-) -> tuple[Picture, tuple[int, int], int]:
-    """Reads a style image; returns it, its size at the finest level, and the long side that belongs to the result."""
-    sized = dataclasses.replace(style_size, style_scale=style_size.style_scale * style.scale)
-    picture = images.read_and_log(style.picture, background=background, long_side=sized.needed_side(result))
-    proportions, longest = sized.sides(picture.full_size, result)
-    full = images.fit_size(*proportions, longest)
-    return picture, sized.used_sides(picture.full_size, full), max(full)
-
-
-def _own_mask(style: Style, size: tuple[int, int]) -> tf.Tensor | None:
-    return None if style.style_mask is None else read_mask(style.style_mask, size, color=style.mask_color)
 
 
 def _describe(
@@ -311,39 +258,18 @@ def clear_cache() -> None:
     gc.collect()  # Networks and graphs refer to each other.
 
 
-def _stylize_once(content: tf.Tensor, *styles: tf.Tensor, precision: str, blend: list[float]) -> tf.Tensor:
-    """Stylizes the content image in one pass with AdaIN."""
-    return load_adain().stylize(content, styles, precision=precision, blend=blend)
-
-
-def _check_size(picture: Picture, size: tuple[int, int], smallest: int) -> None:
-    """Refuses a picture too small or too narrow for the network; the message names a sufficient size."""
-    if min(size) < smallest:
-        height, width = picture.full_size
-        enough = math.ceil(smallest * max(height, width) / min(height, width))
-        raise InputError(
-            f"{picture.name}: {width}x{height} is too small at {size[1]}x{size[0]}: the network needs {smallest} "
-            f"pixels on each side; choose a `size` of {enough} or more, or a picture of another shape."
-        )
-
-
 def _plan(
-    recipe: Recipe,
-    result: tuple[int, int],
-    *styles: tuple[int, int],
-    style_sides: Sequence[int],
-    resumed: Path | None,
-    limit: int | None,
-    devices: Devices,
+    recipe: Recipe, inputs: Inputs, *, resumed: Path | None, limit: int | None, devices: Devices
 ) -> tuple[Recipe, list[Level], int | None]:
     """Plans a run like `plan_lightest`; returns the recipe, the levels and the limit.
 
     One that is resumed from a folder keeps the variant of the recipe that it began with.
     If no limit is given, it is what is free, and of several workers the least.
     """
+    sizes, style_sides = (inputs.size, *(style.size for style in inputs.styles)), inputs.style_sides
     if limit is None:
         limit = environment.free_memory()
-        lacks = limit is not None and memory_needed(recipe, result, *styles) > limit
+        lacks = limit is not None and memory_needed(recipe, *sizes) > limit
         if lacks and _cached_transfer.cache_info().currsize:
             clear_cache()  # Releasing the networks of other recipes can make room.
             limit = environment.free_memory()
@@ -352,5 +278,5 @@ def _plan(
         limit = int(min(known)) if known else None
     begun = None if resumed is None else checkpoints.find_variant(resumed, lighter(recipe))
     if begun is not None:
-        return begun, plan_run(begun, result, *styles, style_sides=style_sides, limit=limit), limit
-    return *plan_lightest(recipe, result, *styles, style_sides=style_sides, limit=limit), limit
+        return begun, plan_run(begun, *sizes, style_sides=style_sides, limit=limit), limit
+    return *plan_lightest(recipe, *sizes, style_sides=style_sides, limit=limit), limit
